@@ -1,0 +1,94 @@
+"""From a checkpoint on disk, or on the hub, to the reference with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from f2edge.compile import layouts, sizes
+from f2edge.compile.reference import Florence2
+from f2edge.compile.reference.projector import TemporalEmbedding
+from f2edge.compile.weights import locate, read_json, read_tensors
+from f2edge.errors import CheckpointError
+from f2edge.generation import GenerationSettings
+from f2edge.tokenizer import Tokenizer
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in evaluation mode and fp32, and what belongs to it."""
+
+    model: Florence2
+    settings: GenerationSettings
+    tokenizer: Tokenizer
+    layout: layouts.Layout
+
+
+def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Checkpoint:
+    """Load a Florence-2 checkpoint in Microsoft's or transformers' layout.
+
+    Args:
+        checkpoint: a directory, or a hub id.
+        image_size: side of the square input in pixels, instead of the one in the preprocessor's config.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, is not Florence-2, or lacks something; all faults in one line.
+    """
+    directory = locate(checkpoint)
+    config = read_json(directory / "config.json")
+    tensors = read_tensors(directory)
+    layout = layouts.detect(tensors)
+    named = layouts.to_reference(tensors)
+    shapes = {name: tuple(tensor.shape) for name, tensor in named.items()}
+    geometry = sizes.geometry(shapes, config, _processor_config(directory))
+    if image_size is not None:
+        geometry = replace(geometry, image_size=(image_size, image_size))
+        sizes.check_image_size(geometry)
+    with torch.device("meta"):
+        model = Florence2(geometry)
+    _assign(model, named)
+    settings = sizes.generation_settings(layout, config, _optional(directory / "generation_config.json"), geometry)
+    return Checkpoint(model.eval().requires_grad_(False), settings, Tokenizer.from_file(directory), layout)
+
+
+def _assign(model: Florence2, named: Mapping[str, Tensor]) -> None:
+    """Give ``model``, which has no storage yet, its weights; every fault of them is reported at once."""
+    buffers = _default_buffers(model)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {**buffers, **named}
+    faults = [f"missing: {name}" for name in expected if name not in found]
+    faults += [f"unexpected: {name}" for name in found if name not in expected]
+    faults += [
+        f"misshapen: {name} is {list(found[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name].shape) != shape
+    ]
+    if faults:
+        raise CheckpointError(f"{len(faults)} wrong tensors: " + "; ".join(faults))
+    model.load_state_dict({name: found[name].float().contiguous() for name in expected}, assign=True)
+
+
+def _default_buffers(model: Florence2) -> dict[str, Tensor]:
+    """What a checkpoint may leave out, since it follows from the sizes."""
+    geometry = model.geometry
+    temporal = TemporalEmbedding(geometry.temporal_positions, geometry.vision.embed_dim[-1])
+    return {
+        "multi_modal_projector.visual_temporal_embed.pos_idx_to_embed": temporal.pos_idx_to_embed,
+        "final_logits_bias": torch.zeros(1, geometry.vocab_size),
+    }
+
+
+def _processor_config(directory: Path) -> dict[str, Any]:
+    """``preprocessor_config.json``, or the same inside transformers 5's ``processor_config.json``."""
+    if (directory / "preprocessor_config.json").is_file():
+        return read_json(directory / "preprocessor_config.json")
+    nested = _optional(directory / "processor_config.json").get("image_processor", {})
+    return nested if isinstance(nested, dict) else {}
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}

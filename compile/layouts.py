@@ -1,0 +1,111 @@
+"""The two ways Florence-2 checkpoints name their tensors, and the one that the reference uses (spec, section B)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from f2edge.errors import CheckpointError
+
+Layout: TypeAlias = Literal["microsoft", "transformers"]
+
+_BLOCK = r"vision_tower\.blocks\.(\d+)\.(\d+)\."
+_MICROSOFT: tuple[tuple[str, str], ...] = (
+    (r"^vision_tower\.convs\.(\d+)\.proj\.", r"vision_tower.convs.\1.conv."),
+    (rf"^{_BLOCK}(\w+_block)\.(conv[12])\.fn\.dw\.", r"vision_tower.blocks.\1.\2.\3.\4."),
+    (rf"^{_BLOCK}(\w+_block)\.(\w+_attn)\.fn\.", r"vision_tower.blocks.\1.\2.\3.\4."),
+    (rf"^{_BLOCK}(\w+_block)\.\w+_attn\.norm\.", r"vision_tower.blocks.\1.\2.\3.norm1."),
+    (rf"^{_BLOCK}(\w+_block)\.ffn\.norm\.", r"vision_tower.blocks.\1.\2.\3.norm2."),
+    (rf"^{_BLOCK}(\w+_block)\.ffn\.fn\.net\.", r"vision_tower.blocks.\1.\2.\3.ffn."),
+    (r"^image_projection$", "multi_modal_projector.image_projection.weight"),
+    (r"^image_proj_norm\.", "multi_modal_projector.image_proj_norm."),
+    (r"^image_pos_embed\.", "multi_modal_projector.image_position_embed."),
+    (r"^visual_temporal_embed\.", "multi_modal_projector.visual_temporal_embed."),
+    (r"^language_model\.model\.", ""),
+    (r"^language_model\.", ""),
+)
+_TRANSFORMERS: tuple[tuple[str, str], ...] = (
+    (r"^model\.language_model\.", ""),
+    (r"^model\.", ""),
+)
+_TO_MICROSOFT: tuple[tuple[str, str], ...] = (
+    (r"^vision_tower\.convs\.(\d+)\.conv\.", r"vision_tower.convs.\1.proj."),
+    (rf"^{_BLOCK}(\w+_block)\.(conv[12])\.", r"vision_tower.blocks.\1.\2.\3.\4.fn.dw."),
+    (rf"^{_BLOCK}(\w+_block)\.(\w+_attn)\.", r"vision_tower.blocks.\1.\2.\3.\4.fn."),
+    (rf"^{_BLOCK}spatial_block\.norm1\.", r"vision_tower.blocks.\1.\2.spatial_block.window_attn.norm."),
+    (rf"^{_BLOCK}channel_block\.norm1\.", r"vision_tower.blocks.\1.\2.channel_block.channel_attn.norm."),
+    (rf"^{_BLOCK}(\w+_block)\.norm2\.", r"vision_tower.blocks.\1.\2.\3.ffn.norm."),
+    (rf"^{_BLOCK}(\w+_block)\.ffn\.(fc[12])\.", r"vision_tower.blocks.\1.\2.\3.ffn.fn.net.\4."),
+    (r"^multi_modal_projector\.image_projection\.weight$", "image_projection"),
+    (r"^multi_modal_projector\.image_proj_norm\.", "image_proj_norm."),
+    (r"^multi_modal_projector\.image_position_embed\.", "image_pos_embed."),
+    (r"^multi_modal_projector\.visual_temporal_embed\.", "visual_temporal_embed."),
+    (r"^(shared|encoder|decoder)\.", r"language_model.model.\1."),
+    (r"^final_logits_bias$", "language_model.final_logits_bias"),
+)
+_TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+
+
+def detect(names: Iterable[str]) -> Layout:
+    """Whose layout the tensor ``names`` follow.
+
+    Raises:
+        CheckpointError: neither's.
+    """
+    names = list(names)
+    if any(name.startswith("vision_tower.") for name in names):
+        return "microsoft"
+    if any(name.startswith("model.vision_tower.") for name in names):
+        return "transformers"
+    raise CheckpointError(
+        "no tensor is named vision_tower.* or model.vision_tower.*: this is not a Florence-2 checkpoint"
+    )
+
+
+def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the reference's names, with one embedding instead of its tied aliases.
+
+    Raises:
+        CheckpointError: the layout is unknown, or aliases of the embedding differ.
+    """
+    layout = detect(tensors)
+    rules = _MICROSOFT if layout == "microsoft" else _TRANSFORMERS
+    named = {_rename(name, rules): tensor for name, tensor in tensors.items()}
+    projection = "multi_modal_projector.image_projection.weight"
+    if layout == "microsoft" and projection in named:
+        named[projection] = named[projection].T  # Microsoft multiplies from the right
+    return _untie(named)
+
+
+def to_microsoft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reference's tensors under Microsoft's names, as ``model.safetensors`` of 2025 holds them (no ``lm_head``)."""
+    renamed = {_rename(name, _TO_MICROSOFT): tensor for name, tensor in state.items()}
+    renamed["image_projection"] = renamed["image_projection"].T.contiguous()
+    return renamed
+
+
+def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in rules:
+        renamed, count = re.subn(pattern, replacement, name)
+        if count:
+            return renamed
+    return name
+
+
+def _untie(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Files keep any subset of the four names of the embedding; one is enough, and several must be equal."""
+    aliases = {name: named.pop(name) for name in _TIED if name in named}
+    if not aliases:
+        return named
+    first, *others = aliases
+    differing = [name for name in others if not _equal(aliases[name], aliases[first])]
+    if differing:
+        raise CheckpointError(f"{', '.join(differing)} should be tied to {first}, but the values differ")
+    return {**named, "shared.weight": aliases[first]}
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and (a.data_ptr() == b.data_ptr() or bool((a == b).all()))

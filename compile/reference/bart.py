@@ -1,0 +1,154 @@
+"""The BART encoder and decoder (Lewis et al., 2020), post-norm, as Florence-2 uses them (spec, section D)."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from f2edge.geometry import Geometry
+
+KeyValue: TypeAlias = tuple[Tensor, Tensor]
+"""Keys and values of one layer, each (batch, heads, tokens, head_dim)."""
+
+POSITION_OFFSET = 2
+"""BART's position tables begin with two rows that no position uses."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values may have been computed before."""
+
+    def __init__(self, d_model: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = (d_model // num_heads) ** -0.5
+        self.k_proj = nn.Linear(d_model, d_model)
+        self.v_proj = nn.Linear(d_model, d_model)
+        self.q_proj = nn.Linear(d_model, d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+
+    def key_value(self, states: Tensor) -> KeyValue:
+        """Keys and values of ``states`` (batch, tokens, d_model)."""
+        return self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
+
+    def forward(self, states: Tensor, key_value: KeyValue, mask: Tensor | None = None) -> Tensor:
+        """Attention of ``states`` (batch, queries, d_model) over ``key_value``.
+
+        ``mask`` is added to the scores and broadcasts over (batch, heads, queries, tokens).
+        """
+        key, value = key_value
+        scores = self._heads(self.q_proj(states) * self.scale) @ key.transpose(-1, -2)
+        weights = (scores if mask is None else scores + mask).softmax(-1)
+        return self.out_proj((weights @ value).transpose(1, 2).reshape(states.shape))  # type: ignore[no-any-return]
+
+    def _heads(self, x: Tensor) -> Tensor:
+        batch, tokens, d_model = x.shape
+        return x.reshape(batch, tokens, self.num_heads, d_model // self.num_heads).transpose(1, 2)
+
+
+class _FeedForward(nn.Module):
+    """The second half of every layer; the names are those of the checkpoints, so it is a base class."""
+
+    def __init__(self, d_model: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(d_model, ffn_dim)
+        self.fc2 = nn.Linear(ffn_dim, d_model)
+        self.final_layer_norm = nn.LayerNorm(d_model)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.final_layer_norm(x + self.fc2(F.gelu(self.fc1(x))))  # type: ignore[no-any-return]
+
+
+class EncoderLayer(_FeedForward):
+    """Self-attention and feed-forward."""
+
+    def __init__(self, d_model: int, num_heads: int, ffn_dim: int) -> None:
+        super().__init__(d_model, ffn_dim)
+        self.self_attn = Attention(d_model, num_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(d_model)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(batch, tokens, d_model) to the same."""
+        x = self.self_attn_layer_norm(x + self.self_attn(x, self.self_attn.key_value(x), mask))
+        return self.feed_forward(x)
+
+
+class DecoderLayer(EncoderLayer):
+    """Causal self-attention, attention over the encoder's states, feed-forward."""
+
+    def __init__(self, d_model: int, num_heads: int, ffn_dim: int) -> None:
+        super().__init__(d_model, num_heads, ffn_dim)
+        self.encoder_attn = Attention(d_model, num_heads)
+        self.encoder_attn_layer_norm = nn.LayerNorm(d_model)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, past: KeyValue | None, cross: KeyValue, mask: Tensor | None, cross_mask: Tensor | None
+    ) -> tuple[Tensor, KeyValue]:
+        """States (batch, tokens, d_model) and the self-attention keys and values, ``past`` included."""
+        present = self.self_attn.key_value(x)
+        if past is not None:
+            present = (torch.cat([past[0], present[0]], 2), torch.cat([past[1], present[1]], 2))
+        x = self.self_attn_layer_norm(x + self.self_attn(x, present, mask))
+        x = self.encoder_attn_layer_norm(x + self._cross(x, cross, cross_mask))
+        return self.feed_forward(x), present
+
+    def _cross(self, x: Tensor, cross: KeyValue, mask: Tensor | None) -> Tensor:
+        """The beams of one image become queries of one attention, so its keys and values are read once."""
+        queries = x.reshape(cross[0].shape[0], -1, x.shape[-1])
+        return self.encoder_attn(queries, cross, mask).reshape(x.shape)  # type: ignore[no-any-return]
+
+
+class Encoder(nn.Module):
+    """Embeddings (batch, tokens, d_model), image features first, to states of the same shape."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        d, heads, ffn = geometry.d_model, geometry.encoder_attention_heads, geometry.encoder_ffn_dim
+        self.embed_positions = nn.Embedding(geometry.encoder_positions + POSITION_OFFSET, d)
+        self.layernorm_embedding = nn.LayerNorm(d)
+        self.layers = nn.ModuleList(EncoderLayer(d, heads, ffn) for _ in range(geometry.encoder_layers))
+
+    def forward(self, embeddings: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mask`` is added to the attention scores: (batch, 1, 1, tokens)."""
+        positions = torch.arange(embeddings.shape[1], device=embeddings.device) + POSITION_OFFSET
+        x = self.layernorm_embedding(embeddings + self.embed_positions(positions))
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Embeddings of the answer so far to states, given each layer's keys and values of the encoder's states."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        d, heads, ffn = geometry.d_model, geometry.decoder_attention_heads, geometry.decoder_ffn_dim
+        self.embed_positions = nn.Embedding(geometry.decoder_positions + POSITION_OFFSET, d)
+        self.layernorm_embedding = nn.LayerNorm(d)
+        self.layers = nn.ModuleList(DecoderLayer(d, heads, ffn) for _ in range(geometry.decoder_layers))
+
+    def cross_key_values(self, encoder_states: Tensor) -> list[KeyValue]:
+        """What each layer's cross-attention needs of the encoder: computed once for an answer."""
+        return [layer.encoder_attn.key_value(encoder_states) for layer in self.layers]  # type: ignore[union-attr,operator]
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        positions: Tensor,
+        past: list[KeyValue] | None,
+        cross: list[KeyValue],
+        mask: Tensor | None = None,
+        cross_mask: Tensor | None = None,
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """States (batch, tokens, d_model), and keys and values to be given as ``past`` next time.
+
+        ``positions`` (tokens,) count from 0; ``mask`` (tokens, past + tokens) is added to the self-attention scores.
+        """
+        x = self.layernorm_embedding(embeddings + self.embed_positions(positions + POSITION_OFFSET))
+        presents = []
+        for i, layer in enumerate(self.layers):
+            x, present = layer(x, past[i] if past else None, cross[i], mask, cross_mask)
+            presents.append(present)
+        return x, presents

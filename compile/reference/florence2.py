@@ -1,0 +1,120 @@
+"""Florence-2 (Xiao et al., CVPR 2024): the tower, the projector and BART with one tied embedding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from f2edge.compile.reference.bart import Decoder, Encoder, KeyValue
+from f2edge.compile.reference.davit import DaViT
+from f2edge.compile.reference.projector import MultiModalProjector
+from f2edge.geometry import Geometry
+
+IGNORE_INDEX = -100
+DECODER_START = 2
+PAD = 1
+
+
+class Output(NamedTuple):
+    """Logits (batch, tokens, vocab), and the loss where labels were given."""
+
+    logits: Tensor
+    loss: Tensor | None
+
+
+class Florence2(nn.Module):
+    """The whole model; the parts are methods, since each becomes a graph of its own."""
+
+    final_logits_bias: Tensor
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.vision_tower = DaViT(geometry.vision)
+        self.multi_modal_projector = MultiModalProjector(geometry)
+        self.shared = nn.Embedding(geometry.vocab_size, geometry.d_model)
+        self.encoder = Encoder(geometry)
+        self.decoder = Decoder(geometry)
+        self.register_buffer("final_logits_bias", torch.zeros(1, geometry.vocab_size))
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) to image features (B, 1 + h * w, d_model)."""
+        return self.multi_modal_projector(self.vision_tower(pixel_values))  # type: ignore[no-any-return]
+
+    def encode(
+        self, image_features: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Image features and prompt (B, L) to encoder states (B, image tokens + L, d_model).
+
+        ``attention_mask`` (B, L), 1 for tokens and 0 for padding, is over the prompt; the image is always attended
+        to.  Without one everything is, as in Microsoft's code.
+        """
+        embeddings = torch.cat([image_features, self.shared(input_ids)], 1)
+        return self.encoder(embeddings, self.additive_mask(attention_mask))  # type: ignore[no-any-return]
+
+    def additive_mask(self, attention_mask: Tensor | None) -> Tensor | None:
+        """A prompt's (B, L) mask as what is added to the scores over image and prompt, (B, 1, 1, image + L)."""
+        if attention_mask is None:
+            return None
+        seen = F.pad(attention_mask.bool(), (self.geometry.num_image_tokens, 0), value=True)
+        lowest = torch.finfo(self.shared.weight.dtype).min
+        return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, lowest)[:, None, None]
+
+    def head(self, states: Tensor) -> Tensor:
+        """Decoder states to logits, by the embedding itself."""
+        return F.linear(states, self.shared.weight) + self.final_logits_bias
+
+    def step(
+        self, input_ids: Tensor, position: Tensor, past: list[KeyValue] | None, cross: list[KeyValue]
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """One token (beams, 1) at ``position`` (1,) after ``past``: logits (beams, vocab), new keys and values."""
+        states, present = self.decoder(self.shared(input_ids), position, past, cross)
+        return self.head(states[:, -1]), present
+
+    def decode(
+        self, encoder_states: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """All tokens (B, T) at once, each seeing those before it: logits (B, T, vocab)."""
+        T = decoder_input_ids.shape[1]
+        positions = torch.arange(T, device=decoder_input_ids.device)
+        causal = torch.full((T, T), torch.finfo(torch.float32).min, device=positions.device).triu(1)
+        cross = self.decoder.cross_key_values(encoder_states)
+        cross_mask = self.additive_mask(attention_mask)
+        embeddings = self.shared(decoder_input_ids)
+        states, _ = self.decoder(embeddings, positions, None, cross, causal, cross_mask)
+        return self.head(states)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Output:
+        """Teacher forcing; with ``labels`` (B, T) also the cross-entropy -sum log P(y_i | y_<i, x) (paper, eq. 1).
+
+        The loss is the mean over the labels that are not -100.  ``decoder_input_ids`` default to the labels, shifted.
+
+        Raises:
+            ValueError: neither labels nor decoder_input_ids.
+        """
+        if decoder_input_ids is None:
+            if labels is None:
+                raise ValueError("give labels or decoder_input_ids")
+            decoder_input_ids = shift_right(labels)
+        states = self.encode(self.encode_image(pixel_values), input_ids, attention_mask)
+        logits = self.decode(states, decoder_input_ids, attention_mask)
+        if labels is None:
+            return Output(logits, None)
+        return Output(logits, F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten()))
+
+
+def shift_right(labels: Tensor) -> Tensor:
+    """Decoder inputs (B, T) that predict ``labels``: the start token in front, the last one dropped."""
+    start = labels.new_full((labels.shape[0], 1), DECODER_START)
+    shifted = torch.cat([start, labels[:, :-1]], 1)
+    return shifted.masked_fill(shifted == IGNORE_INDEX, PAD)

@@ -1,0 +1,121 @@
+"""Reading the tensors of a checkpoint directory, whatever the files are called, without running any code of theirs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from f2edge.errors import CheckpointError
+
+HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
+
+
+def locate(checkpoint: str | Path) -> Path:
+    """The directory of a checkpoint: a directory as it is, a hub id ("owner/name") downloaded.
+
+    Raises:
+        CheckpointError: there is no such directory, and it cannot be downloaded as a hub id.
+    """
+    path = Path(checkpoint)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointError(f"{path} is a file; give the directory that holds config.json and the weights")
+    if str(checkpoint).count("/") != 1 or str(checkpoint).startswith((".", "/", "~")):
+        raise CheckpointError(f"{checkpoint} is not a directory, nor a hub id like microsoft/Florence-2-base")
+    return _download(str(checkpoint))
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{hub_id} is not a directory here and cannot be downloaded from the hub ({reason}); "
+            "check the name and the connection, or give a local directory"
+        ) from error
+
+
+def read_tensors(directory: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint directory, in the files' dtypes.
+
+    Takes, in this order: ``model.safetensors``, the shards of ``model.safetensors.index.json``,
+    ``pytorch_model.bin``, the shards of ``pytorch_model.bin.index.json``.
+
+    Raises:
+        CheckpointError: none of them is there, or one is damaged or leads out of the directory.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (directory / name).is_file():
+            return _read_file(directory / name)
+        if (directory / f"{name}.index.json").is_file():
+            return _read_shards(directory, f"{name}.index.json")
+    raise CheckpointError(
+        f"{directory} holds no weights: expected model.safetensors or pytorch_model.bin, or their index"
+    )
+
+
+def _read_shards(directory: Path, index_name: str) -> dict[str, Tensor]:
+    weight_map = read_json(directory / index_name).get("weight_map")
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        raise CheckpointError(f"{directory / index_name} has no weight_map; download the checkpoint again")
+    shards = sorted({str(shard) for shard in weight_map.values()})
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        if Path(shard).name != shard:
+            raise CheckpointError(f"{directory / index_name} names a shard outside the checkpoint: {shard}")
+        if not (directory / shard).is_file():
+            raise CheckpointError(f"{directory / shard} is missing; download the checkpoint again")
+        tensors |= _read_file(directory / shard)
+    return tensors
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)  # type: ignore[no-any-return]
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except (SafetensorError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or cut off ({_first_line(error)}); download it again") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} holds something other than tensors, and is not loaded for safety") from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise CheckpointError(f"{path} is not a plain table of tensors; save model.state_dict() alone")
+    return dict(tensors)
+
+
+def _is_zip(path: Path) -> bool:
+    """Files of torch before 1.6 are no archives and cannot be mapped."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: the file is missing, or is not a JSON object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({_first_line(error)})") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is not a JSON object")
+    return data
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Florence-2 on the device in front of you."""

@@ -1,0 +1,213 @@
+"""Beam search over any decoder session, as transformers 5.23 does it for one image (spec, section G).
+
+The search works from each beam's K best tokens and fetches the whole logits only when a token beyond those K could
+reach the best 2B.  All scores are float32, as there.  Two things of transformers are left out because they cannot
+show with a single image: a finished pool that no longer accepts, for the search has ended by then.
+
+Ties are settled by the lower beam, then the lower token id: the order of the flattened (beam * vocabulary + token)
+index.  ``torch.topk`` promises no order, so an exact tie is where the two may differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from f2edge.logits import BannedTokens, ban_candidates, banned_tokens, forced_token, max_length, take_step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.decoding import DecoderSession, StepScores
+    from f2edge.generation import GenerationSettings
+
+# Added to what is out of the running: beams that only fill up the first step, and sequences that have ended.
+_OUT = np.float32(-1e9)
+
+
+class Hypothesis(NamedTuple):
+    """One sequence, the decoder start token included, and the log-probability of each token after that."""
+
+    token_ids: IntArray
+    logprobs: FloatArray
+
+
+@dataclass(frozen=True)
+class _Beams:
+    """The B running beams, best first.
+
+    While ``shared``, all are copies of one sequence (only the first has a real score), and the session keeps one row.
+    """
+
+    sequences: IntArray  # (B, length)
+    logprobs: FloatArray  # (B, length - 1)
+    scores: FloatArray  # (B,) sums of the log-probabilities
+    rows: IntArray  # (B,) the session's row that each beam continues
+    shared: bool
+
+    def hypothesis(self, beam: int, token_id: int, logprob: float) -> Hypothesis:
+        return Hypothesis(
+            np.append(self.sequences[beam], token_id), np.append(self.logprobs[beam], np.float32(logprob))
+        )
+
+
+class _Candidates(NamedTuple):
+    """Continuations of the running beams, best first, each (n,)."""
+
+    beams: IntArray
+    token_ids: IntArray
+    logprobs: FloatArray  # of the token alone
+    scores: FloatArray  # of the sequence
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """The B best ended hypotheses, best first; places still free have a score of -1e9."""
+
+    scores: FloatArray  # (B,) with the length penalty
+    taken: NDArray[np.bool_]  # (B,)
+    hypotheses: list[Hypothesis]
+
+
+def beam_search(session: DecoderSession, settings: GenerationSettings) -> tuple[Hypothesis, float]:
+    """Find the best hypothesis and its score: summed log-probabilities / number of tokens ** length_penalty.
+
+    Raises:
+        DeviceError: the decoder's scores are not finite.
+    """
+    beams, finished = _start(settings)
+    searching = True
+    while searching:
+        candidates = _candidates(session, beams, settings)
+        ended = _ended(beams, candidates, settings)
+        finished = _collect(finished, beams, candidates, ended, settings)
+        beams = _advance(beams, candidates, ended, settings)
+        searching = not ended.all() and _goes_on(beams, finished, settings)
+    return finished.hypotheses[0], float(finished.scores[0])
+
+
+def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
+    B = settings.num_beams
+    sequences = np.full((B, 1), settings.decoder_start_token_id, dtype=np.int64)
+    logprobs = np.empty((B, 0), dtype=np.float32)
+    scores = np.full(B, _OUT)
+    free = _Finished(scores.copy(), np.zeros(B, dtype=bool), [Hypothesis(sequences[0], logprobs[0])] * B)
+    scores[0] = 0.0
+    return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True), free
+
+
+def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSettings) -> _Candidates:
+    """Take one step and keep the best 2B continuations; where a token is forced, that token for every beam."""
+    length = beams.sequences.shape[1]
+    forced = forced_token(length, settings)
+    if forced is None:
+        return _choose(_step(session, beams), beams, settings)
+    if length + 1 < max_length(settings):
+        _step(session, beams)  # for its keys and values alone
+    zeros = np.zeros_like(beams.scores)
+    return _Candidates(np.arange(len(zeros)), np.full(len(zeros), forced, np.int64), zeros, beams.scores)
+
+
+def _step(session: DecoderSession, beams: _Beams) -> StepScores:
+    rows = 1 if beams.shared else len(beams.scores)
+    return take_step(session, beams.sequences[:rows, -1], beams.rows[:rows])
+
+
+def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
+    """The best 2B from the K candidates per beam if they must be those of the vocabulary, else from all of it."""
+    B = settings.num_beams
+    banned = banned_tokens(beams.sequences, settings.no_repeat_ngram_size)
+    token_ids = _per_beam(step.token_ids, B)
+    logprobs = _per_beam(step.logits - step.log_sum_exp[:, None], B)
+    # No token that is not a candidate can score more than this.
+    unseen = np.max(logprobs[:, -1] + beams.scores)
+    ban_candidates(logprobs, token_ids, banned)
+    best = _best(token_ids, logprobs, beams.scores, 2 * B)
+    if len(best.scores) == 2 * B and best.scores[-1] > unseen:
+        return best
+    return _choose_from_all(step, beams, banned)
+
+
+def _choose_from_all(step: StepScores, beams: _Beams, banned: BannedTokens) -> _Candidates:
+    B = len(beams.scores)
+    logprobs = _per_beam(step.fetch_logits() - step.log_sum_exp[:, None], B)
+    logprobs[banned.beams, banned.token_ids] = -np.inf
+    token_ids = np.broadcast_to(np.arange(logprobs.shape[1]), logprobs.shape)
+    return _best(token_ids, logprobs, beams.scores, 2 * B)
+
+
+def _per_beam(rows: NDArray[np.generic], num_beams: int) -> NDArray[np.generic]:
+    """Rows of the session as rows of the beams: a shared row belongs to all of them."""
+    return rows if len(rows) == num_beams else np.repeat(rows, num_beams, axis=0)
+
+
+def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count: int) -> _Candidates:
+    """The ``count`` best of (B, n) continuations; everything level with the last one is sorted, so ties are exact."""
+    scores = logprobs + running[:, None]
+    first = max(scores.size - count, 0)
+    worst = np.partition(scores, first, axis=None)[first]
+    beams, columns = np.nonzero(scores >= worst)
+    order = np.lexsort((token_ids[beams, columns], beams, -scores[beams, columns]))[:count]
+    beams, columns = beams[order], columns[order]
+    return _Candidates(beams, token_ids[beams, columns], logprobs[beams, columns], scores[beams, columns])
+
+
+def _ended(beams: _Beams, candidates: _Candidates, settings: GenerationSettings) -> NDArray[np.bool_]:
+    at_limit = beams.sequences.shape[1] + 1 >= max_length(settings)
+    return (candidates.token_ids == settings.eos_token_id) | at_limit
+
+
+def _collect(
+    finished: _Finished,
+    beams: _Beams,
+    candidates: _Candidates,
+    ended: NDArray[np.bool_],
+    settings: GenerationSettings,
+) -> _Finished:
+    """Let ended candidates into the pool, but only from the first B ranks: later ones vanish, as in transformers."""
+    B = settings.num_beams
+    new = np.flatnonzero(ended[:B])
+    if not len(new):
+        return finished
+    scores = np.append(finished.scores, candidates.scores[new] / _penalty(beams.sequences.shape[1], settings))
+    taken = np.append(finished.taken, np.ones(len(new), dtype=bool))
+    hypotheses = finished.hypotheses + [
+        beams.hypothesis(candidates.beams[i], candidates.token_ids[i], candidates.logprobs[i]) for i in new
+    ]
+    order = np.argsort(-scores, kind="stable")[:B]
+    return _Finished(scores[order], taken[order], [hypotheses[i] for i in order])
+
+
+def _advance(
+    beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], settings: GenerationSettings
+) -> _Beams:
+    """The B best candidates that have not ended run on."""
+    scores = candidates.scores + ended * _OUT
+    chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]
+    parents, tokens = candidates.beams[chosen], candidates.token_ids[chosen]
+    forced = forced_token(beams.sequences.shape[1], settings) is not None
+    return _Beams(
+        sequences=np.concatenate([beams.sequences[parents], tokens[:, None]], axis=1),
+        logprobs=np.concatenate([beams.logprobs[parents], candidates.logprobs[chosen, None]], axis=1),
+        scores=scores[chosen],
+        rows=np.zeros_like(parents) if beams.shared else parents,
+        shared=beams.shared and forced,
+    )
+
+
+def _goes_on(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> bool:
+    """Whether a running beam may still beat the pool, by the rule that ``early_stopping`` asks for."""
+    if settings.early_stopping is True and finished.taken.all():
+        return False
+    length = beams.sequences.shape[1] - 1
+    if settings.early_stopping == "never" and settings.length_penalty > 0:
+        length = settings.max_new_tokens
+    best = beams.scores[:1] / _penalty(length, settings)
+    return bool((best > np.where(finished.taken, finished.scores.min(), _OUT)).any())
+
+
+def _penalty(length: int, settings: GenerationSettings) -> float:
+    return float(length**settings.length_penalty)

@@ -1,0 +1,65 @@
+"""Every error that f2edge raises on purpose.
+
+    F2EdgeError
+    ├── CheckpointError       a checkpoint that cannot be read, or is not Florence-2
+    ├── CompileError          a graph that cannot be exported, checked or compiled
+    ├── BundleError           a bundle that is damaged, foreign or of another version
+    ├── InputError            what the user handed in for one question
+    │   ├── ImageError        not a picture, or one too large to open safely
+    │   ├── TaskError         unknown task, missing or superfluous text, region out of the image
+    │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
+    ├── DeviceError           an engine or a device that failed, or is not there
+    └── MissingExtraError     a package that an optional part needs is not installed
+
+The message is one line that says what is wrong, where, and what to do.  The command line prints it and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class F2EdgeError(Exception):
+    """Base class of all errors that f2edge raises on purpose."""
+
+
+class CheckpointError(F2EdgeError):
+    """A checkpoint that cannot be read, or is not Florence-2."""
+
+
+class CompileError(F2EdgeError):
+    """A graph that cannot be exported, checked or compiled."""
+
+
+class BundleError(F2EdgeError):
+    """A bundle that is damaged, foreign or of another version."""
+
+
+class InputError(F2EdgeError):
+    """What the user handed in for one question cannot be used."""
+
+
+class ImageError(InputError):
+    """Not a picture, or one too large to open safely."""
+
+
+class TaskError(InputError):
+    """Unknown task, missing or superfluous text, or a region out of the image."""
+
+
+class LimitError(InputError):
+    """More prompt, tokens or beams than the model or the bundle can take."""
+
+
+class DeviceError(F2EdgeError):
+    """An engine or a device that failed, or is not there."""
+
+
+class MissingExtraError(F2EdgeError):
+    """A package that an optional part needs is not installed.
+
+    Args:
+        package: the distribution that is missing.
+        extra: the extra of f2edge that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'f2edge[{extra}]'")

@@ -1,0 +1,157 @@
+"""Pictures: from anything a user has at hand to the numbers that the vision tower takes (spec, section E)."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from f2edge.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from f2edge.arrays import FloatArray
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused before they are decoded: a small file can blow up to gigabytes."""
+
+ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[np.uint8]"
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_ARRAY_CHANNELS = (3, 4)
+
+
+def load_image(source: ImageSource) -> Image.Image:
+    """Open a picture as RGB.
+
+    Transparency is composited on white, grey deeper than 8 bits is clipped to 255.  The EXIF rotation of a
+    file is applied; a PIL image or an array is taken as it is (spec, section E, Image).
+
+    Args:
+        source: a path, the bytes of a picture file, a PIL image, or an array of uint8, (height, width),
+            (height, width, 3) or (height, width, 4).
+
+    Raises:
+        ImageError: no such file, not a picture or a damaged one, or more than ``MAX_PIXELS``.
+    """
+    if isinstance(source, np.ndarray):
+        return _convert(_from_array(source), "the array")
+    if isinstance(source, Image.Image):
+        return _convert(source, "the picture")
+    if isinstance(source, bytes):
+        return _open(io.BytesIO(source), "the picture in memory")
+    if isinstance(source, (str, Path)):
+        return _open(Path(source), str(source))
+    raise ImageError(
+        f"a {type(source).__name__} is not a picture: give a path, bytes, a PIL image or an array"
+    )
+
+
+def pixel_values(
+    image: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> FloatArray:
+    """Resize and normalise a picture as transformers does with Pillow (spec, section E, PIL path order).
+
+    Args:
+        image: RGB, of any size; its aspect ratio is not kept.
+        size: (height, width) in pixels.
+        mean: of each channel, with values from 0 to 1.
+        std: of each channel.
+
+    Returns:
+        (1, 3, height, width) float32.
+    """
+    height, width = size
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    # A channel has 256 levels only: to normalise those and look them up gives the same floats for less work.
+    levels = (np.arange(256) * (1 / 255)).astype(np.float32)
+    values = np.empty((1, 3, height, width), np.float32)
+    for channel in range(3):
+        table = (levels - np.float32(mean[channel])) / np.float32(std[channel])
+        np.take(table, pixels[..., channel], out=values[0, channel])
+    return values
+
+
+def _convert(image: Image.Image, name: str) -> Image.Image:
+    with _reading(name):
+        _check_size(image, name)
+        return _to_rgb(image)
+
+
+def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
+    with _reading(name), Image.open(file) as image:
+        _check_size(image, name)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Keep Pillow's warnings to ourselves, and make one line of whatever its many decoders raise."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{name} {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is not there: no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "is not a picture in a format that Pillow reads: convert it to PNG or JPEG"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more than {MAX_PIXELS // 10**6} million pixels: scale it down"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be opened: {error.strerror}"
+    first_line = (str(error) or type(error).__name__).splitlines()[0]
+    return f"cannot be decoded, it seems damaged ({first_line}): save or fetch it again"
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height == 0:
+        raise ImageError(f"{name} is empty: {width}x{height} pixels")
+    if width * height > MAX_PIXELS:
+        limit = MAX_PIXELS // 10**6
+        raise ImageError(f"{name} has {width}x{height} pixels, more than {limit} million: scale it down")
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    grey = array.ndim == 2  # noqa: PLR2004 - height and width
+    coloured = array.ndim == 3 and array.shape[2] in _ARRAY_CHANNELS  # noqa: PLR2004
+    if array.dtype != np.uint8 or not (grey or coloured):
+        raise ImageError(
+            f"an array of shape {array.shape} and type {array.dtype} is not a picture: "
+            "give uint8 of shape (H, W), (H, W, 3) or (H, W, 4)"
+        )
+    if array.size == 0:
+        raise ImageError(f"the array is empty: shape {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        image = _clip_to_bytes(image)
+    if image.has_transparency_data:
+        foreground = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, foreground)
+    return image.convert("RGB")
+
+
+def _clip_to_bytes(image: Image.Image) -> Image.Image:
+    """Clip deep grey to 255, as Pillow 13 converts it; older versions differ between modes."""
+    values = np.nan_to_num(np.asarray(image))
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))

@@ -1,0 +1,79 @@
+"""What the search does to the decoder's scores before it chooses: forced tokens and the ban on repeated n-grams.
+
+Both follow transformers 5.23 (spec, section G).  Forced tokens replace a step's scores altogether, so a search asks
+for them first; the ban takes single tokens away from single beams.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from f2edge.errors import DeviceError
+
+if TYPE_CHECKING:
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.decoding import DecoderSession, StepScores
+    from f2edge.generation import GenerationSettings
+
+
+class BannedTokens(NamedTuple):
+    """Tokens that may not follow: ``token_ids[i]`` is banned in beam ``beams[i]``; both (n,) int64, repeats possible."""
+
+    beams: IntArray
+    token_ids: IntArray
+
+
+def take_step(session: DecoderSession, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+    """Run one decoder step and refuse scores that no search can use.
+
+    Raises:
+        DeviceError: a log-sum-exp is not finite, which is how an overflow in half precision shows.
+    """
+    step = session.step(tokens, beam_indices)
+    if not np.isfinite(step.log_sum_exp).all():
+        raise DeviceError("the decoder's scores are not finite numbers; compile it with --precision fp32")
+    return step
+
+
+def max_length(settings: GenerationSettings) -> int:
+    """Length of the longest sequence, the decoder start token included."""
+    return 1 + settings.max_new_tokens
+
+
+def forced_token(length: int, settings: GenerationSettings) -> int | None:
+    """The token that must follow a sequence of this length, if one must; the last one overrules the first."""
+    if length == max_length(settings) - 1 and settings.forced_eos_token_id is not None:
+        return settings.forced_eos_token_id
+    return settings.forced_bos_token_id if length == 1 else None
+
+
+def banned_tokens(sequences: IntArray, ngram_size: int) -> BannedTokens:
+    """Tokens that would complete an n-gram which the same beam already holds.
+
+    Args:
+        sequences: (beams, length) int64, with the decoder start token, which counts.
+        ngram_size: the n; 0 bans nothing, 1 bans every token seen.
+    """
+    length = sequences.shape[1]
+    starts = length - ngram_size + 1
+    if ngram_size == 0 or starts <= 0:
+        return BannedTokens(np.empty(0, np.int64), np.empty(0, np.int64))
+    repeats = np.ones((len(sequences), starts), dtype=bool)
+    for offset in range(ngram_size - 1):
+        repeats &= sequences[:, offset : starts + offset] == sequences[:, starts + offset, None]
+    beams, positions = np.nonzero(repeats)
+    return BannedTokens(beams, sequences[beams, positions + ngram_size - 1])
+
+
+def ban_candidates(scores: FloatArray, token_ids: IntArray, banned: BannedTokens) -> None:
+    """Set banned candidates to -inf, in place.
+
+    Args:
+        scores: (beams, candidates) float32.
+        token_ids: (beams, candidates) int64, the token that each score belongs to.
+        banned: may name tokens that are not among the candidates.
+    """
+    for beam, token in zip(banned.beams.tolist(), banned.token_ids.tolist(), strict=True):
+        scores[beam, token_ids[beam] == token] = -np.inf

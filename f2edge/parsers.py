@@ -1,0 +1,146 @@
+"""From the model's text to what it located, read as Microsoft's code reads it (spec, section F).
+
+The patterns work on text, not on tokens, because damaged answers must give what Microsoft's patterns give.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from f2edge.clean_text import clean
+from f2edge.location import dequantize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from f2edge.clean_text import CleanText
+    from f2edge.tasks import Task
+
+Kind: TypeAlias = Literal["boxes", "quads", "polygons"]
+
+SPECIAL_TOKENS = ("<s>", "</s>", "<pad>")
+
+_LOCATION = r"<loc_(\d+)>"
+_POLYGON_PART = r"(?:<loc_\d+>|<sep>|<poly>|</poly>)"
+_LABEL_END = r"<od>|</od>|<box>|</box>|<bbox>|</bbox>|<loc_"
+
+BOX = re.compile(_LOCATION * 4)
+LABELLED_BOXES = re.compile(r"[^<]+(?:<loc_\d+>){4,}")
+BOX_LABEL = re.compile(rf"^\s*(.*?)(?={_LABEL_END})")
+_BARE_BOXES = re.compile(r"(?:<loc_\d+>){4,}")
+_LABELLED_POLYGONS = re.compile(rf"[^<]+{_POLYGON_PART}{{4,}}")
+_BARE_POLYGONS = re.compile(rf"{_POLYGON_PART}{{4,}}")
+_POLYGON_LABEL = re.compile(rf"^\s*(.*?)(?={_LABEL_END}|<poly>)")
+_POLYGON_INSTANCE = re.compile(r"<poly>(.*?)</poly>")
+_POLYGON = re.compile(r"((?:<loc_\d+>)+)(?:<sep>|$)")
+_OCR_LINE = re.compile(rf"(.+?){_LOCATION * 8}")
+_BROKEN_LOCATION = re.compile(r"^loc_\d+>")
+_LOCATION_TOKEN = re.compile(_LOCATION)
+
+# Tokens have three digits; an answer may spell a number of any length in ordinary letters.
+_MOST_DIGITS = 9
+
+_BANNED_PHRASES = frozenset(
+    "it,I,me,mine,you,your,yours,he,him,his,she,her,hers,they,them,their,theirs,one,oneself,we,us,our,ours,its,"
+    "myself,yourself,himself,herself,itself,ourselves,yourselves,themselves,this,that,these,those,who,whom,whose,"
+    "which,what,all,another,any,anybody,anyone,anything,each,everybody,everyone,everything,few,many,nobody,none,"
+    "several,some,somebody,someone,something,each other,one another,the image,image,images,the,a,an,a group,"
+    "other objects,lots,a set".split(",")
+)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One thing that the model located.
+
+    Args:
+        kind: what its shapes are.
+        label: what it is called, in the model's own words; empty where the task gives no names.
+        shapes: lists of x, y, x, y, ... in pixels: one box, one quad, or all polygons of one thing.
+        offsets: where in the answer's text its location tokens stand (a character inside each of them).
+    """
+
+    kind: Kind
+    label: str
+    shapes: tuple[list[float], ...]
+    offsets: tuple[int, ...]
+
+
+def find_boxes(text: str, image_size: tuple[int, int], *, labelled: bool = True) -> Iterator[Instance]:
+    """Find boxes: a label, if there are any, and groups of four locations (spec, section F, boxes)."""
+    cleaned = clean(text, *SPECIAL_TOKENS)
+    for phrase in (LABELLED_BOXES if labelled else _BARE_BOXES).finditer(cleaned.text):
+        label = BOX_LABEL.search(phrase.group())
+        if label is None:
+            continue
+        for box in BOX.finditer(cleaned.text, *phrase.span()):
+            yield _instance("boxes", label.group().strip(), cleaned, [box.span()], image_size)
+
+
+def find_grounded_boxes(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
+    """Find boxes whose label says something: no pronouns and the like (spec, section F, grounding)."""
+    return (found for found in find_boxes(text, image_size) if found.label not in _BANNED_PHRASES)
+
+
+def find_quads(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
+    """Find lines of text with four corners each (spec, section F, ocr); blanks and tags stay in the label."""
+    cleaned = clean(text, "<s>")
+    for line in _OCR_LINE.finditer(cleaned.text):
+        yield _instance("quads", line.group(1), cleaned, [(line.end(1), line.end())], image_size)
+
+
+def find_polygons(text: str, image_size: tuple[int, int], *, labelled: bool = True) -> Iterator[Instance]:
+    """Find masks: a label, if there are any, and polygons of any number of points (spec, section F, polygons)."""
+    cleaned = clean(text, *SPECIAL_TOKENS)
+    for phrase in (_LABELLED_POLYGONS if labelled else _BARE_POLYGONS).finditer(cleaned.text):
+        label = _POLYGON_LABEL.search(_BROKEN_LOCATION.sub("", phrase.group()))
+        if label is None:
+            continue
+        for start, end in _instance_spans(phrase):
+            polygons = _POLYGON.finditer(cleaned.text[start:end])
+            spans = [(start + polygon.start(1), start + polygon.end(1)) for polygon in polygons]
+            if spans:
+                yield _instance("polygons", label.group().strip(), cleaned, spans, image_size)
+
+
+def find_instances(task: Task, text: str, image_size: tuple[int, int]) -> list[Instance]:
+    """Find all that an answer locates.
+
+    Args:
+        task: what was asked.
+        text: the decoded answer, special tokens kept.
+        image_size: (width, height) of the original image.
+    """
+    if task.parser == "pure_text":
+        return []
+    if task.parser == "ocr":
+        return list(find_quads(text, image_size))
+    if task.parser == "grounding":
+        return list(find_grounded_boxes(text, image_size))
+    polygons = task.parser == "polygons" or (task.parser == "boxes_or_polygons" and "<poly>" in text)
+    find = find_polygons if polygons else find_boxes
+    return list(find(text, image_size, labelled=task.labelled))
+
+
+def _instance_spans(phrase: re.Match[str]) -> list[tuple[int, int]]:
+    if "<poly>" not in phrase.group() or "</poly>" not in phrase.group():
+        return [phrase.span()]
+    return [
+        (phrase.start() + found.start(1), phrase.start() + found.end(1))
+        for found in _POLYGON_INSTANCE.finditer(phrase.group())
+    ]
+
+
+def _instance(
+    kind: Kind, label: str, cleaned: CleanText, spans: Sequence[tuple[int, int]], image_size: tuple[int, int]
+) -> Instance:
+    """Read the location tokens of each span as one shape; a last x without y is dropped."""
+    shapes, offsets = [], []
+    for span in spans:
+        tokens = list(_LOCATION_TOKEN.finditer(cleaned.text, *span))
+        tokens = tokens[: len(tokens) // 2 * 2]
+        shapes.append(dequantize([int(token.group(1)[:_MOST_DIGITS]) for token in tokens], image_size))
+        offsets += [cleaned.offsets[token.start(1)] for token in tokens]
+    return Instance(kind, label, tuple(shapes), tuple(offsets))

@@ -1,0 +1,187 @@
+"""The tasks of Florence-2, and the sentence that the model is asked for each (spec, section E)."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from f2edge.errors import TaskError
+from f2edge.location import location_text, quantize
+
+Parser: TypeAlias = Literal["pure_text", "boxes", "grounding", "polygons", "boxes_or_polygons", "ocr"]
+TaskInput: TypeAlias = Literal["none", "text", "region"]
+Region: TypeAlias = tuple[float, float, float, float]
+
+_REGION_TEXT = re.compile(r"\s*(?:<loc_(?:0|[1-9][0-9]{0,2})>){4}\s*")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Args:
+        name: as users write it, ``<OD>``.
+        prompt: the sentence for the model; ``{input}`` stands for the user's text or region.
+        parser: how the answer is read.
+        input: what the user has to give.
+        labelled: whether the answer names what it locates.
+    """
+
+    name: str
+    prompt: str
+    parser: Parser = "pure_text"
+    input: TaskInput = "none"
+    labelled: bool = True
+
+
+FREE_TEXT = Task("", "{input}", input="text")
+"""A prompt of the user's own, for fine-tuned models; the answer is plain text."""
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("<OCR>", "What is the text in the image?"),
+        Task("<OCR_WITH_REGION>", "What is the text in the image, with regions?", "ocr"),
+        Task("<CAPTION>", "What does the image describe?"),
+        Task("<DETAILED_CAPTION>", "Describe in detail what is shown in the image."),
+        Task("<MORE_DETAILED_CAPTION>", "Describe with a paragraph what is shown in the image."),
+        Task("<OD>", "Locate the objects with category name in the image.", "boxes"),
+        Task("<DENSE_REGION_CAPTION>", "Locate the objects in the image, with their descriptions.", "boxes"),
+        Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "boxes", labelled=False),
+        Task(
+            "<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "grounding", "text"
+        ),
+        Task(
+            "<REFERRING_EXPRESSION_SEGMENTATION>",
+            "Locate {input} in the image with mask",
+            "polygons",
+            "text",
+            labelled=False,
+        ),
+        Task(
+            "<REGION_TO_SEGMENTATION>",
+            "What is the polygon mask of region {input}",
+            "polygons",
+            "region",
+            labelled=False,
+        ),
+        Task("<OPEN_VOCABULARY_DETECTION>", "Locate {input} in the image.", "boxes_or_polygons", "text"),
+        Task("<REGION_TO_CATEGORY>", "What is the region {input}?", input="region"),
+        Task("<REGION_TO_DESCRIPTION>", "What does the region {input} describe?", input="region"),
+        Task("<REGION_TO_OCR>", "What text is in the region {input}?", input="region"),
+    )
+}
+"""All tasks by name, in the order of Microsoft's processor."""
+
+
+def resolve(name: str) -> Task:
+    """Find a task by its name, with or without brackets, in any case; an empty name means ``FREE_TEXT``.
+
+    Raises:
+        TaskError: there is no such task.
+    """
+    bare = name.strip().removeprefix("<").removesuffix(">").upper()
+    if not bare:
+        return FREE_TEXT
+    if f"<{bare}>" in TASKS:
+        return TASKS[f"<{bare}>"]
+    known = [task.strip("<>").lower() for task in TASKS]
+    close = difflib.get_close_matches(bare.lower(), known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise TaskError(
+        f"unknown task {name!r}: {hint}known tasks are {', '.join(known)}; "
+        "an empty task passes the text on as it is"
+    )
+
+
+def build_prompt(
+    task: Task,
+    text: str | None = None,
+    region: Region | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> str:
+    """Write the sentence that the model is asked (spec, section E, Task prompts).
+
+    Args:
+        task: what is asked.
+        text: the user's words; for a task with a region also its four location tokens.
+        region: (x1, y1, x2, y2) in pixels of the original image.
+        image_size: (width, height) of the original image; needed for a region.
+
+    Raises:
+        TaskError: the input is missing, not wanted, or not a region of the image.
+    """
+    if task.input == "none":
+        _refuse_input(task, text, region)
+        return task.prompt
+    if task.input == "text":
+        return task.prompt.replace("{input}", _wanted_text(task, text, region))
+    return task.prompt.replace("{input}", _wanted_region(task, text, region, image_size))
+
+
+def expand_prompt(prompt: str) -> tuple[Task, str]:
+    """Expand a prompt in Microsoft's one-string style, as its code does: ``<OPEN_VOCABULARY_DETECTION>car``.
+
+    The task's name may stand anywhere in it; what is left is not stripped.  Without the name of a task the
+    prompt passes unchanged as ``FREE_TEXT``.
+
+    Raises:
+        TaskError: a task without input is not the whole prompt.
+    """
+    for task in sorted(TASKS.values(), key=lambda task: task.input != "none"):
+        if task.name in prompt:
+            return task, _expand(task, prompt)
+    return FREE_TEXT, prompt
+
+
+def _expand(task: Task, prompt: str) -> str:
+    given = prompt.replace(task.name, "")
+    if task.input == "none" and prompt != task.name:
+        raise TaskError(f"{task.name} takes no input: it must be the whole prompt, without {given!r}")
+    return task.prompt.replace("{input}", given)
+
+
+def _refuse_input(task: Task, text: str | None, region: Region | None) -> None:
+    if text or region is not None:
+        raise TaskError(f"{task.name} takes no {'text' if text else 'region'}: leave it out")
+
+
+def _wanted_text(task: Task, text: str | None, region: Region | None) -> str:
+    name = task.name or "a free prompt"
+    if region is not None:
+        raise TaskError(f"{name} takes a text, not a region: leave the region out")
+    if not text or not text.strip():
+        raise TaskError(f"{name} needs a text: say what to look for")
+    return text
+
+
+def _wanted_region(
+    task: Task, text: str | None, region: Region | None, image_size: tuple[int, int] | None
+) -> str:
+    if (text is None) == (region is None):
+        raise TaskError(f"{task.name} needs one region: give x1, y1, x2, y2 in pixels")
+    if region is not None:
+        return _region_text(region, image_size)
+    if not _REGION_TEXT.fullmatch(text or ""):
+        raise TaskError(
+            f"{text!r} is not a region: give x1, y1, x2, y2 in pixels, or four tokens <loc_0> to <loc_999>"
+        )
+    return text or ""
+
+
+def _region_text(region: Region, image_size: tuple[int, int] | None) -> str:
+    if image_size is None:
+        raise TaskError("a region in pixels needs the size of its image")
+    width, height = image_size
+    if len(region) != 4 or not all(map(math.isfinite, region)):  # noqa: PLR2004
+        raise TaskError(f"{region} is not a region: give x1, y1, x2, y2 in pixels")
+    x1, y1, x2, y2 = region
+    if not (0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height):
+        raise TaskError(
+            f"the region {x1:g},{y1:g},{x2:g},{y2:g} is not inside the image of {width}x{height} pixels: "
+            f"x1 <= x2 <= {width} and y1 <= y2 <= {height} must hold"
+        )
+    return location_text(quantize(region, image_size))

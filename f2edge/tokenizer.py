@@ -1,0 +1,115 @@
+"""Text to token ids and back, with Florence-2's own tokens (spec, section E, Tokenizer)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as _Backend
+
+from f2edge.errors import CheckpointError
+from f2edge.location import BINS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SPLIT_CHARACTER = "\ufffd"
+
+# Microsoft's processor adds these when it starts; transformers' files hold them.  The order fixes the ids,
+# and one name is misspelt in the original.
+_NAMES_BEFORE = ("<od>", "</od>", "<ocr>", "</ocr>")
+_NAMES_AFTER = (
+    *("<cap>", "</cap>", "<ncap>", "</ncap>", "<dcap>", "</dcap>", "<grounding>", "</grounding>"),
+    *("<seg>", "</seg>", "<sep>", "<region_cap>", "</region_cap>"),
+    *("<region_to_desciption>", "</region_to_desciption>", "<proposal>", "</proposal>"),
+    *("<poly>", "</poly>", "<and>"),
+)
+ADDED_TOKENS = (*_NAMES_BEFORE, *(f"<loc_{number}>" for number in range(BINS)), *_NAMES_AFTER)
+"""The 1,024 tokens that Florence-2 has beyond BART's, in the order of their ids."""
+
+
+class Tokenizer:
+    """Byte-level BPE with Florence-2's tokens.
+
+    Args:
+        backend: of the ``tokenizers`` package; location tokens that it lacks are added.
+
+    Raises:
+        CheckpointError: it does not put ``<s>`` and ``</s>`` around a text.
+    """
+
+    def __init__(self, backend: _Backend) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        if backend.token_to_id("<loc_0>") is None:
+            backend.add_special_tokens(
+                [AddedToken(name, special=True, normalized=False) for name in ADDED_TOKENS]
+            )
+        self._backend = backend
+        self._location_ids = _location_ids(backend)
+        if backend.encode("").tokens != ["<s>", "</s>"]:
+            raise CheckpointError("it does not put <s> and </s> around a text: not Florence-2's tokenizer")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Tokenizer:
+        """Read a ``tokenizer.json``, Microsoft's or transformers', or the one in a checkpoint's directory.
+
+        Raises:
+            CheckpointError: there is no such file, or it is not the tokenizer of a Florence-2 model.
+        """
+        file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise CheckpointError(f"no tokenizer at {file}: a checkpoint needs its tokenizer.json")
+        try:
+            return cls(_Backend.from_file(str(file)))
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
+        except Exception as error:  # the package raises bare Exception
+            raise CheckpointError(f"{file} is not a tokenizer.json ({error}): fetch it again") from error
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, added ones included."""
+        size: int = self._backend.get_vocab_size(with_added_tokens=True)
+        return size
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text between ``<s>`` and ``</s>``."""
+        ids: list[int] = self._backend.encode(text).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of token ids: special tokens kept, no clean-up, nothing put between tokens."""
+        text: str = self._backend.decode(list(token_ids), skip_special_tokens=False)
+        return text
+
+    def decode_tokens(self, token_ids: Sequence[int]) -> list[str]:
+        """Text of each token; joined they are ``decode(token_ids)``.
+
+        A character that is split over several tokens belongs to the last of them.
+        """
+        pieces: list[str] = []
+        start = 0
+        for end in range(1, len(token_ids) + 1):
+            piece = self.decode(token_ids[start:end])
+            incomplete = piece.endswith(_SPLIT_CHARACTER) and end < len(token_ids)
+            pieces.append("" if incomplete else piece)
+            start = start if incomplete else end
+        return pieces
+
+    def location_id(self, number: int) -> int:
+        """The id of ``<loc_number>``, for 0 to 999."""
+        return self._location_ids[number]
+
+    def save(self, path: str | Path) -> None:
+        """Write a ``tokenizer.json`` that holds the added tokens too."""
+        self._backend.save(str(path))
+
+
+def _location_ids(backend: _Backend) -> list[int]:
+    ids = [backend.token_to_id(f"<loc_{number}>") for number in range(BINS)]
+    known = [token_id for token_id in ids if token_id is not None]
+    if len(known) < BINS:
+        raise CheckpointError(f"it knows {len(known)} of 1000 location tokens: not Florence-2's tokenizer")
+    return known
