@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from f2edge.location import location_text, quantize
+from f2edge.tasks import build_prompt, resolve
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scenes import Box, Scene, Shape
-
-PROMPTS = {
-    "CAPTION": "What does the image describe?",
-    "OD": "Locate the objects with category name in the image.",
-    "CAPTION_TO_PHRASE_GROUNDING": "Locate the phrases in the caption: {x}",
-    "REFERRING_EXPRESSION_SEGMENTATION": "Locate {x} in the image with mask",
-    "REGION_TO_CATEGORY": "What is the region {x}?",
-    "OCR": "What is the text in the image?",
-    "OCR_WITH_REGION": "What is the text in the image, with regions?",
-}
-
 
 @dataclass(frozen=True)
 class Question:
@@ -43,14 +35,12 @@ class Question:
     @property
     def prompt(self) -> str:
         """The sentence the model reads (spec, section E)."""
-        return PROMPTS[self.task].format(x=self.text)
+        return build_prompt(resolve(self.task), self.text or None)
 
 
 def locations(values: Sequence[float], size: tuple[int, int]) -> str:
-    """Location tokens of x, y, x, y, ... in pixels: 1000 bins along each side (spec, section E)."""
-    sides = [size[k % 2] for k in range(len(values))]
-    bins = [min(max(int(v * 1000 / s), 0), 999) for v, s in zip(values, sides, strict=True)]
-    return "".join(f"<loc_{b}>" for b in bins)
+    """Location tokens of x, y, x, y, ... in pixels of a picture of `size` (width, height)."""
+    return location_text(quantize(values, size))
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> list[Question]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 PICTURE_SIZES = ((320, 320), (320, 240), (240, 320), (320, 280), (280, 320))
-WORD_SHARE = 0.4
+WORD_SHARE = 0.45
 MAX_IOU = 0.05
 MIN_ORDER_GAP = 0.06  # centres are further apart in x than this part of the width: left to right is clear
 

@@ -1,1 +1,28 @@
-"""Florence-2 on the device in front of you."""
+"""Florence-2 on the device in front of you.
+
+    model = f2edge.load("florence-2-base.cpu")
+    result = model.run("photo.jpg", "od")
+    print(result.labels, result.boxes, result.confidences)
+
+Importing this package needs numpy, Pillow and tokenizers; ``load`` brings the bundle's engine.
+"""
+
+from __future__ import annotations
+
+from f2edge.bundle import Bundle, open_bundle
+from f2edge.errors import F2EdgeError
+from f2edge.generation import GenerationSettings
+from f2edge.model import EncodedImage, Florence2, load
+from f2edge.result import Result
+
+__version__ = "0.1.0"
+__all__ = [
+    "Bundle",
+    "EncodedImage",
+    "F2EdgeError",
+    "Florence2",
+    "GenerationSettings",
+    "Result",
+    "load",
+    "open_bundle",
+]

@@ -78,9 +78,9 @@ def confidences(
 
 
 def microsoft_scores(task: Task, pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
-    """Scores of the boxes as Microsoft's code gives them, for the two tasks that have them there; else nothing.
+    """Scores of the boxes as Microsoft's code gives them: in two tasks, elsewhere none (spec, section F).
 
-    Its bookkeeping takes the labelled boxes to follow each other without a gap and to follow one ``<s>``.  In such
+    Its bookkeeping takes it that labelled boxes follow each other without a gap, after one ``<s>``.  In such
     answers the scores equal :func:`confidences`; in others they are those of neighbouring tokens.
 
     Args:

@@ -1,21 +1,21 @@
 """Beam search over any decoder session, as transformers 5.23 does it for one image (spec, section G).
 
-The search works from each beam's K best tokens and fetches the whole logits only when a token beyond those K could
-reach the best 2B.  All scores are float32, as there.  Two things of transformers are left out because they cannot
-show with a single image: a finished pool that no longer accepts, for the search has ended by then.
+The search works from each beam's K best tokens and fetches the whole logits only when a token beyond those K
+could reach the best 2B.  All scores are float32, as there.  A pool that no longer accepts hypotheses is left
+out: it cannot occur with a single image, whose search has ended by then.
 
-Ties are settled by the lower beam, then the lower token id: the order of the flattened (beam * vocabulary + token)
-index.  ``torch.topk`` promises no order, so an exact tie is where the two may differ.
+Ties are settled by the lower beam, then the lower token id: the order of the flattened
+(beam * vocabulary + token) index.  ``torch.topk`` promises no order, so at an exact tie the two may differ.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from f2edge.logits import BannedTokens, ban_candidates, banned_tokens, forced_token, max_length, take_step
+from f2edge.logits import ban_candidates, banned_tokens, forced_token, max_length, take_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding import DecoderSession, StepScores
     from f2edge.generation import GenerationSettings
+    from f2edge.logits import BannedTokens
 
 # Added to what is out of the running: beams that only fill up the first step, and sequences that have ended.
 _OUT = np.float32(-1e9)
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 class Hypothesis(NamedTuple):
@@ -39,7 +42,8 @@ class Hypothesis(NamedTuple):
 class _Beams:
     """The B running beams, best first.
 
-    While ``shared``, all are copies of one sequence (only the first has a real score), and the session keeps one row.
+    While ``shared``, all are copies of one sequence, of which only the first has a real score, and the
+    session keeps one row.
     """
 
     sequences: IntArray  # (B, length)
@@ -65,11 +69,14 @@ class _Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class _Finished:
-    """The B best ended hypotheses, best first; places still free have a score of -1e9."""
+    """The B best ended hypotheses, best first; places still free come last, with a score of -1e9."""
 
     scores: FloatArray  # (B,) with the length penalty
-    taken: NDArray[np.bool_]  # (B,)
     hypotheses: list[Hypothesis]
+
+    @property
+    def full(self) -> bool:
+        return bool(self.scores[-1] > _OUT)
 
 
 def beam_search(session: DecoderSession, settings: GenerationSettings) -> tuple[Hypothesis, float]:
@@ -94,13 +101,13 @@ def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
     sequences = np.full((B, 1), settings.decoder_start_token_id, dtype=np.int64)
     logprobs = np.empty((B, 0), dtype=np.float32)
     scores = np.full(B, _OUT)
-    free = _Finished(scores.copy(), np.zeros(B, dtype=bool), [Hypothesis(sequences[0], logprobs[0])] * B)
+    free = _Finished(scores.copy(), [Hypothesis(sequences[0], logprobs[0])] * B)
     scores[0] = 0.0
     return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True), free
 
 
 def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSettings) -> _Candidates:
-    """Take one step and keep the best 2B continuations; where a token is forced, that token for every beam."""
+    """Take one step and keep the best 2B continuations; a forced token is the only one of each beam."""
     length = beams.sequences.shape[1]
     forced = forced_token(length, settings)
     if forced is None:
@@ -117,7 +124,7 @@ def _step(session: DecoderSession, beams: _Beams) -> StepScores:
 
 
 def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
-    """The best 2B from the K candidates per beam if they must be those of the vocabulary, else from all of it."""
+    """The best 2B of the K candidates per beam if no other token can be among them, else of all tokens."""
     B = settings.num_beams
     banned = banned_tokens(beams.sequences, settings.no_repeat_ngram_size)
     token_ids = _per_beam(step.token_ids, B)
@@ -139,13 +146,13 @@ def _choose_from_all(step: StepScores, beams: _Beams, banned: BannedTokens) -> _
     return _best(token_ids, logprobs, beams.scores, 2 * B)
 
 
-def _per_beam(rows: NDArray[np.generic], num_beams: int) -> NDArray[np.generic]:
+def _per_beam(rows: NDArray[_Scalar], num_beams: int) -> NDArray[_Scalar]:
     """Rows of the session as rows of the beams: a shared row belongs to all of them."""
     return rows if len(rows) == num_beams else np.repeat(rows, num_beams, axis=0)
 
 
 def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count: int) -> _Candidates:
-    """The ``count`` best of (B, n) continuations; everything level with the last one is sorted, so ties are exact."""
+    """The ``count`` best of (B, n) continuations; all that tie with the last take part in the sorting."""
     scores = logprobs + running[:, None]
     first = max(scores.size - count, 0)
     worst = np.partition(scores, first, axis=None)[first]
@@ -157,7 +164,8 @@ def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count:
 
 def _ended(beams: _Beams, candidates: _Candidates, settings: GenerationSettings) -> NDArray[np.bool_]:
     at_limit = beams.sequences.shape[1] + 1 >= max_length(settings)
-    return (candidates.token_ids == settings.eos_token_id) | at_limit
+    ended: NDArray[np.bool_] = (candidates.token_ids == settings.eos_token_id) | at_limit
+    return ended
 
 
 def _collect(
@@ -167,18 +175,17 @@ def _collect(
     ended: NDArray[np.bool_],
     settings: GenerationSettings,
 ) -> _Finished:
-    """Let ended candidates into the pool, but only from the first B ranks: later ones vanish, as in transformers."""
+    """Let ended candidates of the first B ranks into the pool; later ones vanish, as in transformers."""
     B = settings.num_beams
     new = np.flatnonzero(ended[:B])
     if not len(new):
         return finished
     scores = np.append(finished.scores, candidates.scores[new] / _penalty(beams.sequences.shape[1], settings))
-    taken = np.append(finished.taken, np.ones(len(new), dtype=bool))
     hypotheses = finished.hypotheses + [
         beams.hypothesis(candidates.beams[i], candidates.token_ids[i], candidates.logprobs[i]) for i in new
     ]
     order = np.argsort(-scores, kind="stable")[:B]
-    return _Finished(scores[order], taken[order], [hypotheses[i] for i in order])
+    return _Finished(scores[order], [hypotheses[i] for i in order])
 
 
 def _advance(
@@ -200,13 +207,12 @@ def _advance(
 
 def _goes_on(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> bool:
     """Whether a running beam may still beat the pool, by the rule that ``early_stopping`` asks for."""
-    if settings.early_stopping is True and finished.taken.all():
+    if settings.early_stopping is True and finished.full:
         return False
     length = beams.sequences.shape[1] - 1
     if settings.early_stopping == "never" and settings.length_penalty > 0:
         length = settings.max_new_tokens
-    best = beams.scores[:1] / _penalty(length, settings)
-    return bool((best > np.where(finished.taken, finished.scores.min(), _OUT)).any())
+    return bool(beams.scores[0] / np.float32(_penalty(length, settings)) > finished.scores[-1])
 
 
 def _penalty(length: int, settings: GenerationSettings) -> float:

@@ -1,12 +1,13 @@
 """The decode loop: one for all engines.
 
-The loop sees scores only.  Keys and values, their reordering and their memory belong to the session, which a runtime
-provides; the whole contract is :class:`DecoderSession`.  Greedy search is here, beam search in
+The loop sees scores only.  Keys and values, their reordering and their memory belong to the session, which a
+runtime provides; the whole contract is :class:`DecoderSession`.  Greedy search is here, beam search in
 :mod:`f2edge.beam_search`; both follow transformers 5.23 (spec, section G).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -14,15 +15,19 @@ import numpy as np
 
 from f2edge.beam_search import beam_search
 from f2edge.errors import InputError
-from f2edge.logits import BannedTokens, ban_candidates, banned_tokens, forced_token, max_length, take_step
+from f2edge.logits import banned_tokens, forced_token, max_length, take_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
+
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.generation import GenerationSettings
+    from f2edge.logits import BannedTokens
 
-# Banned tokens are taken out of the log-sum-exp rather than summed anew where that costs no precision in float32.
+# Banned tokens are taken out of the given log-sum-exp, which saves fetching all logits, while that costs no
+# precision in float32: unknown ones must be negligible, known ones must leave enough.
 _NEGLIGIBLE_MASS = 1e-7
 _LARGEST_MASS = 0.5
 
@@ -32,9 +37,9 @@ class StepScores:
     """What one decoder step says about the next token of each beam.
 
     Args:
-        token_ids: (beams, K) int64, the K tokens with the largest logits, best first.  Equal logits may come in any
-            order.  With K clearly above twice the number of beams the whole logits are hardly ever asked for.
-        logits: (beams, K) float32, their logits.
+        token_ids: (beams, K) int64, the K tokens of the largest logits, best first, equal ones in any order.
+            With K well above twice the number of beams, all logits are hardly ever asked for.
+        logits: (beams, K) float32, the logits of those tokens.
         log_sum_exp: (beams,) float32, over the whole vocabulary.
         fetch_logits: gives (beams, vocabulary) float32; valid until the session's next step.
     """
@@ -53,8 +58,8 @@ class DecoderSession(Protocol):
 
         Args:
             tokens: (beams,) int64, the last token of each beam; the decoder start token in the first call.
-            beam_indices: (beams,) int64, for each beam the previous step's beam that it continues; [0] in the first
-                call.  The number of beams may differ from the previous step's.
+            beam_indices: (beams,) int64, for each beam the previous step's beam that it continues; [0] in the
+                first call.  The number of beams may differ from the previous step's.
         """
 
 
@@ -71,8 +76,8 @@ class Generation:
 
     Args:
         token_ids: the whole sequence as transformers returns it, from the decoder start token: 2, 0, ..., 2.
-        token_logprobs: one per token after the start.  Forced tokens have 0.  Beam search: of the whole vocabulary,
-            banned tokens included.  Greedy search: of the tokens that were not banned.
+        token_logprobs: one per token after the start, 0 where it was forced.  Relative to the whole
+            vocabulary in beam search, to the tokens not banned in greedy search.
         score: sum of ``token_logprobs`` / their number ** length_penalty; beam search ranks by it.
         truncated: the sequence was cut at ``max_new_tokens``, whether or not an end token was forced there.
     """
@@ -100,7 +105,7 @@ def generate(session: DecoderSession, settings: GenerationSettings) -> Generatio
 
 
 def stream(session: DecoderSession, settings: GenerationSettings) -> Iterator[DecodedToken]:
-    """Greedy search that yields each token as soon as it is decided; the decoder start token is not among them.
+    """Greedy search that yields each token as soon as it is decided, the decoder start token excepted.
 
     Args:
         session: fresh, no step taken yet.
@@ -112,7 +117,7 @@ def stream(session: DecoderSession, settings: GenerationSettings) -> Iterator[De
     """
     if settings.num_beams != 1:
         raise InputError(
-            f"tokens can be streamed with num_beams=1 only, not {settings.num_beams}; use generate"
+            f"streaming needs num_beams=1, not {settings.num_beams}; use generate for beam search"
         )
     return _greedy(session, settings)
 
@@ -141,28 +146,28 @@ def _next_token(session: DecoderSession, sequence: IntArray, settings: Generatio
 
 def _from_candidates(step: StepScores, banned: BannedTokens) -> DecodedToken | None:
     """The best token of the candidates, or None where tokens beyond them have a say."""
-    logits = step.logits.copy()
-    ban_candidates(logits, step.token_ids, banned)
-    best = logits.max()
-    log_sum_exp = _log_sum_exp_without(step, banned, np.isneginf(logits[0]))
-    if best <= step.logits[0, -1] or log_sum_exp is None:
+    token_ids, logits = step.token_ids[0], step.logits[0]
+    removed = np.isin(token_ids, banned.token_ids)
+    best = logits[~removed].max(initial=-np.inf)
+    log_sum_exp = _log_sum_exp_without(step, banned, removed)
+    if best <= logits[-1] or log_sum_exp is None:
         return None
-    return DecodedToken(int(step.token_ids[logits == best].min()), float(best - log_sum_exp))
+    return DecodedToken(
+        int(token_ids[(logits == best) & ~removed].min()), float(best - np.float32(log_sum_exp))
+    )
 
 
-def _log_sum_exp_without(
-    step: StepScores, banned: BannedTokens, removed: NDArray[np.bool_]
-) -> np.float32 | None:
-    """The log-sum-exp over the tokens that are not banned, or None where the candidates do not determine it."""
-    total = step.log_sum_exp[0]
+def _log_sum_exp_without(step: StepScores, banned: BannedTokens, removed: NDArray[np.bool_]) -> float | None:
+    """The log-sum-exp over the tokens not banned, or None where the candidates do not determine it."""
+    total = float(step.log_sum_exp[0])
     if not len(banned.token_ids):
         return total
     probabilities = np.exp(step.logits[0] - total)
     mass = float(probabilities[removed].sum())
-    unseen = (len(set(banned.token_ids.tolist())) - removed.sum()) * probabilities[-1]
+    unseen = (len(np.unique(banned.token_ids)) - removed.sum()) * probabilities[-1]
     if mass > _LARGEST_MASS or unseen > _NEGLIGIBLE_MASS:
         return None
-    return total + np.log1p(np.float32(-mass))
+    return total + math.log1p(-mass)
 
 
 def _from_all(step: StepScores, banned: BannedTokens) -> DecodedToken:

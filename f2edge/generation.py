@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from f2edge.errors import InputError
+
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """Settings of one search, with the meaning and the defaults that they have in transformers (spec, section G).
+    """Settings of one search; meaning and defaults are those of transformers (spec, section G).
 
-    ``max_new_tokens`` counts every token after the decoder start token.  ``None`` for a forced token means not forced,
-    0 for ``no_repeat_ngram_size`` means no ban.
+    ``max_new_tokens`` counts every token after the decoder start token.  ``None`` for a forced token means
+    not forced, 0 for ``no_repeat_ngram_size`` means no ban.
+
+    Raises:
+        InputError: a setting that no search can follow.
     """
 
     num_beams: int = 3
@@ -25,3 +30,10 @@ class GenerationSettings:
     bos_token_id: int = 0
     pad_token_id: int = 1
     eos_token_id: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_beams", 1), ("max_new_tokens", 1), ("no_repeat_ngram_size", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.early_stopping not in (True, False, "never"):
+            raise InputError(f'early_stopping is {self.early_stopping!r}; it must be True, False or "never"')

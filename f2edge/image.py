@@ -70,6 +70,9 @@ def pixel_values(
         (1, 3, height, width) float32.
     """
     height, width = size
+    if image.width < width and image.height > height:
+        # Pillow 13 shrinks before it widens, older versions after, which differs by up to two levels.
+        image = image.resize((image.width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
     # A channel has 256 levels only: to normalise those and look them up gives the same floats for less work.
     levels = (np.arange(256) * (1 / 255)).astype(np.float32)

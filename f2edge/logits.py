@@ -1,7 +1,7 @@
-"""What the search does to the decoder's scores before it chooses: forced tokens and the ban on repeated n-grams.
+"""What a search does to the decoder's scores before it chooses: forced tokens, and no n-gram twice.
 
-Both follow transformers 5.23 (spec, section G).  Forced tokens replace a step's scores altogether, so a search asks
-for them first; the ban takes single tokens away from single beams.
+Both follow transformers 5.23 (spec, section G).  A forced token replaces all scores of a step, so a search
+asks for it first; the ban takes single tokens away from single beams.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BannedTokens(NamedTuple):
-    """Tokens that may not follow: ``token_ids[i]`` is banned in beam ``beams[i]``; both (n,) int64, repeats possible."""
+    """Tokens that may not follow: ``token_ids[i]`` in beam ``beams[i]``; both (n,) int64, with repeats."""
 
     beams: IntArray
     token_ids: IntArray

@@ -42,13 +42,14 @@ _LOCATION_TOKEN = re.compile(_LOCATION)
 # Tokens have three digits; an answer may spell a number of any length in ordinary letters.
 _MOST_DIGITS = 9
 
-_BANNED_PHRASES = frozenset(
+_BANNED = (
     "it,I,me,mine,you,your,yours,he,him,his,she,her,hers,they,them,their,theirs,one,oneself,we,us,our,ours,its,"
     "myself,yourself,himself,herself,itself,ourselves,yourselves,themselves,this,that,these,those,who,whom,whose,"
     "which,what,all,another,any,anybody,anyone,anything,each,everybody,everyone,everything,few,many,nobody,none,"
     "several,some,somebody,someone,something,each other,one another,the image,image,images,the,a,an,a group,"
-    "other objects,lots,a set".split(",")
+    "other objects,lots,a set"
 )
+_BANNED_PHRASES = frozenset(_BANNED.split(","))
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def find_quads(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
 
 
 def find_polygons(text: str, image_size: tuple[int, int], *, labelled: bool = True) -> Iterator[Instance]:
-    """Find masks: a label, if there are any, and polygons of any number of points (spec, section F, polygons)."""
+    """Find masks: a label, if there are any, and polygons of any length (spec, section F, polygons)."""
     cleaned = clean(text, *SPECIAL_TOKENS)
     for phrase in (_LABELLED_POLYGONS if labelled else _BARE_POLYGONS).finditer(cleaned.text):
         label = _POLYGON_LABEL.search(_BROKEN_LOCATION.sub("", phrase.group()))
@@ -136,11 +137,11 @@ def _instance_spans(phrase: re.Match[str]) -> list[tuple[int, int]]:
 def _instance(
     kind: Kind, label: str, cleaned: CleanText, spans: Sequence[tuple[int, int]], image_size: tuple[int, int]
 ) -> Instance:
-    """Read the location tokens of each span as one shape; a last x without y is dropped."""
+    """Read the location tokens of each span as one shape; a last x without its y gives no point."""
     shapes, offsets = [], []
     for span in spans:
         tokens = list(_LOCATION_TOKEN.finditer(cleaned.text, *span))
-        tokens = tokens[: len(tokens) // 2 * 2]
-        shapes.append(dequantize([int(token.group(1)[:_MOST_DIGITS]) for token in tokens], image_size))
+        bins = [int(token.group(1)[:_MOST_DIGITS]) for token in tokens]
+        shapes.append(dequantize(bins[: len(bins) // 2 * 2], image_size))
         offsets += [cleaned.offsets[token.start(1)] for token in tokens]
     return Instance(kind, label, tuple(shapes), tuple(offsets))

@@ -1,0 +1,183 @@
+"""From the reference to three ONNX graphs: vision, encoder, decoder step."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from f2edge.compile.reference import Florence2
+from f2edge.errors import CompileError
+
+OPSET = 18
+NUM_CANDIDATES = 32
+"""Scores that the decoder's graph hands out per beam: enough for 8 beams (2 x 8) and as many banned tokens."""
+
+
+class VisionGraph(nn.Module):
+    """pixel_values (1, 3, H, W) to image_features (1, tokens, d_model)."""
+
+    def __init__(self, model: Florence2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """The tower and the projector."""
+        return self.model.encode_image(pixel_values)
+
+
+class EncoderGraph(nn.Module):
+    """image_features and input_ids (1, L) to each decoder layer's cross-attention keys and values.
+
+    The decoder never needs the encoder's states themselves, so they do not leave this graph.
+    """
+
+    def __init__(self, model: Florence2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image_features: Tensor, input_ids: Tensor) -> list[Tensor]:
+        """Keys and values, alternating, each (1, heads, image tokens + L, head_dim)."""
+        states = self.model.encode(image_features, input_ids)
+        return [tensor for pair in self.model.decoder.cross_key_values(states) for tensor in pair]
+
+
+class DecoderGraph(nn.Module):
+    """One step: the last token of each beam to the scores of the next.
+
+    The beams are reordered here: ``beam_idx`` (beams,) names for each beam the beam of the step before that it goes
+    on from.  Cross-attention keys and values are one image's, shared by all beams.
+    """
+
+    def __init__(self, model: Florence2, num_candidates: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_candidates = num_candidates
+
+    def forward(
+        self, input_ids: Tensor, position: Tensor, beam_idx: Tensor, past: list[Tensor], cross: list[Tensor]
+    ) -> list[Tensor]:
+        """Candidates, best first, log-sum-exp, all logits, then the new keys and values."""
+        ordered = [tensor.index_select(0, beam_idx) for tensor in past]
+        logits, present = self.model.step(input_ids.unsqueeze(1), position, _pairs(ordered), _pairs(cross))
+        candidates = torch.topk(logits, self.num_candidates)
+        largest = candidates.values[:, :1]
+        log_sum_exp = (logits - largest).exp().sum(-1).log() + largest.squeeze(1)
+        flat = [tensor for pair in present for tensor in pair]
+        return [candidates.indices, candidates.values, log_sum_exp, logits, *flat]
+
+
+def _pairs(flat: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What ``torch.onnx.export`` needs to know of one graph."""
+
+    module: nn.Module
+    inputs: dict[str, Any]
+    dynamic: dict[str, Any]
+    outputs: list[str]
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs, lists of tensors taken apart."""
+        return [
+            name
+            for key, value in self.inputs.items()
+            for name in (layer_names(key, len(value) // 2) if isinstance(value, list) else [key])
+        ]
+
+
+def layer_names(prefix: str, layers: int) -> list[str]:
+    """Names of keys and values of every layer, as they alternate: ``past.0.key``, ``past.0.value``, ..."""
+    return [f"{prefix}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
+
+
+def graphs(model: Florence2) -> dict[str, Graph]:
+    """The three graphs of ``model``, by the name of their component."""
+    return {"vision": _vision(model), "encoder": _encoder(model), "decoder": _decoder(model)}
+
+
+def _vision(model: Florence2) -> Graph:
+    pixels = torch.zeros(1, 3, *model.geometry.image_size)
+    return Graph(VisionGraph(model), {"pixel_values": pixels}, {"pixel_values": None}, ["image_features"])
+
+
+def _encoder(model: Florence2) -> Graph:
+    geometry = model.geometry
+    inputs = {
+        "image_features": torch.zeros(1, geometry.num_image_tokens, geometry.d_model),
+        "input_ids": torch.zeros(1, 7, dtype=torch.int64),
+    }
+    dynamic = {"image_features": None, "input_ids": {1: torch.export.Dim("prompt", max=geometry.max_prompt_tokens)}}
+    return Graph(EncoderGraph(model), inputs, dynamic, layer_names("cross", geometry.decoder_layers))
+
+
+def _decoder(model: Florence2) -> Graph:
+    geometry = model.geometry
+    layers, heads, width = geometry.decoder_layers, geometry.decoder_attention_heads, geometry.decoder_head_dim
+    beams, past, prompt = 3, 5, 7
+    # Sizes that differ, and none of them 0 or 1: the exporter would take those for constants.
+    inputs = {
+        "input_ids": torch.zeros(beams, dtype=torch.int64),
+        "position": torch.full((1,), past),
+        "beam_idx": torch.zeros(beams, dtype=torch.int64),
+        "past": [torch.zeros(beams + 1, heads, past, width) for _ in range(2 * layers)],
+        "cross": [torch.zeros(1, heads, geometry.num_image_tokens + prompt, width) for _ in range(2 * layers)],
+    }
+    Dim = torch.export.Dim
+    beam, previous, length, states = Dim("beams"), Dim("previous_beams"), Dim("past"), Dim("states")
+    dynamic = {
+        "input_ids": {0: beam},
+        "position": None,
+        "beam_idx": {0: beam},
+        "past": [{0: previous, 2: length}] * (2 * layers),
+        "cross": [{2: states}] * (2 * layers),
+    }
+    outputs = ["candidate_ids", "candidate_logits", "log_sum_exp", "logits", *layer_names("present", layers)]
+    return Graph(
+        DecoderGraph(model, min(NUM_CANDIDATES, geometry.vocab_size)), inputs, dynamic, outputs
+    )
+
+
+def export(graph: Graph, path: Path) -> None:
+    """Write ``graph`` as ONNX to ``path``, its weights beside it in ``path`` + ".data".
+
+    Raises:
+        CompileError: the exporter could not trace the module.
+    """
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                graph.module,
+                kwargs=graph.inputs,
+                input_names=graph.input_names,
+                output_names=graph.outputs,
+                dynamic_shapes=graph.dynamic,
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+            )
+        except Exception as error:
+            raise CompileError(f"exporting {path.stem} to ONNX failed: {str(error).strip().splitlines()[0]}") from error
+        assert program is not None
+        program.save(path, external_data=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns of its own internals; neither concerns the user."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,41 @@
+"""From the ONNX graphs to OpenVINO IR; the decoder's keys and values become state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import openvino as ov
+from openvino._offline_transformations import apply_make_stateful_transformation
+
+from f2edge.compile.export import layer_names
+from f2edge.errors import CompileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def compile_openvino(onnx: Path, destination: Path, *, decoder_layers: int, fp16: bool) -> list[Path]:
+    """Convert one graph to IR.
+
+    Args:
+        onnx: the graph; the file's stem is the component's name.
+        destination: the ``.xml`` to write; the weights go beside it.
+        decoder_layers: layers of the model's decoder.
+        fp16: store the weights in half precision.
+
+    Returns:
+        The files written, the ``.xml`` first.
+
+    Raises:
+        CompileError: OpenVINO cannot convert the graph, or cannot write it.
+    """
+    try:
+        model = ov.convert_model(onnx)
+        if onnx.stem == "decoder":
+            pasts, presents = layer_names("past", decoder_layers), layer_names("present", decoder_layers)
+            apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
+        ov.save_model(model, destination, compress_to_fp16=fp16)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise CompileError(f"OpenVINO cannot convert or write the {onnx.stem} graph: {reason}") from error
+    return [destination, destination.with_suffix(".bin")]

@@ -1,0 +1,117 @@
+"""Scenes as training batches: drawn on the fly, batch k always the same."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from dense import DenseTarget, dense_target, stack
+from make_tokenizer import make_tokenizer
+from model import IMAGE_SIZE, geometry
+from questions import Question, ask
+from scenes import make_scene
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from f2edge.image import pixel_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scenes import Scene
+
+TRAINING_SEED = 1
+QUESTIONS_PER_IMAGE = 3
+TASKS = (
+    "CAPTION", "OD", "CAPTION_TO_PHRASE_GROUNDING", "REFERRING_EXPRESSION_SEGMENTATION",
+    "REGION_TO_CATEGORY", "OCR", "OCR_WITH_REGION",
+)  # fmt: skip
+_WEIGHTS = np.array([1.0, 1.2, 1.0, 1.0, 0.5, 0.7, 1.0])
+_WEIGHTS_WITHOUT_WORD = np.array([1.0, 1.2, 1.0, 1.0, 0.5, 0.15, 0.25])
+IGNORE_INDEX = -100
+PAD = 1
+DECODER_START = 2
+
+
+class Batch(NamedTuple):
+    """B pictures and Q questions on them.
+
+    pixel_values (B, 3, H, W) float32; owner (Q,) the picture of each question; task (Q,) its index in TASKS;
+    input_ids and attention_mask (Q, L); labels (Q, T) with -100 for padding; decoder_input_ids (Q, T).
+    """
+
+    pixel_values: Tensor
+    owner: Tensor
+    task: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    decoder_input_ids: Tensor
+    labels: Tensor
+    dense: DenseTarget
+
+
+class SceneBatches(Dataset[Batch]):
+    """Batch k holds scenes k * size to (k + 1) * size - 1 of the training seed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.tokenizer = make_tokenizer()
+
+    def __getitem__(self, step: int) -> Batch:
+        scenes, questions = [], []
+        for index in range(step * self.size, (step + 1) * self.size):
+            scenes.append(make_scene(TRAINING_SEED, index))
+            rng = np.random.default_rng([TRAINING_SEED, index, 2])
+            questions += [(len(scenes) - 1, q) for q in choose(scenes[-1], rng)]
+        return collate(scenes, questions, self.tokenizer)
+
+
+def choose(scene: Scene, rng: np.random.Generator) -> list[Question]:
+    """Some of the questions on a scene; those about words mostly where there is one."""
+    weights = _WEIGHTS if scene.word else _WEIGHTS_WITHOUT_WORD
+    chosen = rng.choice(len(TASKS), QUESTIONS_PER_IMAGE, replace=False, p=weights / weights.sum())
+    questions = ask(scene, rng)
+    return [questions[k] for k in chosen]
+
+
+def collate(scenes: list[Scene], questions: list[tuple[int, Question]], tokenizer: Any) -> Batch:
+    """Pictures, and pairs of picture number and question, as tensors."""
+    prompts = [tokenizer.encode(q.prompt).ids for _, q in questions]
+    answers = [tokenizer.encode(q.answer).ids for _, q in questions]
+    return Batch(
+        pixel_values=torch.cat([picture(scene) for scene in scenes]),
+        owner=torch.tensor([k for k, _ in questions]),
+        task=torch.tensor([TASKS.index(q.task) for _, q in questions]),
+        input_ids=_pad(prompts, PAD),
+        attention_mask=_pad([[1] * len(ids) for ids in prompts], 0),
+        decoder_input_ids=_pad([[DECODER_START, *ids[:-1]] for ids in answers], PAD),
+        labels=_pad(answers, IGNORE_INDEX),
+        dense=stack([dense_target(scene) for scene in scenes]),
+    )
+
+
+def picture(scene: Scene) -> Tensor:
+    """A scene as the model sees it, (1, 3, H, W): the product's own resizing and normalisation."""
+    sizes = geometry(vocab_size=0)
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    return torch.from_numpy(pixel_values(scene.image, size, sizes.image_mean, sizes.image_std))
+
+
+def _pad(rows: list[list[int]], value: int) -> Tensor:
+    length = max(map(len, rows))
+    return torch.tensor([row + [value] * (length - len(row)) for row in rows])
+
+
+def stream(size: int, first: int) -> Iterator[Batch]:
+    """Batches from `first` on, without end, drawn by one process in the background."""
+    loader = DataLoader(
+        SceneBatches(size),
+        batch_size=None,
+        sampler=range(first, 10**9),
+        num_workers=1,
+        prefetch_factor=4,
+        worker_init_fn=lambda _: os.nice(4),
+    )
+    return iter(loader)

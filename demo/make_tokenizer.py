@@ -1,0 +1,71 @@
+"""The demo's tokenizer: byte-level BPE as Florence-2's, with a vocabulary of this little world only.
+
+    python demo/make_tokenizer.py demo/checkpoint/tokenizer.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+from pathlib import Path
+
+from shapes import COLOURS, KINDS, SIZES
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from f2edge.tasks import TASKS
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
+VOCAB_SIZE = 700  # an upper bound: training stops when no pair of bytes is left to merge
+
+
+def florence_tokens() -> list[str]:
+    """The 1024 tokens that Florence-2 adds to BART's, in their order (spec, section E)."""
+    tokens = ["<od>", "</od>", "<ocr>", "</ocr>", *(f"<loc_{k}>" for k in range(1000))]
+    for name in ("cap", "ncap", "dcap", "grounding", "seg"):
+        tokens += [f"<{name}>", f"</{name}>"]
+    tokens += ["<sep>"]
+    for name in ("region_cap", "region_to_desciption", "proposal", "poly"):  # sic
+        tokens += [f"<{name}>", f"</{name}>"]
+    return [*tokens, "<and>"]
+
+
+def corpus() -> list[str]:
+    """All prompts and captions, but none of the words: those are spelled in letters, which makes them readable."""
+    prompts = [task.prompt.replace("{input}", " ") for task in TASKS.values()]
+    captions = [
+        f"{a}{s} {c} {k}, {c} {k} and {a}{s} {c} {k} with the word"
+        for a, s, c, k in product(("", "a ", "the "), SIZES, COLOURS, KINDS)
+    ]
+    return prompts * 20 + captions + [f"{c} {k}" for c, k in product(COLOURS, KINDS)] * 5
+
+
+def make_tokenizer() -> Tokenizer:
+    """Train the tokenizer; the same every time."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=SPECIAL,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in florence_tokens()])
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
+    )
+    return tokenizer
+
+
+def main() -> None:
+    """Command line: OUT."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    out: Path = parser.parse_args().out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    make_tokenizer().save(str(out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The bundle: a directory with a manifest, all that a device needs to run one model.
+
+The build side ends in one, the edge side begins with one.  ``manifest.json`` names every file with its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from f2edge.atomic import MANIFEST
+from f2edge.errors import BundleError
+from f2edge.generation import GenerationSettings
+from f2edge.geometry import Geometry
+from f2edge.golden import GoldenCase
+
+FORMAT_VERSION = 1
+COMPONENTS = ("vision", "encoder", "decoder")
+TOKENIZER = "tokenizer.json"
+GOLDEN = "golden.npz"
+_MANIFEST_LIMIT = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Component:
+    """One graph: its main file, and the SHA-256 of that and of the files it needs beside it."""
+
+    name: str
+    file: str
+    precision: str
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was asked for: the checkpoint's name, the target, the precision of each component."""
+
+    checkpoint: str
+    target: str
+    runtime: str
+    device: str
+    precision: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose manifest and files were found in order.
+
+    ``verified`` holds what ``verify`` measured on the machine that compiled it.
+    """
+
+    path: Path
+    geometry: Geometry
+    generation: GenerationSettings
+    recipe: Recipe
+    components: dict[str, Component]
+    files: dict[str, str]
+    tools: dict[str, str]
+    golden: tuple[GoldenCase, ...]
+    verified: dict[str, Any] = field(default_factory=dict)
+
+    def file(self, component: str) -> Path:
+        """The main file of a component."""
+        return self.path / self.components[component].file
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files of the bundle, the manifest included."""
+        return sum((self.path / name).stat().st_size for name in (*self.hashes(), MANIFEST))
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every file but the manifest."""
+        return {**self.files, **{k: v for c in self.components.values() for k, v in c.sha256.items()}}
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "geometry": self.geometry.to_json(),
+            "generation": asdict(self.generation),
+            "recipe": asdict(self.recipe),
+            "components": {name: asdict(c) for name, c in self.components.items()},
+            "files": self.files,
+            "tools": self.tools,
+            "golden": [asdict(case) for case in self.golden],
+            "verified": self.verified,
+        }
+
+    def write_manifest(self) -> None:
+        """Write ``manifest.json`` into the bundle's directory."""
+        text = json.dumps(self.to_json(), indent=2)
+        (self.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def open_bundle(path: str | Path, *, check_hashes: bool = True) -> Bundle:
+    """Read and check a bundle.
+
+    Args:
+        path: its directory.
+        check_hashes: compare every file with its SHA-256 in the manifest.
+
+    Raises:
+        BundleError: not a bundle, an unknown version, or files that are missing, changed or outside; all of them named.
+    """
+    directory = Path(path)
+    manifest = _read_manifest(directory)
+    try:
+        bundle = _parse(directory, manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{directory / MANIFEST} is damaged ({error!r}); compile the bundle again") from error
+    faults = _faults(bundle, check_hashes=check_hashes)
+    if faults:
+        raise BundleError(f"{directory}: {'; '.join(faults)}; compile or copy the bundle again")
+    return bundle
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_manifest(directory: Path) -> Mapping[str, Any]:
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{directory} is not a bundle: it has no {MANIFEST}; make one with f2edge compile")
+    if path.stat().st_size > _MANIFEST_LIMIT:
+        raise BundleError(f"{path} is too large to be a manifest")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read ({error}); compile the bundle again") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format version {version}, this f2edge reads {FORMAT_VERSION}; "
+            "compile the bundle again or install the matching f2edge"
+        )
+    return manifest  # type: ignore[no-any-return]
+
+
+def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
+    return Bundle(
+        path=directory,
+        geometry=Geometry.from_json(manifest["geometry"]),
+        generation=GenerationSettings(**manifest["generation"]),
+        recipe=Recipe(**manifest["recipe"]),
+        components={name: Component(**manifest["components"][name]) for name in COMPONENTS},
+        files={TOKENIZER: manifest["files"][TOKENIZER], GOLDEN: manifest["files"][GOLDEN]},
+        tools=dict(manifest["tools"]),
+        golden=tuple(GoldenCase.from_json(case) for case in manifest["golden"]),
+        verified=dict(manifest["verified"]),
+    )
+
+
+def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:
+    faults = []
+    for name, expected in bundle.hashes().items():
+        path = bundle.path / name
+        if Path(name).name != name or path.is_symlink():
+            faults.append(f"{name} leads out of the bundle")
+        elif not path.is_file():
+            faults.append(f"{name} is missing")
+        elif check_hashes and sha256(path) != expected:
+            faults.append(f"{name} has changed since it was compiled")
+    faults += [f"component {c.name} has no file of its own" for c in bundle.components.values() if c.file not in c.sha256]
+    return faults

@@ -1,0 +1,78 @@
+"""Golden cases: what the float reference answered when the bundle was made, so that a device can check itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from f2edge.arrays import ByteArray, FloatArray, IntArray
+from f2edge.errors import BundleError
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One question about the golden picture and the reference's answer (ids from the decoder start token on)."""
+
+    task: str
+    prompt_ids: tuple[int, ...]
+    num_beams: int
+    max_new_tokens: int
+    token_ids: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> GoldenCase:
+        """Inverse of ``dataclasses.asdict``."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+@dataclass(frozen=True)
+class GoldenArrays:
+    """The reference's numbers; the large tensors only at sampled places.
+
+    Args:
+        picture: the golden picture at the model's size, (H, W, 3).
+        image_features: (1, tokens, d_model).
+        cross_index: sampled places in the flattened, concatenated cross-attention keys and values; one array a case.
+        cross: the values there.
+        columns: sampled columns of the vocabulary.
+        logits: for each case (tokens, columns): logits after each golden token, fed one by one.
+    """
+
+    picture: ByteArray
+    image_features: FloatArray
+    columns: IntArray
+    cross_index: tuple[IntArray, ...]
+    cross: tuple[FloatArray, ...]
+    logits: tuple[FloatArray, ...]
+
+    def save(self, path: Path) -> None:
+        """Write one ``.npz``."""
+        per_case = {
+            f"{name}_{i}": array
+            for name in ("cross_index", "cross", "logits")
+            for i, array in enumerate(getattr(self, name))
+        }
+        np.savez_compressed(
+            path, picture=self.picture, image_features=self.image_features, columns=self.columns, **per_case
+        )
+
+    @classmethod
+    def load(cls, path: Path, num_cases: int) -> GoldenArrays:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            BundleError: the file is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                single = {name: data[name] for name in ("picture", "image_features", "columns")}
+                per_case = {
+                    name: tuple(data[f"{name}_{i}"] for i in range(num_cases))
+                    for name in ("cross_index", "cross", "logits")
+                }
+        except (OSError, KeyError, ValueError) as error:
+            raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
+        return cls(**single, **per_case)

@@ -1,0 +1,244 @@
+"""Florence-2 on an edge device: pictures and questions in, answers out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from f2edge.bundle import TOKENIZER, Bundle, open_bundle
+from f2edge.decoding import generate, stream
+from f2edge.errors import LimitError
+from f2edge.image import load_image, pixel_values
+from f2edge.result import Result
+from f2edge.tasks import build_prompt, resolve
+from f2edge.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from f2edge.arrays import IntArray
+    from f2edge.decoding import DecoderSession, StepScores
+    from f2edge.generation import GenerationSettings
+    from f2edge.image import ImageSource
+    from f2edge.runtime import Features, PromptSession, Runtime
+    from f2edge.tasks import Region, Task
+
+
+def load(path: str | Path, device: str | None = None) -> Florence2:
+    """Open a bundle on a device.
+
+    Args:
+        path: the bundle's directory.
+        device: the engine's name of a device ("CPU", "GPU", ...); by default the one it was compiled for.
+
+    Raises:
+        BundleError: the bundle is damaged or of another version.
+        DeviceError: the device is not there, or cannot take the graphs.
+    """
+    from f2edge.runtimes import open_runtime  # noqa: PLC0415 - the face is the one place where core meets engines
+
+    bundle = open_bundle(path)
+    tokenizer = Tokenizer.from_file(bundle.path / TOKENIZER)
+    return Florence2(bundle, open_runtime(bundle, device), tokenizer)
+
+
+class Florence2:
+    """A bundle opened on a device.  Not thread-safe: one answer at a time."""
+
+    def __init__(self, bundle: Bundle, runtime: Runtime, tokenizer: Tokenizer) -> None:
+        self.bundle = bundle
+        self.runtime = runtime
+        self.tokenizer = tokenizer
+
+    def run(
+        self,
+        image: ImageSource,
+        task: str,
+        text: str | None = None,
+        *,
+        region: Region | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        settings: GenerationSettings | None = None,
+    ) -> Result:
+        """Ask one question about one image.
+
+        Args:
+            image: a path, a PIL image or an array (H, W, 3) of bytes.
+            task: "od" or "<OD>"; empty for a free prompt.
+            text: what the task needs: a caption, a phrase, a free prompt.
+            region: (x1, y1, x2, y2) in pixels of the original image, for tasks about a region.
+            num_beams: beams of the search, by default the checkpoint's.
+            max_new_tokens: longest answer, by default the bundle's limit.
+            settings: all settings of the search instead of the checkpoint's.
+
+        Raises:
+            InputError: the image, the task, its text or region, or a limit.
+            DeviceError: the engine failed.
+        """
+        return self.encode(image).run(
+            task,
+            text,
+            region=region,
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            settings=settings,
+        )
+
+    def encode(self, image: ImageSource) -> EncodedImage:
+        """Encode an image once, to ask many things about it.
+
+        Raises:
+            ImageError: not a picture, or one too large to open safely.
+            DeviceError: the engine failed.
+        """
+        clock = Stopwatch()
+        geometry = self.bundle.geometry
+        picture = load_image(image)
+        pixels = pixel_values(picture, geometry.image_size, geometry.image_mean, geometry.image_std)
+        clock.lap("preprocess")
+        features = self.runtime.encode_image(pixels)
+        clock.lap("vision")
+        return EncodedImage(self, features, picture.size, clock.laps)
+
+    def settings(
+        self,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        settings: GenerationSettings | None = None,
+    ) -> GenerationSettings:
+        """The search's settings with what the caller wants otherwise.
+
+        Raises:
+            LimitError: no beam, no token, or more tokens than the model has positions.
+        """
+        chosen = settings or self.bundle.generation
+        wanted = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
+        chosen = replace(chosen, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
+        limit = self.bundle.geometry.decoder_positions
+        if chosen.num_beams < 1:
+            raise LimitError(f"num_beams is {chosen.num_beams}; it must be at least 1")
+        if not 1 <= chosen.max_new_tokens <= limit:
+            raise LimitError(f"max_new_tokens is {chosen.max_new_tokens}; this model takes 1 to {limit}")
+        return chosen
+
+    def prompt_ids(self, prompt: str) -> IntArray:
+        """Token ids of a prompt, begin and end included.
+
+        Raises:
+            LimitError: more tokens than the model has positions beside the image.
+        """
+        ids = self.tokenizer.encode(prompt)
+        limit = self.bundle.geometry.max_prompt_tokens
+        if len(ids) > limit:
+            raise LimitError(f"the prompt has {len(ids)} tokens, this bundle takes {limit}; shorten the text")
+        return np.array(ids)
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image that was encoded once; every question about it costs the text part alone.
+
+    Args:
+        model: the model that encoded it.
+        features: image features, as the engine keeps them.
+        size: (width, height) of the original image in pixels.
+        timings_ms: what pre-processing and the vision tower took.
+    """
+
+    model: Florence2
+    features: Features
+    size: tuple[int, int]
+    timings_ms: dict[str, float]
+
+    def run(
+        self,
+        task: str,
+        text: str | None = None,
+        *,
+        region: Region | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        settings: GenerationSettings | None = None,
+    ) -> Result:
+        """Ask one question; see :meth:`Florence2.run`."""
+        chosen = self.model.settings(num_beams, max_new_tokens, settings)
+        clock = Stopwatch(self.timings_ms)
+        asked, session = self._start(task, text, region)
+        clock.lap("encoder")
+        timed = _TimedSession(session)
+        generation = generate(timed, chosen)
+        clock.lap("decode")
+        pieces = self.model.tokenizer.decode_tokens(generation.token_ids)
+        result = Result.from_generation(asked, pieces, generation, self.size)
+        clock.lap("postprocess")
+        return replace(result, timings_ms={**clock.laps, **timed.timings_ms(), "total": sum(clock.laps.values())})
+
+    def stream(
+        self,
+        task: str,
+        text: str | None = None,
+        *,
+        region: Region | None = None,
+        max_new_tokens: int | None = None,
+    ) -> Iterator[str]:
+        """Ask one question and yield the answer's text piece by piece as greedy search decides it.
+
+        Special tokens are kept; a character that takes several tokens comes with the last of them.
+        """
+        settings = self.model.settings(1, max_new_tokens)
+        _, session = self._start(task, text, region)
+        pending: list[int] = []
+        for token in stream(session, settings):
+            pending.append(token.token_id)
+            piece = self.model.tokenizer.decode(pending)
+            if not piece.endswith("\N{REPLACEMENT CHARACTER}"):
+                yield piece
+                pending.clear()
+
+    def _start(self, task: str, text: str | None, region: Region | None) -> tuple[Task, PromptSession]:
+        asked = resolve(task)
+        ids = self.model.prompt_ids(build_prompt(asked, text, region, self.size))
+        return asked, self.model.runtime.start(self.features, ids)
+
+
+class Stopwatch:
+    """Milliseconds between laps, by name."""
+
+    def __init__(self, laps: dict[str, float] | None = None) -> None:
+        self.laps = dict(laps or {})
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Note the time since the last lap under ``name``."""
+        now = time.perf_counter()
+        self.laps[name] = (now - self._last) * 1e3
+        self._last = now
+
+
+class _TimedSession:
+    """A session that notes when each of its steps was done."""
+
+    def __init__(self, session: DecoderSession) -> None:
+        self._session = session
+        self._started = time.perf_counter()
+        self._done: list[float] = []
+
+    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        scores = self._session.step(tokens, beam_indices)
+        self._done.append(time.perf_counter())
+        return scores
+
+    def timings_ms(self) -> dict[str, float]:
+        """Until the first step was done, and the mean from step to step after it, the loop's own work included."""
+        if not self._done:
+            return {}
+        steps = max(len(self._done) - 1, 1)
+        return {
+            "first_token": (self._done[0] - self._started) * 1e3,
+            "per_token": (self._done[-1] - self._done[0]) * 1e3 / steps,
+        }

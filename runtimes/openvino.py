@@ -1,0 +1,133 @@
+"""OpenVINO: the decoder is stateful, its self-attention keys and values never leave the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from f2edge.decoding import StepScores
+from f2edge.errors import DeviceError, MissingExtraError
+
+try:
+    import openvino as ov
+except ImportError as error:
+    raise MissingExtraError("openvino", "openvino") from error
+
+if TYPE_CHECKING:
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.bundle import Bundle
+    from f2edge.runtime import Features
+
+
+def open_runtime(bundle: Bundle, device: str) -> OpenVINORuntime:
+    """Compile a bundle's graphs for ``device`` ("CPU", "GPU", "NPU", ...).
+
+    Raises:
+        DeviceError: there is no such device, or it cannot take the graphs.
+    """
+    core = ov.Core()
+    if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+        raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
+    try:
+        compiled = {
+            name: core.compile_model(bundle.file(name), device, _options(name, device))
+            for name in bundle.components
+        }
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO cannot load {bundle.path} on {device}: {_last_line(error)}") from error
+    return OpenVINORuntime(compiled, device)
+
+
+def _options(component: str, device: str) -> dict[str, str]:
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if device == "CPU" and component != "vision":
+        # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
+        # where its key length grows (logits off by 20 and more); see docs/traps.md.
+        options["SNIPPETS_MODE"] = "DISABLE"
+    return options
+
+
+def devices() -> list[tuple[str, str]]:
+    """(device, full name) of what OpenVINO can see."""
+    core = ov.Core()
+    return [(name, str(core.get_property(name, "FULL_DEVICE_NAME")).strip()) for name in core.available_devices]
+
+
+class OpenVINORuntime:
+    """The contract of :class:`f2edge.runtime.Runtime` over three compiled models."""
+
+    def __init__(self, compiled: dict[str, Any], device: str) -> None:
+        self.device = device
+        self._compiled = compiled
+        self._vision = compiled["vision"].create_infer_request()
+        self._encoder = compiled["encoder"].create_infer_request()
+
+    def encode_image(self, pixel_values: FloatArray) -> Features:
+        """Pixels (1, 3, H, W) to image features, a tensor that outlives the next picture."""
+        self._vision.set_output_tensor(ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape))
+        _infer(self._vision, {"pixel_values": pixel_values})
+        return self._vision.get_output_tensor(0)
+
+    def start(self, features: Features, prompt_ids: IntArray) -> OpenVINOSession:
+        """Run the encoder; its outputs become the decoder's inputs without a copy."""
+        tokens = features.shape[1] + len(prompt_ids)
+        cross = {}
+        for port in self._compiled["encoder"].outputs:
+            _, heads, _, width = port.partial_shape
+            tensor = ov.Tensor(ov.Type.f32, ov.Shape([1, heads.get_length(), tokens, width.get_length()]))
+            self._encoder.set_tensor(port, tensor)
+            cross[port.get_any_name()] = tensor
+        _infer(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
+        return OpenVINOSession(self._compiled["decoder"].create_infer_request(), cross)
+
+    def features_to_host(self, features: Features) -> FloatArray:
+        """A copy as an array."""
+        return np.array(features.data)
+
+    def features_from_host(self, features: FloatArray) -> Features:
+        """A tensor over a copy of the array."""
+        return ov.Tensor(np.ascontiguousarray(features))
+
+
+class OpenVINOSession:
+    """One answer being decoded; the infer request holds the keys and values of its beams."""
+
+    def __init__(self, request: Any, cross: dict[str, Any]) -> None:
+        self._request = request
+        self._cross = cross
+        self._position = 0
+        for name, tensor in cross.items():
+            request.set_tensor(name, tensor)
+
+    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        """Feed the beams' last tokens, reorder the state, and give the scores of the next ones."""
+        position = np.array([self._position])
+        _infer(self._request, {"input_ids": tokens, "position": position, "beam_idx": beam_indices})
+        self._position += 1
+        output = self._request.get_tensor
+        return StepScores(
+            token_ids=output("candidate_ids").data,
+            logits=output("candidate_logits").data,
+            log_sum_exp=output("log_sum_exp").data,
+            fetch_logits=lambda: output("logits").data,
+        )
+
+    def cross_key_values(self) -> list[FloatArray]:
+        """Copies of the cross-attention's keys and values."""
+        return [np.array(tensor.data) for tensor in self._cross.values()]
+
+
+def _infer(request: Any, inputs: dict[str, Any]) -> None:
+    try:
+        for name, value in inputs.items():
+            request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
+        request.infer()
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO failed while running: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    """OpenVINO's messages begin with source lines of its own; the reason stands last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,398 @@
+"""The decode loop against transformers' answers, and against a plain statement of the same search."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from f2edge.decoding import Generation, StepScores, generate, stream
+from f2edge.errors import DeviceError, InputError
+from f2edge.generation import GenerationSettings
+from f2edge.logits import banned_tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.arrays import FloatArray, IntArray
+
+START, EOS = 2, 2
+
+
+class TableSession:
+    """A decoder session whose logits are a row of a table, chosen by a hash of the prefix (fixtures, README).
+
+    It keeps what a real session keeps, one state per beam reordered by ``beam_indices``, and refuses misuse.
+    """
+
+    def __init__(self, table: FloatArray, num_candidates: int, *, reverse_ties: bool = False) -> None:
+        self.table = table
+        self.num_candidates = min(num_candidates, table.shape[1])
+        self.reverse_ties = reverse_ties
+        self.states: IntArray = np.zeros(1, np.int64)
+        self.widths: list[int] = []
+        self.fetches = 0
+
+    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        """As ``DecoderSession`` says."""
+        assert tokens.dtype == beam_indices.dtype == np.int64
+        assert tokens.shape == beam_indices.shape
+        if not self.widths:
+            assert tokens.tolist() == [START]
+            assert beam_indices.tolist() == [0]
+        self.states = (self.states[beam_indices] * 31 + tokens + 7) % len(self.table)
+        self.widths.append(len(tokens))
+        return self._scores(self.table[self.states], len(self.widths))
+
+    def _scores(self, rows: FloatArray, step: int) -> StepScores:
+        log_sum_exp = np.log(np.exp(rows.astype(np.float64)).sum(axis=1)).astype(np.float32)
+        return StepScores(*self._candidates(rows), log_sum_exp, lambda: self._fetch(rows, step))
+
+    def _candidates(self, rows: FloatArray) -> tuple[IntArray, FloatArray]:
+        tokens = np.arange(rows.shape[1])
+        ids = np.array([np.lexsort((-tokens if self.reverse_ties else tokens, -row)) for row in rows])
+        ids = ids[:, : self.num_candidates]
+        logits: FloatArray = np.take_along_axis(rows, ids, axis=1)
+        return ids, logits
+
+    def _fetch(self, rows: FloatArray, step: int) -> FloatArray:
+        assert step == len(self.widths), "logits of an earlier step are gone"
+        self.fetches += 1
+        return np.array(rows)
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """In float32 from a log-sum-exp, as the loop gets it."""
+    log_sum_exp = np.log(np.exp(logits.astype(np.float64)).sum())
+    result: FloatArray = logits - np.float32(log_sum_exp)
+    return result
+
+
+def plain_scores(table: FloatArray, prefix: list[int], settings: GenerationSettings) -> FloatArray:
+    """Processed logits after a prefix (greedy) or log-probabilities (beams), from the prefix alone."""
+    state = 0
+    for token in prefix:
+        state = (state * 31 + token + 7) % len(table)
+    scores = table[state].copy() if settings.num_beams == 1 else log_softmax(table[state])
+    n = settings.no_repeat_ngram_size
+    ngrams = {tuple(prefix[i : i + n]) for i in range(len(prefix) - n + 1)} if n else set()
+    for token in range(len(scores)):
+        if (*prefix[len(prefix) - n + 1 :], token) in ngrams:
+            scores[token] = -np.inf
+    for forced, length in (
+        (settings.forced_bos_token_id, 1),
+        (settings.forced_eos_token_id, settings.max_new_tokens),
+    ):
+        if forced is not None and len(prefix) == length:
+            scores[:] = -np.inf
+            scores[forced] = 0
+    return scores
+
+
+def plain_beam_search(table: FloatArray, settings: GenerationSettings) -> tuple[list[int], float]:
+    """Beam search as section G of the spec states it, on plain lists and the whole vocabulary."""
+    B, penalty, limit = settings.num_beams, settings.length_penalty, settings.max_new_tokens + 1
+    running = [([START], np.float32(0 if beam == 0 else -1e9)) for beam in range(B)]
+    pool: list[tuple[np.float32, list[int]]] = []
+    while True:
+        grown = [
+            ([*prefix, token], np.float32(total + logprob))
+            for prefix, total in running
+            for token, logprob in enumerate(plain_scores(table, prefix, settings))
+        ]
+        grown = sorted(grown, key=lambda item: -item[1])[: 2 * B]
+        ended = [sequence[-1] == EOS or len(sequence) >= limit for sequence, _ in grown]
+        length = len(grown[0][0]) - 1
+        pool += [
+            (np.float32(s / np.float32(length**penalty)), q)
+            for (q, s), e in zip(grown[:B], ended, strict=False)
+            if e
+        ]
+        pool = sorted((item for item in pool if item[0] > -1e9), key=lambda item: -item[0])[:B]
+        moved = [(q, np.float32(s + np.float32(-1e9) * e)) for (q, s), e in zip(grown, ended, strict=True)]
+        running = sorted(moved, key=lambda item: -item[1])[:B]
+        far = limit - 1 if settings.early_stopping == "never" and penalty > 0 else length
+        worst = pool[-1][0] if len(pool) == B else np.float32(-1e9)
+        hopeless = not running[0][1] / np.float32(far**penalty) > worst
+        if all(ended) or hopeless or (settings.early_stopping is True and len(pool) == B):
+            return pool[0][1], float(pool[0][0])
+
+
+def plain_greedy(table: FloatArray, settings: GenerationSettings) -> tuple[list[int], list[float]]:
+    """Greedy search on the whole vocabulary."""
+    prefix, logprobs = [START], []
+    while len(prefix) <= settings.max_new_tokens and (len(prefix) == 1 or prefix[-1] != EOS):
+        scores = plain_scores(table, prefix, settings)
+        prefix.append(int(scores.argmax()))
+        logprobs.append(float(log_softmax(scores)[prefix[-1]]))
+    return prefix, logprobs
+
+
+@pytest.fixture(scope="module")
+def oracle(fixtures_dir: Path) -> list[dict[str, Any]]:
+    """All searches of the oracle file: settings, table and the answers of transformers 5.23."""
+    with (fixtures_dir / "generation.jsonl").open() as file:
+        cases = [json.loads(line) for line in file]
+    assert len(cases) == 292
+    return cases
+
+
+def settings_of(case: dict[str, Any]) -> GenerationSettings:
+    """The case's settings."""
+    return GenerationSettings(
+        **{name: case[name] for name in GenerationSettings.__annotations__ if name in case}
+    )
+
+
+@pytest.mark.parametrize("num_candidates", [1, 3, 6, 12])
+def test_every_search_of_the_oracle(oracle: list[dict[str, Any]], num_candidates: int) -> None:
+    """Sequence, score and transition scores are those of transformers, however few candidates there are."""
+    for case in oracle:
+        session = TableSession(np.array(case["table"], np.float32), num_candidates)
+        answer = generate(session, settings_of(case))
+        assert list(answer.token_ids) == case["expected_sequence"], case["id"]
+        np.testing.assert_allclose(answer.token_logprobs, case["transition_scores"], rtol=0, atol=1e-5)
+        if case["expected_score"] is not None:
+            assert answer.score == pytest.approx(case["expected_score"], abs=1e-5), case["id"]
+
+
+ALL_SETTINGS = st.builds(
+    GenerationSettings,
+    num_beams=st.integers(1, 5),
+    max_new_tokens=st.integers(1, 10),
+    length_penalty=st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]),
+    early_stopping=st.sampled_from([True, False, "never"]),
+    no_repeat_ngram_size=st.sampled_from([0, 2, 3]),
+    forced_bos_token_id=st.sampled_from([None, 0]),
+    forced_eos_token_id=st.sampled_from([None, 2]),
+)
+
+
+def random_table(seed: int, vocab: int, *, ties: bool = False) -> FloatArray:
+    """17 rows of logits; whole numbers where many of them shall be equal."""
+    logits = np.random.default_rng(seed).normal(scale=2, size=(17, vocab))
+    return (logits.round() if ties else logits).astype(np.float32)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(ALL_SETTINGS, st.integers(0, 10**6), st.integers(2, 12), st.booleans())
+def test_candidates_give_what_all_logits_give(
+    settings: GenerationSettings, seed: int, num_candidates: int, reverse_ties: bool
+) -> None:
+    """The answer hangs neither on K nor on how an engine orders equal logits, in tables full of ties."""
+    table = random_table(seed, vocab=12, ties=True)
+    few = generate(TableSession(table, num_candidates, reverse_ties=reverse_ties), settings)
+    every = generate(TableSession(table, num_candidates=12), settings)
+    assert few.token_ids == every.token_ids
+    np.testing.assert_allclose(few.token_logprobs, every.token_logprobs, rtol=0, atol=2e-6)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(
+    ALL_SETTINGS.filter(lambda s: s.num_beams > 1), st.integers(0, 10**6), st.integers(5, 12), st.booleans()
+)
+def test_beam_search_is_the_plain_statement(
+    settings: GenerationSettings, seed: int, vocab: int, ties: bool
+) -> None:
+    """Beam search gives what the specification's seven steps give, with ties and few tokens too."""
+    table = random_table(seed, vocab, ties=ties)
+    sequence, score = plain_beam_search(table, settings)
+    answer = generate(TableSession(table, num_candidates=9), settings)
+    assert list(answer.token_ids) == sequence
+    assert answer.score == pytest.approx(score, abs=1e-6)
+    mean = sum(answer.token_logprobs) / len(answer.token_logprobs) ** settings.length_penalty
+    assert answer.score == pytest.approx(mean, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("forced_bos", [None, 0])
+def test_more_beams_than_tokens(forced_bos: int | None) -> None:
+    """Beams that only fill up the first step, at -1e9, run on where the vocabulary cannot replace them."""
+    settings = GenerationSettings(
+        num_beams=8, max_new_tokens=6, no_repeat_ngram_size=0, forced_bos_token_id=forced_bos
+    )
+    for seed in range(10):
+        table = random_table(seed, vocab=5)
+        sequence, score = plain_beam_search(table, settings)
+        answer = generate(TableSession(table, num_candidates=5), settings)
+        assert list(answer.token_ids) == sequence
+        assert answer.score == pytest.approx(score, abs=1e-6)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(ALL_SETTINGS.map(lambda s: replace(s, num_beams=1)), st.integers(0, 10**6), st.integers(2, 12))
+def test_greedy_is_the_plain_statement_and_streams(
+    settings: GenerationSettings, seed: int, num_candidates: int
+) -> None:
+    """Greedy search takes the first maximum of the processed logits; its stream is its answer."""
+    table = random_table(seed, vocab=12, ties=True)
+    sequence, logprobs = plain_greedy(table, settings)
+    answer = generate(TableSession(table, num_candidates), settings)
+    assert list(answer.token_ids) == sequence
+    np.testing.assert_allclose(answer.token_logprobs, logprobs, rtol=0, atol=2e-6)
+    assert answer.score == pytest.approx(sum(logprobs) / len(logprobs) ** settings.length_penalty, abs=1e-4)
+    streamed = list(stream(TableSession(table, num_candidates), settings))
+    assert tuple(token.token_id for token in streamed) == answer.token_ids[1:]
+    assert tuple(token.logprob for token in streamed) == answer.token_logprobs
+
+
+@pytest.mark.parametrize("num_beams", [1, 2, 3])
+@pytest.mark.parametrize("num_candidates", [2, 4, 6])
+def test_equal_logits_beyond_the_candidates(num_beams: int, num_candidates: int) -> None:
+    """Where all logits are equal the lowest ids win, although the engine offers the highest."""
+    table = np.zeros((1, 12), np.float32)
+    settings = GenerationSettings(num_beams=num_beams, max_new_tokens=4, early_stopping="never")
+    offered = generate(TableSession(table, num_candidates, reverse_ties=True), settings)
+    assert offered == generate(TableSession(table, num_candidates=12), settings)
+
+
+def peaked_table(vocab: int = 2000) -> FloatArray:
+    """Like a trained model: a few tokens stand out of the vocabulary; no end token among them."""
+    generator = np.random.default_rng(5)
+    table = generator.normal(size=(997, vocab)).astype(np.float32) - 8
+    standing_out = generator.integers(3, vocab, size=(997, 8))
+    np.put_along_axis(table, standing_out, generator.normal(4, 2, size=(997, 8)).astype(np.float32), axis=1)
+    return table
+
+
+@pytest.mark.parametrize(("num_beams", "max_new_tokens"), [(1, 30), (3, 200), (5, 200)])
+def test_usual_settings_fetch_nothing(num_beams: int, max_new_tokens: int) -> None:
+    """With 32 candidates and Florence-2's settings the whole logits are never asked for."""
+    session = TableSession(peaked_table(), num_candidates=32)
+    answer = generate(session, GenerationSettings(num_beams=num_beams, max_new_tokens=max_new_tokens))
+    assert len(answer.token_ids) == max_new_tokens + 1
+    assert session.fetches == 0
+
+
+def test_too_few_candidates_are_made_up_for() -> None:
+    """Fewer candidates than 2B make the search fetch, and the answer stays."""
+    settings = GenerationSettings(num_beams=3, max_new_tokens=40)
+    few, many = TableSession(peaked_table(), 4), TableSession(peaked_table(), 32)
+    assert generate(few, settings) == generate(many, settings)
+    assert few.fetches > 0
+    assert many.fetches == 0
+
+
+def test_greedy_fetches_only_where_a_ban_takes_most_of_the_probability() -> None:
+    """A loop that the model is sure of cannot be renormalised from candidates without losing digits."""
+    table = np.full((1, 50), -3.0, np.float32)
+    table[0, 7] = 12.0
+    session = TableSession(table, num_candidates=8)
+    answer = generate(session, GenerationSettings(num_beams=1, max_new_tokens=6))
+    assert answer.token_ids == (2, 0, 7, 7, 7, 0, 2)
+    assert session.fetches == 1
+    assert answer.token_logprobs[4] == pytest.approx(-math.log(49), abs=1e-6)
+
+
+def test_beams_are_expanded_once_they_differ() -> None:
+    """Copies of one sequence cost one row, and a step whose outcome is forced and final is not taken."""
+    table = random_table(3, vocab=12)
+    table[:, EOS] = -20
+    settings = GenerationSettings(num_beams=3, max_new_tokens=6)
+    forced, free = TableSession(table, 12), TableSession(table, 12)
+    generate(forced, settings)
+    generate(free, replace(settings, forced_bos_token_id=None, forced_eos_token_id=None))
+    assert forced.widths == [1, 1, 3, 3, 3]
+    assert free.widths == [1, 3, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("forced_eos", [None, 2])
+def test_truncated_says_whether_the_answer_was_cut(num_beams: int, forced_eos: int | None) -> None:
+    """Cut at the limit, with or without a forced end token; not cut where the model ends by itself."""
+    table = np.arange(12, dtype=np.float32)[None].copy()
+    settings = GenerationSettings(
+        num_beams=num_beams, max_new_tokens=5, forced_eos_token_id=forced_eos, no_repeat_ngram_size=0
+    )
+    cut = generate(TableSession(table, 12), settings)
+    assert cut.truncated
+    assert len(cut.token_ids) == 6
+    assert (cut.token_ids[-1] == EOS) == (forced_eos is not None)
+    table[0, EOS] = 30
+    ended = generate(TableSession(table, 12), settings)
+    assert not ended.truncated
+    assert ended.token_ids == (2, 0, 2)
+
+
+def test_an_end_of_its_own_in_the_last_place_is_not_a_cut() -> None:
+    """Without a forced end token, an end token in the last place was the model's own."""
+    table = np.zeros((1, 12), np.float32)
+    table[0, EOS] = 30
+    settings = GenerationSettings(num_beams=3, max_new_tokens=2, forced_eos_token_id=None)
+    assert not generate(TableSession(table, 12), settings).truncated
+
+
+def test_early_stopping_variants_differ() -> None:
+    """The three rules are three searches: over many tables each pair disagrees at least once."""
+    answers = [
+        [
+            generate(
+                TableSession(random_table(seed, 8), 8),
+                GenerationSettings(num_beams=3, max_new_tokens=12, length_penalty=2.0, early_stopping=rule),
+            )
+            for seed in range(40)
+        ]
+        for rule in (True, False, "never")
+    ]
+    assert answers[0] != answers[1] != answers[2] != answers[0]
+
+
+@pytest.mark.parametrize(
+    ("ngram_size", "banned"), [(0, []), (1, [2, 5, 6, 5]), (2, [6]), (3, []), (5, []), (9, [])]
+)
+def test_banned_tokens(ngram_size: int, banned: list[int]) -> None:
+    """Only what would complete an n-gram of the same beam is banned."""
+    found = banned_tokens(np.array([[2, 5, 6, 5], [1, 1, 3, 4]]), ngram_size)
+    assert found.token_ids[found.beams == 0].tolist() == banned
+
+
+def test_the_latest_ngram_counts_too() -> None:
+    """An n-gram that reaches to the end of the sequence can be repeated by one more token."""
+    assert banned_tokens(np.array([[5, 5]]), 2).token_ids.tolist() == [5]
+
+
+def test_a_beam_is_banned_by_its_own_past_alone() -> None:
+    """What one beam has said the other may say."""
+    found = banned_tokens(np.array([[7, 8, 9, 7, 8], [7, 8, 1, 2, 3]]), 3)
+    assert (found.beams.tolist(), found.token_ids.tolist()) == ([0], [9])
+
+
+def test_streaming_needs_one_beam() -> None:
+    """Beams are not final before the end: streaming them is refused, at once and not at the first token."""
+    with pytest.raises(InputError, match="num_beams=1, not 3"):
+        stream(TableSession(random_table(0, 12), 12), GenerationSettings(num_beams=3))
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_scores_that_are_not_numbers_are_refused(num_beams: int) -> None:
+    """An overflow in half precision is an error of the device, not a strange answer."""
+    table = np.full((1, 12), np.nan, np.float32)
+    with pytest.raises(DeviceError, match="not finite"):
+        generate(TableSession(table, 12), GenerationSettings(num_beams=num_beams, max_new_tokens=4))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"num_beams": 0}, {"max_new_tokens": 0}, {"no_repeat_ngram_size": -1}, {"early_stopping": "maybe"}],
+)
+def test_settings_that_no_search_can_follow(wrong: dict[str, Any]) -> None:
+    """The message names the setting."""
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        GenerationSettings(**wrong)
+
+
+def test_answers_are_plain_python() -> None:
+    """Token ids and log-probabilities can go into JSON as they are."""
+    for num_beams in (1, 3):
+        answer = generate(
+            TableSession(random_table(1, 12), 12), GenerationSettings(num_beams=num_beams, max_new_tokens=5)
+        )
+        assert isinstance(answer, Generation)
+        assert json.loads(json.dumps(answer.token_ids)) == list(answer.token_ids)
+        assert json.loads(json.dumps([*answer.token_logprobs, answer.score]))

@@ -1,0 +1,159 @@
+"""Answers read as Microsoft's code reads them: every line of the oracle, and any other text at all."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from f2edge.answers import confidences, microsoft_scores, parse
+from f2edge.clean_text import clean
+from f2edge.location import dequantize, location_text, quantize
+from f2edge.parsers import find_instances
+from f2edge.tasks import TASKS
+from f2edge.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = (640, 480)
+FRAGMENTS = [
+    "<loc_1>",
+    "<loc_999>",
+    "<loc_1234567890123>",
+    "<loc_>",
+    "<loc_",
+    "<sep>",
+    "<poly>",
+    "</poly>",
+    "a",
+]
+FRAGMENTS += ["<s>", "</s>", "<pad>", "<od>", "\n", " ", "é", "<loc_5><loc_6><loc_7><loc_8>"]
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_every_answer_equals_microsofts(fixtures_dir: Path) -> None:
+    """All 653 texts, well-formed and damaged: labels and float32 coordinates are the same, bit for bit."""
+    oracle = lines(fixtures_dir / "postprocess.jsonl")
+    assert len(oracle) == 653
+    for line in oracle:
+        assert parse(line["task"], line["text"], tuple(line["image_size"])) == line["microsoft"], line["text"]
+
+
+def test_every_score_equals_microsofts(fixtures_dir: Path) -> None:
+    """All 48 scored answers: boxes, labels, scores; confidences agree where its bookkeeping holds."""
+    tokenizer = Tokenizer.from_file(fixtures_dir / "tokenizer")
+    oracle = lines(fixtures_dir / "postprocess_scores.jsonl")
+    assert len(oracle) == 48
+    scored = agreed = 0
+    for line in oracle:
+        task, logprobs = TASKS[line["task"]], line["transition_scores"]
+        pieces = tokenizer.decode_tokens(line["sequence"])
+        text = "".join(pieces)
+        expected = line["microsoft"][line["task"]]
+        scores = microsoft_scores(task, pieces[1:], logprobs)
+        answer = parse(task.name, text, tuple(line["image_size"]))[task.name]
+        assert answer == {"bboxes": expected["bboxes"], "labels": expected["labels"]}
+        assert scores == pytest.approx(expected.get("scores", []), rel=1e-9)
+        exact = confidences(find_instances(task, text, SIZE), pieces, logprobs)
+        scored += len(scores)
+        agreed += sum(math.isclose(one, other) for one, other in zip(exact, scores, strict=True))
+    assert (scored, agreed) == (220, 159)
+
+
+def test_vectors_of_the_specification() -> None:
+    """The car, and the five-value polygon (spec, section J)."""
+    car = parse("<OD>", "</s><s>car<loc_53><loc_333><loc_933><loc_774></s>", SIZE)
+    box = [34.23999786376953, 160.0800018310547, 597.4400024414062, 371.7599792480469]
+    assert car == {"<OD>": {"bboxes": [box], "labels": ["car"]}}
+    first = location_text([1, 2, 3, 4, 5]) + "<sep>" + location_text([6, 7, 8, 9])
+    text = f"<poly>{first}</poly><poly>{location_text([1, 2, 3, 4])}</poly>"
+    masks = find_instances(TASKS["<REFERRING_EXPRESSION_SEGMENTATION>"], text, SIZE)
+    assert [[len(shape) for shape in mask.shapes] for mask in masks] == [[4, 4], [4]]
+
+
+def test_confidence_is_that_of_the_things_own_location_tokens() -> None:
+    """Stray special tokens, a leading unlabelled box and odd values do not shift it."""
+    pieces = [
+        "</s>",
+        "<s>",
+        "<s>",
+        *["<loc_1>"] * 4,
+        "car",
+        "<loc_1>",
+        "<s>",
+        "<loc_2>",
+        "<loc_3>",
+        "<loc_4>",
+        "</s>",
+    ]
+    logprobs = [-9.0] * (len(pieces) - 1)
+    for index in (8, 10, 11, 12):
+        logprobs[index - 1] = -0.5
+    found = find_instances(TASKS["<OD>"], "".join(pieces), SIZE)
+    assert confidences(found, pieces, logprobs) == [math.exp(-0.5)]
+    assert microsoft_scores(TASKS["<OD>"], pieces[1:], logprobs) != [math.exp(-0.5)]
+
+
+@pytest.mark.parametrize(
+    ("task", "pieces", "expected"),
+    [
+        ("<OCR_WITH_REGION>", ["</s>", "<s>", "日", *["<loc_1>"] * 8, "b", *["<loc_2>"] * 8], 2),
+        ("<CAPTION_TO_PHRASE_GROUNDING>", ["</s>", "it", *["<loc_1>"] * 4, "cat", *["<loc_2>"] * 4], 1),
+        ("<REGION_PROPOSAL>", ["</s>", *["<loc_1>"] * 8], 2),
+        (
+            "<REGION_TO_SEGMENTATION>",
+            ["</s>", "<poly>", *["<loc_1>"] * 5, "</poly>", "<poly>", *["<loc_1>"] * 4],
+            1,
+        ),
+        ("<OPEN_VOCABULARY_DETECTION>", ["</s>", "cat", "<poly>", *["<loc_1>"] * 7, "</poly>"], 1),
+        ("<OPEN_VOCABULARY_DETECTION>", ["</s>", "cat", *["<loc_1>"] * 8, "dog", *["<loc_1>"] * 4], 3),
+        ("<REGION_TO_SEGMENTATION>", ["</s>", "<poly>", "<loc_1>", "</poly>", "<sep>"], 1),
+        ("<CAPTION>", ["</s>", "cat", *["<loc_1>"] * 8], 0),
+    ],
+)
+def test_every_located_thing_has_a_confidence(task: str, pieces: list[str], expected: int) -> None:
+    """Boxes, quads and polygons alike: only location tokens count."""
+    logprobs = [-0.25 if piece.startswith("<loc_") else -9.0 for piece in pieces[1:]]
+    found = find_instances(TASKS[task], "".join(pieces), SIZE)
+    assert confidences(found, pieces, logprobs) == [math.exp(-0.25)] * expected
+
+
+def test_clean_text_knows_its_offsets() -> None:
+    """Every character left stands where it says; tags go one kind after the other."""
+    text = "a<s>b<<pad>s></s>c<s>"
+    cleaned = clean(text, "<s>", "</s>", "<pad>")
+    assert cleaned.text == "ab<s>c"
+    assert "".join(text[offset] for offset in cleaned.offsets) == cleaned.text
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([*TASKS, "<FOO>"]),
+    st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=30),
+)
+def test_no_text_makes_a_parser_fail(task: str, fragments: list[str]) -> None:
+    """Any text gives an answer of finite numbers, and a confidence for each thing in it."""
+    answer = parse(task, "".join(fragments), SIZE)
+    assert list(answer) == [task]
+    json.dumps(answer, allow_nan=False)
+    if task in TASKS:
+        pieces = ["</s>", *fragments]
+        found = find_instances(TASKS[task], "".join(pieces), SIZE)
+        assert all(0 < value <= 1 for value in confidences(found, pieces, [-1.0] * len(fragments)))
+        microsoft_scores(TASKS[task], fragments, [-1.0] * len(fragments))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 999), min_size=4, max_size=4), st.integers(1, 20000), st.integers(1, 20000))
+def test_bins_survive_the_way_through_pixels(bins: list[int], width: int, height: int) -> None:
+    """The centre of a bin lies in that bin, for pictures of any size."""
+    assert quantize(dequantize(bins, (width, height)), (width, height)) == bins

@@ -1,0 +1,95 @@
+"""The result of one question: what is in it, what is absent, and its JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from f2edge.decoding import Generation
+from f2edge.result import Result
+from f2edge.tasks import TASKS, resolve
+from f2edge.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = (1000, 1000)
+
+
+def result_of(task: str, *pieces: str, logprob: float = -0.5) -> Result:
+    """What a model that wrote these tokens found."""
+    ids = tuple(range(len(pieces)))
+    generation = Generation(ids, (logprob,) * (len(ids) - 1), -0.7, truncated=False)
+    return Result.from_generation(resolve(task), pieces, generation, SIZE, {"vision": 1.5})
+
+
+def test_end_to_end_answers_of_the_oracle(fixtures_dir: Path) -> None:
+    """All generated sequences of the oracle read as Microsoft reads them, scores included."""
+    tokenizer = Tokenizer.from_file(fixtures_dir / "tokenizer")
+    cases: list[dict[str, Any]] = json.loads((fixtures_dir / "expected.json").read_text())["end_to_end"]
+    assert len(cases) == 6
+    for case in cases:
+        search, name = case["generate"], case["task"]
+        generation = Generation(
+            tuple(search["sequence"]),
+            tuple(search["transition_scores"]),
+            search["sequences_score"],
+            truncated=search["ended"] == "limit",
+        )
+        pieces = tokenizer.decode_tokens(generation.token_ids)
+        result = Result.from_generation(TASKS[name], pieces, generation, tuple(case["image_size"]))
+        expected = case["microsoft"][name]
+        if "scores" in case["microsoft_from_ids"][name]:
+            scores = case["microsoft_from_ids"][name]["scores"]
+            expected = {**expected, "scores": pytest.approx(scores, rel=1e-5)}
+        assert result.text == search["text"]
+        assert result.answer == {name: expected}
+
+
+def test_boxes() -> None:
+    """Boxes come with labels and confidences, the rest is empty."""
+    found = result_of("od", "</s>", "<s>", "naïve cat", *["<loc_100>"] * 4, "</s>")
+    assert found.labels == ("naïve cat",)
+    assert found.boxes == ((100.5, 100.5, 100.5, 100.5),)
+    assert found.confidences == (math.exp(-0.5),)
+    assert (found.quads, found.polygons) == ((), ())
+    answer = found.answer["<OD>"]
+    assert isinstance(answer, dict)
+    assert answer == {"bboxes": [[100.5] * 4], "labels": ["nave cat"], "scores": [math.exp(-0.5)]}
+
+
+def test_quads_have_plain_labels() -> None:
+    """The ``</s>`` that Microsoft's first label begins with is not in the labels."""
+    found = result_of("ocr_with_region", "</s>", "<s>", " STOP ", *["<loc_1>"] * 8, "</s>")
+    assert found.labels == ("STOP",)
+    assert [len(quad) for quad in found.quads] == [8]
+    assert found.answer["<OCR_WITH_REGION>"] == {"quad_boxes": [[1.5] * 8], "labels": ["</s> STOP "]}
+
+
+def test_polygons() -> None:
+    """One thing of two polygons is one label and one confidence."""
+    pieces = ["</s>", "<s>", *["<loc_1>"] * 6, "<sep>", *["<loc_2>"] * 4, "</s>"]
+    found = result_of("referring_expression_segmentation", *pieces)
+    assert [[len(polygon) for polygon in thing] for thing in found.polygons] == [[6, 4]]
+    assert (len(found.labels), len(found.confidences), found.boxes) == (1, 1, ())
+
+
+def test_text_has_nothing_located() -> None:
+    """A caption has an answer, and empty lists."""
+    found = result_of("caption", "</s>", "<s>", "A cat", "</s>")
+    assert found.answer == {"<CAPTION>": "A cat"}
+    assert (found.labels, found.boxes, found.quads, found.polygons, found.confidences) == ((),) * 5
+
+
+def test_json_has_the_documented_keys() -> None:
+    """The dictionary is JSON through and through."""
+    found = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
+    assert list(found) == [
+        *("task", "text", "token_ids", "token_logprobs", "score", "result", "truncated", "timings_ms")
+    ]
+    assert found["task"] == "<OD>"
+    assert found["timings_ms"] == {"vision": 1.5}
+    assert len(found["token_ids"]) == len(found["token_logprobs"]) + 1

@@ -1,0 +1,105 @@
+"""Tasks, their prompts, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from f2edge.errors import TaskError
+from f2edge.tasks import FREE_TEXT, TASKS, build_prompt, expand_prompt, resolve
+
+SIZE = (640, 480)
+
+
+def test_there_are_fifteen_tasks() -> None:
+    """Eight tasks take no input, three a text, four a region."""
+    inputs = [task.input for task in TASKS.values()]
+    assert [inputs.count(kind) for kind in ("none", "text", "region")] == [8, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["<OD>", "OD", "od", " <od> ", "<Od>"])
+def test_names_may_be_written_in_many_ways(name: str) -> None:
+    """Brackets and case do not matter."""
+    assert resolve(name) is TASKS["<OD>"]
+
+
+def test_unknown_task_names_the_closest() -> None:
+    """The message suggests the likely task and lists all."""
+    with pytest.raises(TaskError, match="did you mean detailed_caption") as caught:
+        resolve("detailed_captoin")
+    assert "region_to_ocr" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_free_text_passes_unchanged() -> None:
+    """An empty task hands the user's own prompt on, as does one string without a task's name."""
+    assert resolve("") is FREE_TEXT
+    assert build_prompt(resolve(""), " How many {cars}? ") == " How many {cars}? "
+    assert expand_prompt("<VQA>How many?") == (FREE_TEXT, "<VQA>How many?")
+    with pytest.raises(TaskError, match="free prompt needs a text"):
+        build_prompt(FREE_TEXT)
+
+
+def test_building_and_expanding_agree() -> None:
+    """The two ways to say the same give the same sentence, for every task."""
+    given = {"none": None, "text": "a {car}", "region": "<loc_1><loc_2><loc_3><loc_4>"}
+    for task in TASKS.values():
+        text = given[task.input]
+        assert expand_prompt(task.name + (text or "")) == (task, build_prompt(task, text))
+
+
+def test_region_in_pixels_becomes_location_tokens() -> None:
+    """A bin is floor(coordinate / (size / 1000)), at most 999."""
+    prompt = build_prompt(resolve("region_to_ocr"), region=(0, 120, 320.5, 480), image_size=SIZE)
+    assert prompt == "What text is in the region <loc_0><loc_250><loc_500><loc_999>?"
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        (0, 0, 641, 480),
+        (-1, 0, 5, 5),
+        (9, 0, 8, 5),
+        (0, 9, 5, 8),
+        (0, 0, math.nan, 5),
+        (0, 0, math.inf, 5),
+        (1, 2, 3),
+    ],
+)
+def test_regions_outside_of_the_image(region: tuple[float, float, float, float]) -> None:
+    """Beyond an edge, upside down, or not four numbers."""
+    with pytest.raises(TaskError, match="region"):
+        build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=region, image_size=SIZE)
+
+
+def test_region_needs_the_size_of_its_image() -> None:
+    """Pixels mean nothing without it."""
+    with pytest.raises(TaskError, match="size of its image"):
+        build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "a car", "<loc_1><loc_2><loc_3>", "<loc_1><loc_2><loc_3><loc_1000>"]
+)
+def test_tasks_with_a_region_refuse_other_texts(text: str | None) -> None:
+    """Nothing, words, three tokens, a token that does not exist."""
+    with pytest.raises(TaskError, match="region"):
+        build_prompt(TASKS["<REGION_TO_CATEGORY>"], text)
+
+
+def test_text_and_region_at_once_are_refused() -> None:
+    """One of them would be dropped in silence."""
+    with pytest.raises(TaskError, match="one region"):
+        build_prompt(TASKS["<REGION_TO_OCR>"], "<loc_1><loc_2><loc_3><loc_4>", (0, 0, 1, 1), SIZE)
+
+
+def test_superfluous_and_missing_inputs_are_refused() -> None:
+    """A task without input takes neither; a task with text takes just that."""
+    for text, region in [("a car", None), (None, (0.0, 0.0, 1.0, 1.0))]:
+        with pytest.raises(TaskError, match="<OD> takes no"):
+            build_prompt(TASKS["<OD>"], text, region, SIZE)
+    with pytest.raises(TaskError, match="needs a text"):
+        build_prompt(TASKS["<OPEN_VOCABULARY_DETECTION>"], "  ")
+    with pytest.raises(TaskError, match="not a region"):
+        build_prompt(TASKS["<OPEN_VOCABULARY_DETECTION>"], "car", (0, 0, 1, 1), SIZE)
