@@ -51,8 +51,8 @@ def geometry(vocab_size: int) -> Geometry:
         decoder_attention_heads=4,
         encoder_ffn_dim=512,
         decoder_ffn_dim=512,
-        encoder_positions=512,
-        decoder_positions=512,
+        encoder_positions=256,
+        decoder_positions=256,
         vocab_size=vocab_size,
     )
 

@@ -114,15 +114,13 @@ class Florence2:
         """The search's settings with what the caller wants otherwise.
 
         Raises:
-            LimitError: no beam, no token, or more tokens than the model has positions.
+            InputError: no beam, no token, or more tokens than the model has positions.
         """
         chosen = settings or self.bundle.generation
         wanted = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
         chosen = replace(chosen, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
         limit = self.bundle.geometry.decoder_positions
-        if chosen.num_beams < 1:
-            raise LimitError(f"num_beams is {chosen.num_beams}; it must be at least 1")
-        if not 1 <= chosen.max_new_tokens <= limit:
+        if chosen.max_new_tokens > limit:
             raise LimitError(f"max_new_tokens is {chosen.max_new_tokens}; this model takes 1 to {limit}")
         return chosen
 

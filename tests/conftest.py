@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from checkpoints import write_checkpoint
+
+from f2edge.compile.build import Options, build
+from f2edge.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,4 +20,30 @@ def fixtures_dir() -> Path:
     path = Path(os.environ.get("F2EDGE_FIXTURES", ROOT.parent / "shared" / "fixtures"))
     if not path.is_dir():
         pytest.skip(f"the oracle files are not at {path}; set F2EDGE_FIXTURES")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint in Microsoft's layout, a second's work to export."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    write_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint compiled for the CPU in fp32.  Tests that change it must copy it first."""
+    return _compile(tiny_checkpoint, tmp_path_factory, "cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for ONNX Runtime."""
+    return _compile(tiny_checkpoint, tmp_path_factory, "onnx")
+
+
+def _compile(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, target: str) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
+    build(checkpoint, path, Options(TARGETS[target], "fp32"))
     return path

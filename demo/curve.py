@@ -1,0 +1,99 @@
+"""Quick greedy scores during training, on fixed unseen scenes; demo/evaluate.py is the real measurement."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from batches import DECODER_START, TASKS, collate
+from metrics import box_iou, edit_distance, mask_iou
+from model import image_features
+from questions import Question, ask
+from scenes import make_scene
+
+from f2edge.location import dequantize
+
+if TYPE_CHECKING:
+    from batches import Batch
+    from scenes import Scene
+    from torch import Tensor
+
+    from f2edge.compile.reference import Florence2
+
+CURVE_SEED = 1000
+SCENES = 100
+MAX_TOKENS = 30
+_EOS = 2
+
+
+@torch.no_grad()
+def evaluate(model: Florence2, tokenizer: Any) -> dict[str, float]:
+    """Greedy answers to all questions on unseen scenes, scored."""
+    scenes, questions, batch = _unseen(tokenizer)
+    with torch.autocast("cpu", torch.bfloat16):
+        answers = tokenizer.decode_batch(_greedy(model, batch).tolist(), skip_special_tokens=False)
+    answers = [answer.split("</s>")[1].replace("<s>", "") for answer in answers]
+    scores: dict[str, list[float]] = {task: [] for task in TASKS}
+    for (owner, question), answer in zip(questions, answers, strict=True):
+        scores[question.task].append(_score(question, answer, scenes[owner].image.size))
+    means = {task: float(np.mean(values)) for task, values in scores.items()}
+    return {**means, "CER": _error_rate(questions, answers)}
+
+
+@lru_cache(maxsize=1)
+def _unseen(tokenizer: Any) -> tuple[list[Scene], list[tuple[int, Question]], Batch]:
+    scenes = [make_scene(CURVE_SEED, k) for k in range(SCENES)]
+    rngs = [np.random.default_rng([CURVE_SEED, k, 1]) for k in range(SCENES)]
+    questions = [(k, q) for k, scene in enumerate(scenes) for q in ask(scene, rngs[k])]
+    return scenes, questions, collate(scenes, questions, tokenizer)
+
+
+def _greedy(model: Florence2, batch: Batch) -> Tensor:
+    features, _ = image_features(model, batch.pixel_values)
+    states = model.encode(features[batch.owner], batch.input_ids, batch.attention_mask)
+    cross = model.decoder.cross_key_values(states)
+    mask = model.additive_mask(batch.attention_mask)
+    ids = torch.tensor([[DECODER_START, 0]]).repeat(len(states), 1)
+    past = None
+    for length in range(2, MAX_TOKENS):
+        new = ids if past is None else ids[:, -1:]
+        positions = torch.arange(length - new.shape[1], length)
+        causal = None if past else torch.full((2, 2), -1e9).triu(1)
+        hidden, past = model.decoder(model.shared(new), positions, past, cross, causal, mask)
+        ids = torch.cat([ids, model.head(hidden[:, -1:]).argmax(-1)], 1)
+        if bool((ids[:, 2:] == _EOS).any(1).all()):
+            break
+    return torch.nn.functional.pad(ids, (0, 1), value=_EOS)
+
+
+def _score(question: Question, answer: str, size: tuple[int, int]) -> float:
+    """Between 0 and 1: exact text, boxes at IoU 0.5 in their order, or the IoU of the mask."""
+    wanted, given = _parts(question.answer, size), _parts(answer, size)
+    if question.task in ("OD", "CAPTION_TO_PHRASE_GROUNDING"):
+        hits = [a[0] == b[0] and box_iou(a[1], b[1]) >= 0.5 for a, b in zip(wanted, given, strict=False)]
+        return sum(hits) / max(len(wanted), len(given))
+    if question.task == "REFERRING_EXPRESSION_SEGMENTATION":
+        return mask_iou(question.polygons[0], given[0][1] if given else [], size)
+    if question.task == "OCR_WITH_REGION":
+        return float([a[0] for a in wanted] == [a[0] for a in given])
+    return float(answer == question.answer)
+
+
+def _parts(answer: str, size: tuple[int, int]) -> list[tuple[str, list[float]]]:
+    """An answer as labels with the coordinates behind them."""
+    parts: list[tuple[str, list[float]]] = []
+    for piece in answer.replace("<loc_", "\0<").replace(">", "\0").split("\0"):
+        if piece.startswith("<") and piece[1:].isdigit():
+            if not parts:
+                parts.append(("", []))
+            parts[-1][1].append(float(piece[1:]))
+        elif piece:
+            parts.append((piece, []))
+    return [(label, dequantize([int(b) for b in bins], size)) for label, bins in parts]
+
+
+def _error_rate(questions: list[tuple[int, Question]], answers: list[str]) -> float:
+    pairs = [(q.answer, a) for (_, q), a in zip(questions, answers, strict=True) if q.task == "OCR"]
+    return sum(edit_distance(q, a) for q, a in pairs) / sum(len(q) for q, _ in pairs)

@@ -1,0 +1,116 @@
+"""The reference computes what transformers computes, and what Microsoft's code computed (fixtures)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from native import native_inputs, varied, write_native
+
+from f2edge.compile.checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from f2edge.compile.checkpoint import Checkpoint
+
+PROMPT = [0, 40, 300, 77, 500, 2]
+ANSWER = [2, 0, 410, 900, 333, 1200, 65]
+
+
+def relative(values: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest value."""
+    return float((values - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("variant", range(5))
+def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: Path) -> None:
+    """Random native checkpoints of several dims: every stage within 1e-5 relative in fp32."""
+    geometry = varied(variant)
+    native = write_native(tmp_path, geometry, seed=variant)
+    model = load_checkpoint(tmp_path).model
+    assert model.geometry == geometry
+    pixels = torch.randn(1, 3, *geometry.image_size, generator=torch.Generator().manual_seed(variant))
+    with torch.no_grad():
+        expected = native(**native_inputs(geometry, pixels, PROMPT), decoder_input_ids=torch.tensor([ANSWER]))
+        expected_features = native.model.get_image_features(pixels).pooler_output
+        features = model.encode_image(pixels)
+        states = model.encode(features, torch.tensor([PROMPT]))
+        logits = model.decode(states, torch.tensor([ANSWER]))
+    assert relative(features[0], expected_features.reshape(features[0].shape)) < 1e-5
+    assert relative(states, expected.encoder_last_hidden_state) < 1e-5
+    assert relative(logits, expected.logits) < 1e-5
+
+
+@pytest.fixture(scope="module", params=["ms_tiny", "ms_tiny_safetensors"])
+def microsoft(request: pytest.FixtureRequest, fixtures_dir: Path) -> Checkpoint:
+    """Microsoft's layout with all aliases in a .bin, and without lm_head in a safetensors."""
+    return load_checkpoint(fixtures_dir / request.param)
+
+
+@pytest.fixture(scope="module")
+def expected(fixtures_dir: Path) -> dict[str, Any]:
+    """The oracle's numbers and cases."""
+    arrays = dict(np.load(fixtures_dir / "expected.npz"))
+    return {**arrays, **json.loads((fixtures_dir / "expected.json").read_text())}
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, expected: dict[str, Any]) -> None:
+    """Image features, encoder states and logits of the three cases, and the tower's stages of the first."""
+    model = microsoft.model
+    record = expected["cases"][case]
+
+    def oracle(name: str) -> Tensor:
+        return torch.from_numpy(expected[f"case{case}_{name}"].astype(np.float32))
+
+    pixels = oracle("pixel_values")[None]
+    for stage, found in enumerate(model.vision_tower.stages(pixels) if case == 0 else []):
+        assert relative(found.flatten(0, 2), oracle(f"stage{stage}")) < 1e-5
+    features = model.encode_image(pixels)
+    states = model.encode(features, torch.tensor([record["prompt_ids"]]))
+    logits = model.decode(states, torch.tensor([record["decoder_input_ids"]]))[0]
+    assert relative(features[0], oracle("image_features")) < 1e-5
+    assert relative(states[0], oracle("encoder_hidden")) < 1e-5
+    assert relative(logits[:, expected[f"case{case}_logits_columns"]], oracle("logits")) < 1e-5
+    assert relative(logits.logsumexp(-1), oracle("logits_logsumexp")) < 1e-5
+    assert logits.argmax(-1).tolist() == expected[f"case{case}_logits_argmax"].tolist()
+
+
+def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, expected: dict[str, Any]) -> None:
+    """Right-padded prompts with their mask: encoder states and logits of each row as if it were alone."""
+    model, batch = microsoft.model, expected["batch"]
+    ids, mask = torch.tensor(batch["prompt_ids"]), torch.tensor(batch["attention_mask"])
+    pixels = np.stack([expected[f"{name}_pixel_values"] for name in batch["images"]])
+    features = model.encode_image(torch.from_numpy(pixels.astype(np.float32)))
+    states = model.encode(features, ids, mask)
+    answer = torch.tensor([ANSWER] * len(ids))
+    logits = model.decode(states, answer, mask)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        alone = model.encode(features[row : row + 1], ids[row : row + 1, :length])
+        assert relative(states[row, : alone.shape[1]], alone[0]) < 1e-5
+        assert relative(logits[row], model.decode(alone, answer[:1])[0]) < 1e-5
+
+
+@pytest.mark.slow
+def test_base_size_equals_transformers(tmp_path: Path) -> None:
+    """The real dims of base at 768 pixels with random weights."""
+    from geometries import BASE
+
+    native = write_native(tmp_path, BASE, seed=1)
+    model = load_checkpoint(tmp_path).model
+    pixels = torch.randn(1, 3, *BASE.image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = native(**native_inputs(BASE, pixels, PROMPT), decoder_input_ids=torch.tensor([ANSWER]))
+        features = model.encode_image(pixels)
+        states = model.encode(features, torch.tensor([PROMPT]))
+        logits = model.decode(states, torch.tensor([ANSWER]))
+        native_features = native.model.get_image_features(pixels).pooler_output
+    assert relative(features[0], native_features.reshape(features[0].shape)) < 1e-5
+    assert relative(states, expected.encoder_last_hidden_state) < 1e-5
+    assert relative(logits, expected.logits) < 1e-5
