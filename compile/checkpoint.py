@@ -47,10 +47,10 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Ch
     geometry = sizes.geometry(shapes, config, _processor_config(directory))
     if image_size is not None:
         geometry = replace(geometry, image_size=(image_size, image_size))
-        sizes.check_image_size(geometry)
     with torch.device("meta"):
         model = Florence2(geometry)
     _assign(model, named)
+    sizes.check_image_size(geometry)
     settings = sizes.generation_settings(layout, config, _optional(directory / "generation_config.json"), geometry)
     return Checkpoint(model.eval().requires_grad_(False), settings, Tokenizer.from_file(directory), layout)
 

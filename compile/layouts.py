@@ -69,14 +69,18 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under the reference's names, with one embedding instead of its tied aliases.
 
     Raises:
-        CheckpointError: the layout is unknown, or aliases of the embedding differ.
+        CheckpointError: the layout is unknown, two names mean one tensor, or aliases of the embedding differ.
     """
     layout = detect(tensors)
     rules = _MICROSOFT if layout == "microsoft" else _TRANSFORMERS
-    named = {_rename(name, rules): tensor for name, tensor in tensors.items()}
-    projection = "multi_modal_projector.image_projection.weight"
-    if layout == "microsoft" and projection in named:
-        named[projection] = named[projection].T  # Microsoft multiplies from the right
+    sources: dict[str, str] = {}
+    for name in tensors:
+        if (other := sources.setdefault(_rename(name, rules), name)) != name:
+            raise CheckpointError(f"{other} and {name} are the same tensor of two layouts")
+    named = {name: tensors[source] for name, source in sources.items()}
+    projection = named.get("multi_modal_projector.image_projection.weight")
+    if layout == "microsoft" and projection is not None and projection.dim() == 2:  # noqa: PLR2004
+        named["multi_modal_projector.image_projection.weight"] = projection.T  # Microsoft multiplies from the right
     return _untie(named)
 
 

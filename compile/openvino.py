@@ -34,8 +34,16 @@ def compile_openvino(onnx: Path, destination: Path, *, decoder_layers: int, fp16
         if onnx.stem == "decoder":
             pasts, presents = layer_names("past", decoder_layers), layer_names("present", decoder_layers)
             apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
+    except RuntimeError as error:
+        raise CompileError(f"OpenVINO cannot convert the {onnx.stem} graph: {_last_line(error)}") from error
+    try:
         ov.save_model(model, destination, compress_to_fp16=fp16)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise CompileError(f"OpenVINO cannot convert or write the {onnx.stem} graph: {reason}") from error
+        raise CompileError(
+            f"OpenVINO cannot write {destination.name} ({_last_line(error)}); see whether the disk is full"
+        ) from error
     return [destination, destination.with_suffix(".bin")]
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

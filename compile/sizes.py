@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
+from f2edge.compile import config as values
 from f2edge.compile.layouts import Layout
-from f2edge.errors import CheckpointError
+from f2edge.errors import CheckpointError, InputError
 from f2edge.generation import GenerationSettings
 from f2edge.geometry import Geometry, VisionGeometry
+from f2edge.schema import parse
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-DEFAULT_IMAGE_SIZE = 768
 _POOLING = ["spatial_avg_pool", "temporal_avg_pool"]
+_UNUSED_POSITIONS = 2  # rows at the head of BART's position tables
 
 
 def geometry(shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, Any]) -> Geometry:
@@ -27,35 +27,33 @@ def geometry(shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, 
     its head counts, which no tensor tells: that is an error.  Table sizes it often gets wrong; there the tensors count.
 
     Raises:
-        CheckpointError: every fault found, in one line.
+        CheckpointError: a value is missing or of a wrong kind, or, all in one line, what does not fit the tensors.
     """
-    vision, text = _section(config, "vision_config"), _section(config, "text_config")
-    faults = [*_unsupported(vision, text)]
+    vision, text = values.section(config, "vision_config"), values.section(config, "text_config")
     sizes = Geometry(
         vision=_vision(shapes, vision),
-        image_size=_image_size(processor),
-        image_mean=tuple(processor.get("image_mean") or IMAGENET_MEAN),
-        image_std=tuple(processor.get("image_std") or IMAGENET_STD),
+        image_size=values.image_size(processor),
+        image_mean=values.channels(processor, "image_mean", values.IMAGENET_MEAN),
+        image_std=_deviations(processor),
         image_positions=(
             _dim(shapes, "multi_modal_projector.image_position_embed.row_embeddings.weight", 0, 50),
             _dim(shapes, "multi_modal_projector.image_position_embed.column_embeddings.weight", 0, 50),
         ),
         temporal_positions=_dim(shapes, "multi_modal_projector.visual_temporal_embed.pos_idx_to_embed", 0, 100),
-        d_model=_dim(shapes, "shared.weight", 1, text.get("d_model", 0)),
+        d_model=_dim(shapes, "shared.weight", 1, text.get("d_model")),
         encoder_layers=_count(shapes, r"encoder\.layers\.(\d+)\."),
         decoder_layers=_count(shapes, r"decoder\.layers\.(\d+)\."),
-        encoder_attention_heads=_value(text, "encoder_attention_heads"),
-        decoder_attention_heads=_value(text, "decoder_attention_heads"),
-        encoder_ffn_dim=_dim(shapes, "encoder.layers.0.fc1.weight", 0, text.get("encoder_ffn_dim", 0)),
-        decoder_ffn_dim=_dim(shapes, "decoder.layers.0.fc1.weight", 0, text.get("decoder_ffn_dim", 0)),
-        encoder_positions=_positions(shapes, "encoder", text),
-        decoder_positions=_positions(shapes, "decoder", text),
-        vocab_size=_dim(shapes, "shared.weight", 0, text.get("vocab_size", 0)),
+        encoder_attention_heads=values.integer(text, "encoder_attention_heads"),
+        decoder_attention_heads=values.integer(text, "decoder_attention_heads"),
+        encoder_ffn_dim=_dim(shapes, "encoder.layers.0.fc1.weight", 0, text.get("encoder_ffn_dim")),
+        decoder_ffn_dim=_dim(shapes, "decoder.layers.0.fc1.weight", 0, text.get("decoder_ffn_dim")),
+        encoder_positions=_positions(shapes, "encoder"),
+        decoder_positions=_positions(shapes, "decoder"),
+        vocab_size=_dim(shapes, "shared.weight", 0, text.get("vocab_size")),
     )
-    faults += [*_contradictions(sizes, vision, text), *_indivisible(sizes)]
+    faults = [*_unsupported(vision, text), *_contradictions(sizes, vision, text), *_indivisible(sizes)]
     if faults:
         raise CheckpointError("config.json does not fit the tensors: " + "; ".join(faults))
-    check_image_size(sizes)
     return sizes
 
 
@@ -83,69 +81,68 @@ def generation_settings(
 
     Microsoft's ``generation_config.json`` is not read, since Microsoft's ``generate`` does not (spec, section A).
     """
-    source = dict(_section(config, "text_config")) if layout == "microsoft" else dict(generation_config)
-    defaults = GenerationSettings()
-    taken = {
-        name: source[name]
-        for name in defaults.__dataclass_fields__
-        if name in source and name not in ("max_new_tokens", "decoder_start_token_id")
-    }
-    start = source.get("decoder_start_token_id")
-    return replace(
-        defaults,
-        **taken,
-        decoder_start_token_id=defaults.decoder_start_token_id if start is None else start,
-        max_new_tokens=min(defaults.max_new_tokens, sizes.decoder_positions),
-    )
+    source = config["text_config"] if layout == "microsoft" else generation_config
+    settings = asdict(GenerationSettings())
+    for name in settings.keys() & source.keys() - {"max_new_tokens"}:
+        if source[name] is not None or name.startswith("forced_"):  # only there does null mean something: not forced
+            settings[name] = _single(source[name])
+    settings["max_new_tokens"] = min(settings["max_new_tokens"], sizes.decoder_positions)
+    try:
+        return parse(GenerationSettings, settings, "settings")  # type: ignore[no-any-return]
+    except (ValueError, InputError) as error:
+        raise CheckpointError(f"the checkpoint's generation {error}") from error
+
+
+def _single(value: Any) -> Any:
+    """Some files write the end token as a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _vision(shapes: Shapes, vision: Mapping[str, Any]) -> VisionGeometry:
-    stages = _count(shapes, r"vision_tower\.convs\.(\d+)\.")
-    per_stage = {
-        name: tuple(_value(vision, name))
-        for name in ("num_heads", "num_groups", "patch_size", "patch_stride", "patch_padding", "patch_prenorm")
-    }
-    wrong = [name for name, value in per_stage.items() if len(value) != stages]
-    if wrong or not stages:
-        raise CheckpointError(f"config.json: {', '.join(wrong)} must have one entry for each of {stages} stages")
+    stages = range(_count(shapes, r"vision_tower\.convs\.(\d+)\."))
+    widths = vision.get("dim_embed", vision.get("embed_dim"))
+    widths = widths if isinstance(widths, list) and len(widths) == len(stages) else [None] * len(stages)
+    embed_dim = [_dim(shapes, f"vision_tower.convs.{i}.conv.weight", 0, widths[i]) for i in stages]
+    fc1 = "vision_tower.blocks.{}.0.spatial_block.ffn.fc1.weight"
     return VisionGeometry(
-        embed_dim=tuple(_dim(shapes, f"vision_tower.convs.{i}.conv.weight", 0, 0) for i in range(stages)),
-        depths=tuple(_count(shapes, rf"vision_tower\.blocks\.{i}\.(\d+)\.") for i in range(stages)),
-        window_size=_value(vision, "window_size"),
-        mlp_dim=tuple(
-            _dim(shapes, f"vision_tower.blocks.{i}.0.spatial_block.ffn.fc1.weight", 0, 0) for i in range(stages)
-        ),
-        **per_stage,
+        embed_dim=tuple(embed_dim),
+        depths=tuple(_count(shapes, rf"vision_tower\.blocks\.{i}\.(\d+)\.") for i in stages),
+        num_heads=values.per_stage(vision, "num_heads", len(stages)),
+        num_groups=values.per_stage(vision, "num_groups", len(stages)),
+        patch_size=values.per_stage(vision, "patch_size", len(stages)),
+        patch_stride=values.per_stage(vision, "patch_stride", len(stages)),
+        patch_padding=values.per_stage(vision, "patch_padding", len(stages), least=0),
+        patch_prenorm=values.per_stage(vision, "patch_prenorm", len(stages), kind=bool),
+        window_size=values.integer(vision, "window_size"),
+        mlp_dim=tuple(_dim(shapes, fc1.format(i), 0, 4 * embed_dim[i]) for i in stages),
     )
 
 
 def _unsupported(vision: Mapping[str, Any], text: Mapping[str, Any]) -> list[str]:
+    pooling, activation = vision.get("image_feature_source", _POOLING), text.get("activation_function", "gelu")
     faults = []
-    if list(vision.get("image_feature_source", _POOLING)) != _POOLING:
-        faults.append(f"image_feature_source {vision['image_feature_source']} is not supported, only {_POOLING}")
+    if pooling != _POOLING:
+        faults.append(f"image_feature_source {pooling} is not supported, only {_POOLING}")
     if text.get("scale_embedding"):
         faults.append("scale_embedding is not supported")
-    if text.get("activation_function", "gelu") != "gelu":
-        faults.append(f"activation {text['activation_function']} is not supported, only gelu")
+    if activation != "gelu":
+        faults.append(f"activation {activation} is not supported, only gelu")
     return faults
 
 
 def _contradictions(sizes: Geometry, vision: Mapping[str, Any], text: Mapping[str, Any]) -> list[str]:
-    found = {
-        "dim_embed": sizes.vision.embed_dim,
-        "embed_dim": sizes.vision.embed_dim,
-        "depths": sizes.vision.depths,
-    }
-    faults = [
-        f"{name} is {list(vision[name])}, the tensors say {list(value)}"
-        for name, value in found.items()
-        if name in vision and tuple(vision[name]) != value
-    ]
     names = ("d_model", "encoder_layers", "decoder_layers", "encoder_ffn_dim", "decoder_ffn_dim")
-    return faults + [
-        f"{name} is {text[name]}, the tensors say {getattr(sizes, name)}"
-        for name in names
-        if name in text and text[name] != getattr(sizes, name)
+    told = {
+        "dim_embed": list(sizes.vision.embed_dim),
+        "embed_dim": list(sizes.vision.embed_dim),
+        "depths": list(sizes.vision.depths),
+        **{name: getattr(sizes, name) for name in names},
+    }
+    said = {**vision, **{name: text[name] for name in names if name in text}}
+    return [
+        f"{name} is {said[name]}, the tensors say {value}"
+        for name, value in told.items()
+        if name in said and said[name] != value
     ]
 
 
@@ -157,32 +154,29 @@ def _indivisible(sizes: Geometry) -> list[str]:
     return [f"{name} {heads} does not divide the width {dim}" for name, dim, heads in pairs if not heads or dim % heads]
 
 
-def _image_size(processor: Mapping[str, Any]) -> tuple[int, int]:
-    size = processor.get("size") or {}
-    return size.get("height", DEFAULT_IMAGE_SIZE), size.get("width", DEFAULT_IMAGE_SIZE)
+def _deviations(processor: Mapping[str, Any]) -> tuple[float, float, float]:
+    image_std = values.channels(processor, "image_std", values.IMAGENET_STD)
+    if not all(value > 0 for value in image_std):
+        raise CheckpointError(f"the image processor's image_std is {image_std}; pixels are divided by it")
+    return image_std
 
 
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = config.get(name)
-    if not isinstance(section, Mapping):
-        raise CheckpointError(f"config.json has no {name}: this is not a Florence-2 checkpoint")
-    return section
+def _positions(shapes: Shapes, stack: str) -> int:
+    name = f"{stack}.embed_positions.weight"
+    rows = _dim(shapes, name, 0, 1024 + _UNUSED_POSITIONS)
+    if rows <= _UNUSED_POSITIONS:
+        raise CheckpointError(f"{name} has {rows} rows, and the first {_UNUSED_POSITIONS} are no positions")
+    return rows - _UNUSED_POSITIONS
 
 
-def _value(section: Mapping[str, Any], name: str) -> Any:
-    if section.get(name) is None:
-        raise CheckpointError(f"config.json lacks {name}, which the tensors do not tell")
-    return section[name]
-
-
-def _positions(shapes: Shapes, stack: str, text: Mapping[str, Any]) -> int:
-    return _dim(shapes, f"{stack}.embed_positions.weight", 0, text.get("max_position_embeddings", 1024) + 2) - 2
-
-
-def _dim(shapes: Shapes, name: str, axis: int, fallback: int) -> int:
+def _dim(shapes: Shapes, name: str, axis: int, fallback: Any) -> int:
     """A size of a tensor; where it is missing the fallback serves until all missing tensors are reported at once."""
     shape = shapes.get(name, ())
-    return shape[axis] if len(shape) > axis else fallback
+    if len(shape) > axis and shape[axis]:
+        return shape[axis]
+    if type(fallback) is not int or fallback < 1:
+        raise CheckpointError(f"1 wrong tensor: {'misshapen' if name in shapes else 'missing'}: {name}")
+    return fallback
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

@@ -26,6 +26,11 @@ class TorchRuntime:
     def __init__(self, model: Florence2) -> None:
         self.model = model
 
+    @property
+    def threads(self) -> int:
+        """Threads that torch computes with."""
+        return torch.get_num_threads()
+
     @torch.inference_mode()
     def encode_image(self, pixel_values: FloatArray) -> Tensor:
         """Pixels (1, 3, H, W) to image features."""
@@ -47,11 +52,12 @@ class TorchRuntime:
 
 
 class TorchSession:
-    """One answer being decoded."""
+    """One answer being decoded; ``cross_mask`` hides the padding of a prompt that stood in a batch."""
 
-    def __init__(self, model: Florence2, cross: list[KeyValue]) -> None:
+    def __init__(self, model: Florence2, cross: list[KeyValue], cross_mask: Tensor | None = None) -> None:
         self._model = model
         self._cross = cross
+        self._cross_mask = cross_mask
         self._past: list[KeyValue] | None = None
         self._position = 0
 
@@ -61,7 +67,9 @@ class TorchSession:
         beams = torch.from_numpy(beam_indices)
         past = self._past and [(key[beams], value[beams]) for key, value in self._past]
         position = torch.tensor([self._position])
-        logits, self._past = self._model.step(torch.from_numpy(tokens)[:, None], position, past, self._cross)
+        logits, self._past = self._model.step(
+            torch.from_numpy(tokens)[:, None], position, past, self._cross, self._cross_mask
+        )
         self._position += 1
         candidates = torch.topk(logits, min(NUM_CANDIDATES, logits.shape[-1]))
         return StepScores(

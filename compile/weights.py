@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from f2edge.errors import CheckpointError
+from f2edge.errors import CheckpointError, MissingExtraError
 
 HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
 
@@ -34,8 +35,10 @@ def locate(checkpoint: str | Path) -> Path:
 
 
 def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
-
+    try:
+        from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
+    except ImportError as error:
+        raise MissingExtraError("huggingface_hub", "compile") from error
     try:
         return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
     except Exception as error:
@@ -67,12 +70,12 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
 
 def _read_shards(directory: Path, index_name: str) -> dict[str, Tensor]:
     weight_map = read_json(directory / index_name).get("weight_map")
-    if not isinstance(weight_map, Mapping) or not weight_map:
+    named = isinstance(weight_map, Mapping) and all(isinstance(shard, str) for shard in weight_map.values())
+    if not weight_map or not named:
         raise CheckpointError(f"{directory / index_name} has no weight_map; download the checkpoint again")
-    shards = sorted({str(shard) for shard in weight_map.values()})
     tensors: dict[str, Tensor] = {}
-    for shard in shards:
-        if Path(shard).name != shard:
+    for shard in sorted(set(weight_map.values())):
+        if shard == ".." or Path(shard).name != shard:
             raise CheckpointError(f"{directory / index_name} names a shard outside the checkpoint: {shard}")
         if not (directory / shard).is_file():
             raise CheckpointError(f"{directory / shard} is missing; download the checkpoint again")
@@ -82,16 +85,22 @@ def _read_shards(directory: Path, index_name: str) -> dict[str, Tensor]:
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)  # type: ignore[no-any-return]
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (SafetensorError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or cut off ({_first_line(error)}); download it again") from error
+        tensors = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} holds something other than tensors, and is not loaded for safety") from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise CheckpointError(f"{path} is damaged or holds more than tensors, and is not loaded for safety") from error
+    except Exception as error:  # what a damaged file makes the unpickler raise has no end
+        raise CheckpointError(f"{path} is damaged or cut off ({_first_line(error)}); download it again") from error
+    table = isinstance(tensors, Mapping) and all(isinstance(name, str) for name in tensors)
+    if not table or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise CheckpointError(f"{path} is not a plain table of tensors; save model.state_dict() alone")
     return dict(tensors)
+
+
+def _unpickle(path: Path) -> Any:
+    """Tensors and plain values alone: anything else in the file is refused, not run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old files have old pickle protocols
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
 
 
 def _is_zip(path: Path) -> bool:
@@ -110,7 +119,7 @@ def read_json(path: Path) -> dict[str, object]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({_first_line(error)})") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not a JSON object")

@@ -104,6 +104,11 @@ def _pad(rows: list[list[int]], value: int) -> Tensor:
     return torch.tensor([row + [value] * (length - len(row)) for row in rows])
 
 
+def _yield_to_training(_: int) -> None:
+    """Drawing has time to spare; the threads of the training have not."""
+    os.nice(4)
+
+
 def stream(size: int, first: int) -> Iterator[Batch]:
     """Batches from `first` on, without end, drawn by one process in the background."""
     loader = DataLoader(
@@ -112,6 +117,6 @@ def stream(size: int, first: int) -> Iterator[Batch]:
         sampler=range(first, 10**9),
         num_workers=1,
         prefetch_factor=4,
-        worker_init_fn=lambda _: os.nice(4),
+        worker_init_fn=_yield_to_training,
     )
     return iter(loader)

@@ -1,4 +1,4 @@
-"""A teacher for the tower: what is where, asked at 10 x 10 places of the picture, and thrown away after training.
+"""A teacher for the tower: what is where, asked at 10 x 10 places of the picture, thrown away after training.
 
 From the text loss alone the tower of so small a model learns to see only after many thousands of pictures.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from shapes import COLOURS, KINDS, SIZES
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +25,10 @@ _COLOUR_NAMES, _SIZE_NAMES = list(COLOURS), list(SIZES)
 
 
 class DenseTarget(NamedTuple):
-    """Per picture and place: classes (B, 4, 10, 10) of kind, colour, size and letter, and boxes (B, 10, 10, 4).
+    """Of each place: classes (B, 4, 10, 10), kind, colour, size and letter, and boxes (B, 10, 10, 4).
 
-    Kind 0 is background; -100 marks what does not apply. Boxes are relative to the place, in parts of the picture.
+    Kind 0 is background; -100 marks what does not apply. Boxes are relative to the place, in parts of the
+    picture.
     """
 
     classes: Tensor
@@ -53,12 +54,11 @@ def dense_target(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 
 def _centres() -> NDArray[np.float32]:
-    return (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
+    centres: NDArray[np.float32] = np.linspace(0.5 / GRID, 1 - 0.5 / GRID, GRID, dtype=np.float32)
+    return centres
 
 
-def _cover(
-    box: Box, size: tuple[int, int], boxes: NDArray[np.float32]
-) -> tuple[slice, slice]:
+def _cover(box: Box, size: tuple[int, int], boxes: NDArray[np.float32]) -> tuple[slice, slice]:
     """The rows and columns whose centres a box covers, at least the nearest; writes the box there."""
     x1, y1, x2, y2 = np.array(box, np.float32) / np.array(size * 2, np.float32)
     columns, rows = _span(x1, x2), _span(y1, y2)
@@ -83,7 +83,7 @@ def _letters(scene: Scene, columns: slice) -> NDArray[np.int64]:
 
 
 class DenseHeads(nn.Module):
-    """One linear head on the third stage's map, one on the last; of the latter each position answers 2 x 2 places."""
+    """A linear head on the third stage's map, and one on the last, whose positions tell of 2 x 2 places."""
 
     def __init__(self, dims: tuple[int, ...]) -> None:
         super().__init__()
@@ -98,11 +98,12 @@ class DenseHeads(nn.Module):
 
 
 def _loss(predicted: Tensor, target: DenseTarget) -> Tensor:
-    *scores, boxes = predicted.split([*_CLASSES, 4], -1)
+    *scores, boxes = torch.split(predicted, [*_CLASSES, 4], -1)
     total = _box_loss(boxes, target)
     for k, score in enumerate(scores):
         wanted = target.classes[:, k].flatten()
-        total = total + _mean(F.cross_entropy(score.flatten(0, 2), wanted, reduction="none"), wanted != IGNORE)
+        losses = F.cross_entropy(score.flatten(0, 2), wanted, reduction="none")
+        total = total + _mean(losses, wanted != IGNORE)
     return total
 
 

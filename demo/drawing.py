@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,16 +44,14 @@ def word_layout(text: str, size: tuple[int, int], rng: np.random.Generator) -> L
 
 def draw_word(image: Image.Image, layout: Layout, rng: np.random.Generator) -> list[Box]:
     """Write the word in black or white, whichever stands out; returns the boxes of its letters in pixels."""
-    bright = np.asarray(image.convert("L").crop(tuple(map(int, layout.box)))).mean() > 127
+    bright = np.asarray(image.convert("L").crop(layout.box)).mean() > 127
     shade = int(rng.integers(0, 30))
     colour = (shade,) * 3 if bright else (255 - shade,) * 3
     stroke = int(rng.integers(1, 3))
     return [_draw_letter(image, layout, k, colour, stroke) for k in range(len(layout.text))]
 
 
-def _draw_letter(
-    image: Image.Image, layout: Layout, index: int, colour: tuple[int, ...], stroke: int
-) -> Box:
+def _draw_letter(image: Image.Image, layout: Layout, index: int, colour: tuple[int, ...], stroke: int) -> Box:
     letter, font = layout.text[index], _font(layout.font_size)
     x1, y1, x2, y2 = font.getbbox(letter, stroke_width=stroke)
     slot = PITCH * layout.font_size
@@ -103,18 +102,24 @@ def _axes(size: tuple[int, int], rng: np.random.Generator) -> tuple[Blend, Blend
 
 def _gradient(size: tuple[int, int], rng: np.random.Generator) -> Blend:
     along, _ = _axes(size, rng)
-    return (along - along.min()) / (along.max() - along.min())
+    scaled: Blend = (along - along.min()) / (along.max() - along.min())
+    return scaled
 
 
 def _stripes(size: tuple[int, int], rng: np.random.Generator) -> Blend:
     along, _ = _axes(size, rng)
-    return (np.floor(along * rng.uniform(5, 14)) % 2).astype(np.float32)
+    return _parity(along * rng.uniform(5, 14))
 
 
 def _checks(size: tuple[int, int], rng: np.random.Generator) -> Blend:
     along, across = _axes(size, rng)
     count = rng.uniform(4, 10)
-    return ((np.floor(along * count) + np.floor(across * count)) % 2).astype(np.float32)
+    return _parity(np.floor(along * count) + np.floor(across * count))
+
+
+def _parity(x: NDArray[np.floating[Any]]) -> Blend:
+    parity: Blend = (np.floor(x) % 2).astype(np.float32)
+    return parity
 
 
 def _grain(size: tuple[int, int], rng: np.random.Generator) -> Blend:

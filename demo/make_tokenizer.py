@@ -1,6 +1,6 @@
 """The demo's tokenizer: byte-level BPE as Florence-2's, with a vocabulary of this little world only.
 
-    python demo/make_tokenizer.py demo/checkpoint/tokenizer.json
+Usage: ``python demo/make_tokenizer.py demo/checkpoint/tokenizer.json``
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def florence_tokens() -> list[str]:
 
 
 def corpus() -> list[str]:
-    """All prompts and captions, but none of the words: those are spelled in letters, which makes them readable."""
+    """All prompts and captions, but none of the words, which are to be spelled in letters."""
     prompts = [task.prompt.replace("{input}", " ") for task in TASKS.values()]
     captions = [
         f"{a}{s} {c} {k}, {c} {k} and {a}{s} {c} {k} with the word"

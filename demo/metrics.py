@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes x1, y1, x2, y2; 0 for what is not a box."""
@@ -21,13 +23,13 @@ def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def mask_iou(a: Sequence[float], b: Sequence[float], size: tuple[int, int]) -> float:
-    """Intersection over union of two polygons x, y, x, y, ... rasterised on a picture of `size` (width, height)."""
+    """Intersection over union of two polygons x, y, x, y, ... on a picture of `size` (width, height)."""
     first, second = (_rasterise(polygon, size) for polygon in (a, b))
     union = np.count_nonzero(first | second)
     return float(np.count_nonzero(first & second) / union) if union else 0.0
 
 
-def _rasterise(polygon: Sequence[float], size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _rasterise(polygon: Sequence[float], size: tuple[int, int]) -> NDArray[np.bool_]:
     mask = Image.new("1", size)
     if len(polygon) >= 6:
         ImageDraw.Draw(mask).polygon(list(polygon[: len(polygon) // 2 * 2]), fill=1)

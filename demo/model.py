@@ -7,12 +7,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+from f2edge.compile.layouts import to_microsoft
+from f2edge.compile.reference import Florence2
 from make_tokenizer import make_tokenizer
 from safetensors.torch import save_file
 from torch import nn
 
-from f2edge.compile.layouts import to_microsoft
-from f2edge.compile.reference import Florence2
 from f2edge.geometry import Geometry, VisionGeometry
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ def geometry(vocab_size: int) -> Geometry:
 
 
 def new_model(vocab_size: int) -> Florence2:
-    """A model to be trained: torch's own initialisation, but small embeddings, since the head is tied to one."""
+    """A model to be trained: torch's own initialisation, but small embeddings, as the head is one."""
     model = Florence2(geometry(vocab_size))
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.05)
-    for table in model.multi_modal_projector.image_position_embed.children():
-        nn.init.normal_(table.weight, std=0.2)  # type: ignore[arg-type]
+    tables = model.multi_modal_projector.image_position_embed
+    for table in (tables.row_embeddings, tables.column_embeddings):
+        nn.init.normal_(table.weight, std=0.2)
     return model
 
 

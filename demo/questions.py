@@ -1,7 +1,7 @@
 """What the demo asks about a scene, and the true answers in Florence-2's words and location tokens.
 
-Every answer respects the ban on repeated trigrams (no_repeat_ngram_size 3): a caption lists at most three shapes,
-joined by different words, and no two shapes of a scene share colour and kind.
+The answers respect the ban on repeated trigrams (no_repeat_ngram_size 3): a caption lists
+three shapes at most, by different conjunctions, and no two shapes of a scene share colour and kind.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from scenes import Box, Scene, Shape
 
+
 @dataclass(frozen=True)
 class Question:
-    """One task on one picture: its text input, the answer, and the same answer as structured truth in pixels."""
+    """One task on one picture: its text input, the answer, and the same as structured truth in pixels."""
 
     task: str
     text: str

@@ -1,8 +1,7 @@
 """Pictures of coloured shapes and words, with the true answer of every task.
 
-Scene i of seed S is a pure function of (S, i). Training draws from seed 1; evaluation from seeds of 1000 and more.
-
-    python demo/scenes.py OUT --count 16 --seed 1000
+Scene i of seed S is a pure function of (S, i). Training draws from seed 1, evaluation from seeds of
+1000 and more.  Usage: ``python demo/scenes.py OUT --count 16 --seed 1000``
 """
 
 from __future__ import annotations
@@ -84,9 +83,7 @@ def _write(image: Image.Image, layout: Layout, rng: np.random.Generator) -> Word
     return Word(layout.text, _union(letter_boxes), tuple(letter_boxes))
 
 
-def _place_shapes(
-    size: tuple[int, int], layout: Layout | None, rng: np.random.Generator
-) -> list[Shape]:
+def _place_shapes(size: tuple[int, int], layout: Layout | None, rng: np.random.Generator) -> list[Shape]:
     """One to three shapes, no two alike in colour and kind; a shape that finds no room is left out."""
     wanted = int(rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4]))
     shapes: list[Shape] = []

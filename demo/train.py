@@ -1,6 +1,6 @@
 """Train the demo's model from scratch on the CPU, in a given time.
 
-    python demo/train.py --minutes 120 [--out demo/training]
+Usage: ``python demo/train.py --minutes 120 [--out demo/training]``
 
 Stop it at any time and start it again: it goes on where its last saved state was.
 """
@@ -25,10 +25,9 @@ from losses import TextLoss, text_loss
 from model import count_parameters, image_features, new_model, write_checkpoint
 from torch import Tensor, nn
 
-from f2edge.compile.reference import Florence2
-
 if TYPE_CHECKING:
     from batches import Batch
+    from f2edge.compile.reference import Florence2
 
 LEARNING_RATE = 8e-4
 WEIGHT_DECAY = 0.05
@@ -73,7 +72,7 @@ class Trainer:
         torch.manual_seed(0)
         self.out, self.batch_size = out, batch_size
         self.tokenizer = SceneBatches(batch_size).tokenizer
-        self.first_location = self.tokenizer.token_to_id("<loc_0>")
+        self.first_location = location_id(self.tokenizer)
         self.model = new_model(self.tokenizer.get_vocab_size())
         self.heads = DenseHeads(self.model.geometry.vision.embed_dim)
         self.ema = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
@@ -86,7 +85,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             logits, dense = self._forward(batch)
         loss = text_loss(logits.float(), batch.labels, batch.task, self.first_location, schedule.sigma)
-        (loss.total + schedule.dense_weight * dense).backward()
+        torch.autograd.backward(loss.total + schedule.dense_weight * dense)
         self._update(schedule)
         return loss._replace(dense=dense.item())
 
@@ -108,7 +107,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)  # noqa: SLF001
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
 
     def save(self) -> None:
         """Write the state; a reader never sees half of one."""
@@ -140,11 +139,17 @@ _STATEFUL = ("model", "heads", "ema", "optimizer")
 
 def _groups(model: Florence2, heads: nn.Module) -> list[dict[str, Any]]:
     """Matrices decay, vectors and embeddings do not."""
-    decayed, others = [], []
+    decayed: list[Tensor] = []
+    others: list[Tensor] = []
     for name, parameter in [*model.named_parameters(), *heads.named_parameters()]:
         is_table = "embed" in name or name == "shared.weight"
         (others if parameter.ndim < 2 or is_table else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+
+
+def location_id(tokenizer: Any) -> int:
+    """The id of the first location token."""
+    return int(tokenizer.token_to_id("<loc_0>"))
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -24,17 +24,23 @@ def new_bundle_directory(destination: Path, *, force: bool = False) -> Iterator[
         force: replace a bundle that is there.
 
     Raises:
-        BundleError: something is there that must not be replaced, or the parent directory is missing.
+        BundleError: something is there that must not be replaced, the parent directory is missing, or something cannot
+            be written, by the block or here.
     """
-    refuse_occupied(destination, force=force)
-    _remove_stale(destination)
-    partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
-    partial.mkdir()
+    destination = Path(os.path.abspath(destination))  # noqa: PTH100 - "." needs a name, links must stay links
     try:
-        yield partial
-        _replace(partial, destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear_up(destination)
+        refuse_occupied(destination, force=force)
+        partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
+        partial.mkdir()
+        try:
+            yield partial
+            refuse_occupied(destination, force=force)  # much may have happened meanwhile
+            _replace(partial, destination)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(f"{destination} cannot be written: {error.strerror or error}") from error
 
 
 def refuse_occupied(destination: Path, *, force: bool) -> None:
@@ -49,7 +55,7 @@ def refuse_occupied(destination: Path, *, force: bool) -> None:
         raise BundleError(f"{destination} is a file or a link; choose another place for the bundle")
     if not destination.exists() or not any(destination.iterdir()):
         return
-    if not (destination / MANIFEST).is_file():
+    if not _is_bundle(destination):
         raise BundleError(f"{destination} is not empty and no bundle; choose another place")
     if not force:
         raise BundleError(f"{destination} is there already; --force replaces it")
@@ -69,17 +75,31 @@ def _replace(partial: Path, destination: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _remove_stale(destination: Path) -> None:
-    for path in destination.parent.glob(f".{destination.name}.partial-*"):
-        pid = path.name.rpartition("-")[2]
-        if pid.isdigit() and not _alive(int(pid)):
+def _is_bundle(directory: Path) -> bool:
+    """Other programs have a ``manifest.json`` too."""
+    manifest = directory / MANIFEST
+    return manifest.is_file() and b'"format_version"' in manifest.read_bytes()
+
+
+def _clear_up(destination: Path) -> None:
+    """Put back a bundle that a killed attempt had moved aside, and remove all else that it left."""
+    for path in sorted(destination.parent.glob(".*")):
+        kind, _, pid = path.name.removeprefix(f".{destination.name}.").partition("-")
+        if kind not in ("old", "partial") or not pid.isdigit() or _alive(int(pid)):
+            continue
+        if kind == "old" and _is_bundle(path) and not destination.exists():
+            path.rename(destination)
+        else:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _alive(pid: int) -> bool:
+    """Whether another process has this id; what carries our own was left by one that had it before."""
+    if pid == os.getpid():
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True

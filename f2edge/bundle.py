@@ -10,13 +10,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from f2edge.atomic import MANIFEST
-from f2edge.errors import BundleError
+from f2edge.errors import BundleError, InputError
 from f2edge.generation import GenerationSettings
 from f2edge.geometry import Geometry
 from f2edge.golden import GoldenCase
+from f2edge.schema import parse
+from f2edge.targets import Precision
 
 FORMAT_VERSION = 1
 COMPONENTS = ("vision", "encoder", "decoder")
@@ -31,7 +33,7 @@ class Component:
 
     name: str
     file: str
-    precision: str
+    precision: Precision
     sha256: dict[str, str]
 
 
@@ -43,7 +45,7 @@ class Recipe:
     target: str
     runtime: str
     device: str
-    precision: dict[str, str]
+    precision: dict[str, Precision]
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def open_bundle(path: str | Path, *, check_hashes: bool = True) -> Bundle:
     manifest = _read_manifest(directory)
     try:
         bundle = _parse(directory, manifest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"{directory / MANIFEST} is damaged ({error!r}); compile the bundle again") from error
+    except (ValueError, InputError) as error:
+        raise BundleError(f"{directory / MANIFEST} is damaged ({error}); compile the bundle again") from error
     faults = _faults(bundle, check_hashes=check_hashes)
     if faults:
         raise BundleError(f"{directory}: {'; '.join(faults)}; compile or copy the bundle again")
@@ -135,10 +137,10 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
         raise BundleError(f"{path} is too large to be a manifest")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read ({error}); compile the bundle again") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or version is True:
         raise BundleError(
             f"{path} has format version {version}, this f2edge reads {FORMAT_VERSION}; "
             "compile the bundle again or install the matching f2edge"
@@ -147,21 +149,14 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
 
 
 def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
-    return Bundle(
-        path=directory,
-        geometry=Geometry.from_json(manifest["geometry"]),
-        generation=GenerationSettings(**manifest["generation"]),
-        recipe=Recipe(**manifest["recipe"]),
-        components={name: Component(**manifest["components"][name]) for name in COMPONENTS},
-        files={TOKENIZER: manifest["files"][TOKENIZER], GOLDEN: manifest["files"][GOLDEN]},
-        tools=dict(manifest["tools"]),
-        golden=tuple(GoldenCase.from_json(case) for case in manifest["golden"]),
-        verified=dict(manifest["verified"]),
-    )
+    kinds = {name: kind for name, kind in get_type_hints(Bundle).items() if name != "path"}
+    if missing := kinds.keys() - manifest.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    return Bundle(path=directory, **{name: parse(kind, manifest[name], name) for name, kind in kinds.items()})
 
 
 def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:
-    faults = []
+    faults = [*_gaps(bundle)]
     for name, expected in bundle.hashes().items():
         path = bundle.path / name
         if Path(name).name != name or path.is_symlink():
@@ -170,5 +165,15 @@ def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:
             faults.append(f"{name} is missing")
         elif check_hashes and sha256(path) != expected:
             faults.append(f"{name} has changed since it was compiled")
-    faults += [f"component {c.name} has no file of its own" for c in bundle.components.values() if c.file not in c.sha256]
     return faults
+
+
+def _gaps(bundle: Bundle) -> list[str]:
+    """What a manifest must have beyond values of the right types."""
+    components = bundle.components
+    faults = [f"there is no component {name}" for name in COMPONENTS if name not in components]
+    faults += [f"component {name} is called {c.name}" for name, c in components.items() if c.name != name]
+    faults += [f"component {name} is not known" for name in components if name not in COMPONENTS]
+    faults += [f"component {name} has no file of its own" for name, c in components.items() if c.file not in c.sha256]
+    faults += [f"there is no {name}" for name in (TOKENIZER, GOLDEN) if name not in bundle.files]
+    return faults if bundle.golden else [*faults, "there are no golden cases"]

@@ -32,8 +32,9 @@ class GenerationSettings:
     eos_token_id: int = 2
 
     def __post_init__(self) -> None:
-        for name, least in (("num_beams", 1), ("max_new_tokens", 1), ("no_repeat_ngram_size", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.early_stopping not in (True, False, "never"):
+        for name, value in vars(self).items():
+            least = 1 if name in ("num_beams", "max_new_tokens") else 0
+            if name != "length_penalty" and isinstance(value, int) and value < least:
+                raise InputError(f"{name} is {value}; it must be at least {least}")
+        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
             raise InputError(f'early_stopping is {self.early_stopping!r}; it must be True, False or "never"')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -12,6 +12,9 @@ class VisionGeometry:
 
     ``num_groups`` are the groups of the channel attention; ``patch_prenorm`` tells whether the layer norm of a patch
     embedding stands before its convolution; ``window_size`` is in positions of the map.
+
+    Raises:
+        ValueError: the tuples differ in length, or are empty.
     """
 
     embed_dim: tuple[int, ...]
@@ -24,6 +27,11 @@ class VisionGeometry:
     patch_prenorm: tuple[bool, ...]
     window_size: int
     mlp_dim: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        stages = {len(values) for values in vars(self).values() if isinstance(values, tuple)}
+        if len(stages) != 1 or 0 in stages:
+            raise ValueError(f"a tower of {' or '.join(map(str, sorted(stages)))} stages")
 
 
 @dataclass(frozen=True)
@@ -80,14 +88,3 @@ class Geometry:
     def to_json(self) -> dict[str, Any]:
         """The geometry as plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Geometry:
-        """Inverse of :meth:`to_json`; raises ``KeyError`` or ``TypeError`` where a value is missing or misshapen."""
-        vision = VisionGeometry(**{f.name: _frozen(data["vision"][f.name]) for f in fields(VisionGeometry)})
-        rest = {f.name: _frozen(data[f.name]) for f in fields(cls) if f.name != "vision"}
-        return cls(vision=vision, **rest)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -21,11 +22,6 @@ class GoldenCase:
     num_beams: int
     max_new_tokens: int
     token_ids: tuple[int, ...]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> GoldenCase:
-        """Inverse of ``dataclasses.asdict``."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
 
 
 @dataclass(frozen=True)
@@ -67,12 +63,12 @@ class GoldenArrays:
             BundleError: the file is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as data:
                 single = {name: data[name] for name in ("picture", "image_features", "columns")}
                 per_case = {
                     name: tuple(data[f"{name}_{i}"] for i in range(num_cases))
                     for name in ("cross_index", "cross", "logits")
                 }
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
         return cls(**single, **per_case)

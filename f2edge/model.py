@@ -235,8 +235,7 @@ class _TimedSession:
         """Until the first step was done, and the mean from step to step after it, the loop's own work included."""
         if not self._done:
             return {}
-        steps = max(len(self._done) - 1, 1)
-        return {
-            "first_token": (self._done[0] - self._started) * 1e3,
-            "per_token": (self._done[-1] - self._done[0]) * 1e3 / steps,
-        }
+        timings = {"first_token": (self._done[0] - self._started) * 1e3}
+        if later := len(self._done) - 1:
+            timings["per_token"] = (self._done[-1] - self._done[0]) * 1e3 / later
+        return timings

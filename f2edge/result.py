@@ -100,6 +100,7 @@ class Result:
             "token_logprobs": list(self.token_logprobs),
             "score": self.score,
             "result": dict(self.answer),
+            "confidences": list(self.confidences),
             "truncated": self.truncated,
             "timings_ms": dict(self.timings_ms),
         }

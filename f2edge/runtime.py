@@ -27,6 +27,11 @@ class Runtime(Protocol):
         """What the engine runs on, in its vendor's words."""
         ...
 
+    @property
+    def threads(self) -> int | None:
+        """Threads that the engine computes with; None where it does not tell."""
+        ...
+
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Pixels (1, 3, H, W), normalised, to image features."""
         ...

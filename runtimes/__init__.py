@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from f2edge.errors import DeviceError
+from f2edge.errors import DeviceError, MissingExtraError
 
 if TYPE_CHECKING:
     from f2edge.bundle import Bundle
@@ -39,7 +39,7 @@ def devices() -> list[tuple[str, str, str]]:
     for name in RUNTIMES:
         try:
             module = importlib.import_module(f"f2edge.runtimes.{name}")
-        except ImportError:
+        except MissingExtraError:
             continue
         found += [(name, device, full_name) for device, full_name in module.devices()]
     return found

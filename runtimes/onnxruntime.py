@@ -51,6 +51,7 @@ class OnnxRuntime:
     """The contract of :class:`f2edge.runtime.Runtime` over three sessions."""
 
     device = "CPU"
+    threads: int | None = None
 
     def __init__(self, sessions: dict[str, Any]) -> None:
         self._sessions = sessions

@@ -63,6 +63,14 @@ class OpenVINORuntime:
         self._vision = compiled["vision"].create_infer_request()
         self._encoder = compiled["encoder"].create_infer_request()
 
+    @property
+    def threads(self) -> int | None:
+        """Threads of the CPU plugin; other devices have no such number."""
+        try:
+            return int(self._compiled["vision"].get_property("INFERENCE_NUM_THREADS"))
+        except RuntimeError:
+            return None
+
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Pixels (1, 3, H, W) to image features, a tensor that outlives the next picture."""
         self._vision.set_output_tensor(ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape))

@@ -68,10 +68,15 @@ class Florence2(nn.Module):
         return F.linear(states, self.shared.weight) + self.final_logits_bias
 
     def step(
-        self, input_ids: Tensor, position: Tensor, past: list[KeyValue] | None, cross: list[KeyValue]
+        self,
+        input_ids: Tensor,
+        position: Tensor,
+        past: list[KeyValue] | None,
+        cross: list[KeyValue],
+        cross_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """One token (beams, 1) at ``position`` (1,) after ``past``: logits (beams, vocab), new keys and values."""
-        states, present = self.decoder(self.shared(input_ids), position, past, cross)
+        states, present = self.decoder(self.shared(input_ids), position, past, cross, None, cross_mask)
         return self.head(states[:, -1]), present
 
     def decode(

@@ -88,8 +88,10 @@ def test_json_has_the_documented_keys() -> None:
     """The dictionary is JSON through and through."""
     found = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
     assert list(found) == [
-        *("task", "text", "token_ids", "token_logprobs", "score", "result", "truncated", "timings_ms")
+        *("task", "text", "token_ids", "token_logprobs", "score", "result", "confidences"),
+        *("truncated", "timings_ms"),
     ]
     assert found["task"] == "<OD>"
+    assert found["confidences"] == [math.exp(-0.5)]
     assert found["timings_ms"] == {"vision": 1.5}
     assert len(found["token_ids"]) == len(found["token_logprobs"]) + 1

@@ -1,0 +1,40 @@
+# make demo   compile the embedded checkpoint, run it on scenes it has never seen, measure it
+# make test   the tests
+# Each does all its own set-up in .venv, on a machine with nothing but Python 3.10 or later.
+
+PYTHON ?= python3
+# The version that the tests were run with; any later one that the metadata allows works too.
+TORCH ?= torch==2.13.0
+PYTEST ?= -n 2 --dist worksteal
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Two processes share the machine; spinning threads of one would starve the other.
+export OMP_WAIT_POLICY := passive
+
+.PHONY: demo test lint wheel clean
+
+demo: $(VENV)/ready
+	$(BIN)/python demo/demo.py
+
+test: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --target build/typed .
+	MYPYPATH=build/typed $(BIN)/mypy -p f2edge
+
+wheel: $(VENV)/ready
+	rm -rf dist build/lib && $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet '$(TORCH)'
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo/out

@@ -1,0 +1,94 @@
+"""Values of a checkpoint's JSON files, each checked as it is read.  Null is as good as absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from f2edge.errors import CheckpointError
+from f2edge.schema import parse
+
+Section = Mapping[str, Any]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DEFAULT_IMAGE_SIZE = 768
+
+
+def section(config: Section, name: str) -> Section:
+    """A part of ``config.json`` without its nulls.
+
+    Raises:
+        CheckpointError: it is not there, or no object.
+    """
+    found = config.get(name)
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"config.json has no {name}: this is not a Florence-2 checkpoint")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def integer(values: Section, name: str) -> int:
+    """A positive number.
+
+    Raises:
+        CheckpointError: it is not there, or no such number.
+    """
+    (number,) = _checked(name, int, [_wanted(values, name)], 1)
+    return int(number)
+
+
+def per_stage(values: Section, name: str, stages: int, *, kind: type = int, least: int = 1) -> tuple[Any, ...]:
+    """One value for each stage of the tower: numbers not below ``least``, or booleans.
+
+    Raises:
+        CheckpointError: they are not there, or not of that number or kind.
+    """
+    found = _wanted(values, name)
+    if not isinstance(found, (list, tuple)) or not found or len(found) != stages:
+        raise CheckpointError(f"config.json: {name} is {found!r:.60}; it must have one entry for each of {stages} stages")
+    return _checked(name, kind, found, least)
+
+
+def _wanted(values: Section, name: str) -> Any:
+    if name not in values:
+        raise CheckpointError(f"config.json lacks {name}, which the tensors do not tell")
+    return values[name]
+
+
+def _checked(name: str, kind: type, values: Any, least: int) -> tuple[Any, ...]:
+    if any(type(value) is not kind or (kind is int and value < least) for value in values):
+        wanted = "true or false" if kind is bool else f"whole numbers from {least}"
+        raise CheckpointError(f"config.json: {name} is {values!r:.60}; it must be {wanted}")
+    return tuple(values)
+
+
+def image_size(processor: Section) -> tuple[int, int]:
+    """(height, width) that the image processor resizes to, 768 square where it says nothing.
+
+    Raises:
+        CheckpointError: it says something else.
+    """
+    size = processor.get("size") or {}
+    if isinstance(size, int):
+        return size, size
+    known = isinstance(size, Mapping) and size.keys() <= {"height", "width"}
+    sides = [size.get(name) or DEFAULT_IMAGE_SIZE for name in ("height", "width")] if known else []
+    if not sides or any(type(side) is not int for side in sides):
+        raise CheckpointError(f"the image processor's size is {size!r:.60}; it must have a height and a width")
+    return sides[0], sides[1]
+
+
+def channels(processor: Section, name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Three numbers of the image processor, one for each colour.
+
+    Raises:
+        CheckpointError: something else stands there.
+    """
+    found = processor.get(name)
+    if found is None:
+        return default
+    try:
+        values: tuple[float, float, float] = parse(tuple[float, float, float], found, name)
+    except ValueError as error:
+        raise CheckpointError(f"the image processor's {error}") from error
+    return values

@@ -1,0 +1,218 @@
+"""How long each stage of an answer takes on this device, and what one must know to compare the numbers."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from f2edge.atomic import MANIFEST
+from f2edge.bundle import GOLDEN, sha256
+from f2edge.errors import InputError, TaskError
+from f2edge.golden import GoldenArrays
+from f2edge.machine import fingerprint, peak_rss_mib
+from f2edge.model import load
+from f2edge.tasks import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from f2edge.arrays import ByteArray
+    from f2edge.generation import GenerationSettings
+    from f2edge.image import ImageSource
+    from f2edge.model import Florence2
+    from f2edge.result import Result
+
+Progress: TypeAlias = Callable[[str], None]
+"""Called with what begins: a warm-up or a measured run."""
+
+STAGES = (
+    *("load", "preprocess", "vision", "encoder", "first_token", "per_token"),
+    *("decode", "postprocess", "total", "second_question"),
+)
+"""``decode`` holds the first token and all others; ``total`` is one question about a new image, the load
+left out; ``second_question`` is one about an image that was encoded before."""
+
+EXCLUDED = (
+    "Not measured: compiling the checkpoint into the bundle, and the start of Python. Load is measured once, "
+    "with checking the SHA-256 of all files; preprocess holds reading and decoding an image file."
+)
+_NEVER = -1
+_PERCENTILES = (50, 90, 99)
+_PACKAGES = ("f2edge", "numpy", "pillow", "tokenizers")
+
+
+@dataclass(frozen=True)
+class LatencyReport:
+    """What :func:`bench` measured.
+
+    Args:
+        samples_ms: milliseconds of each stage, one for each run, a single one of ``load``.
+        task: what was asked.
+        tokens: generated for one answer, the end token included.
+        num_beams: of the search.
+        image_size: (height, width) of the model's input in pixels.
+        warmup: runs before those that were measured.
+        peak_rss_mib: the most memory that the process held, in MiB; None where the system does not tell.
+        device: fingerprint of the machine, and the engine.
+        threads: that the engine computes with; None where it does not tell.
+        versions: of the packages that took part.
+        bundle_sha256: of the manifest, which holds the hashes of all other files.
+        excluded: what is not measured.
+    """
+
+    samples_ms: Mapping[str, tuple[float, ...]]
+    task: str
+    tokens: int
+    num_beams: int
+    image_size: tuple[int, int]
+    warmup: int
+    peak_rss_mib: float | None
+    device: Mapping[str, str | int]
+    threads: int | None
+    versions: Mapping[str, str]
+    bundle_sha256: str
+    excluded: str = EXCLUDED
+
+    @property
+    def runs(self) -> int:
+        """Measured runs."""
+        return len(self.samples_ms["total"])
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        """Of each stage ``p50``, ``p90``, ``p99``, ``mean`` and ``stdev`` in milliseconds."""
+        return {stage: _statistics(samples) for stage, samples in self.samples_ms.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "bundle_sha256": self.bundle_sha256,
+            "task": self.task,
+            "tokens": self.tokens,
+            "num_beams": self.num_beams,
+            "image_size": list(self.image_size),
+            "runs": self.runs,
+            "warmup": self.warmup,
+            "stages_ms": self.statistics(),
+            "samples_ms": {
+                stage: [round(ms, 4) for ms in samples] for stage, samples in self.samples_ms.items()
+            },
+            "peak_rss_mib": self.peak_rss_mib,
+            "threads": self.threads,
+            "device": dict(self.device),
+            "versions": dict(self.versions),
+            "excluded": self.excluded,
+        }
+
+
+def bench(
+    path: str | Path,
+    device: str | None = None,
+    image: ImageSource | None = None,
+    task: str = "caption",
+    *,
+    num_beams: int | None = None,
+    new_tokens: int | None = None,
+    runs: int = 10,
+    warmup: int = 2,
+    progress: Progress = lambda _name: None,
+) -> LatencyReport:
+    """Open a bundle and time its answers to one question.
+
+    Args:
+        path: the bundle's directory.
+        device: the engine's name of a device; by default the one the bundle was compiled for.
+        image: what to ask about; by default the bundle's golden picture, which has the model's size already.
+        task: a task that needs no text and no region.
+        num_beams: beams of the search, by default the checkpoint's.
+        new_tokens: generate exactly so many tokens; by default until the model ends its answer.
+        runs: how often to measure, at least once.
+        warmup: runs before that.
+        progress: told of each run.
+
+    Raises:
+        InputError: a task that needs a text or a region, or no runs.
+        F2EdgeError: see :func:`f2edge.load` and :meth:`f2edge.Florence2.run`.
+    """
+    _check(task, runs)
+    started = time.perf_counter()
+    model = load(path, device)
+    samples = defaultdict(list, load=[_since(started)])
+    settings = _settings(model, num_beams, new_tokens)
+    picture = _golden_picture(model) if image is None else image
+    for index in range(-warmup, runs):
+        progress("warming up" if index < 0 else f"run {index + 1}")
+        result, timings = _ask_twice(model, picture, task, settings)
+        for stage in STAGES if index >= 0 else ():
+            if stage in timings:
+                samples[stage].append(timings[stage])
+    return _report(model, settings, result, {s: tuple(samples[s]) for s in STAGES if s in samples}, warmup)
+
+
+def _check(task: str, runs: int) -> None:
+    if runs < 1:
+        raise InputError(f"bench with {runs} runs measures nothing; it takes at least 1")
+    if resolve(task).input != "none":
+        raise TaskError(f"bench asks without a text or a region, {task} needs one; choose caption or od, say")
+
+
+def _settings(model: Florence2, num_beams: int | None, new_tokens: int | None) -> GenerationSettings:
+    """With a number of tokens asked for, no token ends an answer before that."""
+    settings = model.settings(num_beams, new_tokens)
+    return settings if new_tokens is None else replace(settings, eos_token_id=_NEVER)
+
+
+def _golden_picture(model: Florence2) -> ByteArray:
+    bundle = model.bundle
+    return GoldenArrays.load(bundle.path / GOLDEN, len(bundle.golden)).picture
+
+
+def _ask_twice(
+    model: Florence2, picture: ImageSource, task: str, settings: GenerationSettings
+) -> tuple[Result, dict[str, float]]:
+    """An answer and its timings, and with them the time of asking again about the same, encoded image."""
+    encoded = model.encode(picture)
+    result = encoded.run(task, settings=settings)
+    started = time.perf_counter()
+    encoded.run(task, settings=settings)
+    return result, {**result.timings_ms, "second_question": _since(started)}
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3
+
+
+def _statistics(samples: Sequence[float]) -> dict[str, float]:
+    percentiles = zip(_PERCENTILES, np.percentile(samples, _PERCENTILES), strict=True)
+    found = {f"p{rank}": value for rank, value in percentiles}
+    found |= {"mean": np.mean(samples), "stdev": np.std(samples)}
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def _report(
+    model: Florence2,
+    settings: GenerationSettings,
+    result: Result,
+    samples: Mapping[str, tuple[float, ...]],
+    warmup: int,
+) -> LatencyReport:
+    bundle = model.bundle
+    return LatencyReport(
+        samples_ms=samples,
+        task=result.task,
+        tokens=len(result.token_ids) - 1,
+        num_beams=settings.num_beams,
+        image_size=bundle.geometry.image_size,
+        warmup=warmup,
+        peak_rss_mib=peak_rss_mib(),
+        device={**fingerprint(), "runtime": bundle.recipe.runtime, "device": model.runtime.device},
+        threads=model.runtime.threads,
+        versions={name: version(name) for name in (*_PACKAGES, bundle.recipe.runtime)},
+        bundle_sha256=sha256(bundle.path / MANIFEST),
+    )

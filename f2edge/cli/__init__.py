@@ -1,0 +1,84 @@
+"""The command line.
+
+Results go to stdout, everything else to stderr.  Exit codes: 0; 1 with one line that says what is wrong,
+where and what to do; 2 for wrong usage; 130 when interrupted.  Whatever else
+is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+
+import click
+
+from f2edge import __version__
+from f2edge.cli.failure import Failure, abandon_stdout, reason
+from f2edge.errors import F2EdgeError
+
+COMMANDS = {
+    "compile": "Turn a checkpoint into a bundle.",
+    "run": "Ask a bundle about pictures.",
+    "bench": "Time every stage of an answer.",
+    "eval": "Measure a bundle on a data set.",
+    "verify": "Replay the golden cases on this device.",
+    "inspect": "Show what is in a bundle.",
+    "devices": "List the devices that engines see here.",
+    "targets": "List what a bundle can be compiled for.",
+}
+"""Subcommands and their summaries; each has a module of its name, imported when it is called."""
+
+_INTERRUPTED = 130
+
+
+class CommandGroup(click.Group):
+    """Imports a subcommand's module when it is called, and turns expected errors into one line."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Names of the subcommands, in the order of a user's work."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"f2edge.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summaries without importing anything for them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a subcommand.
+
+        Raises:
+            Failure: an error that the user can do something about.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of stdout has gone; click ends quietly
+                raise
+            abandon_stdout()
+            raise Failure(reason(error)) from error
+        except (F2EdgeError, MemoryError) as error:
+            raise Failure(reason(error)) from error
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="f2edge")
+def cli() -> None:
+    """Florence-2 on edge devices: compile a checkpoint into a bundle, run it where it is needed."""
+
+
+def main() -> None:
+    """Entry point of the command ``f2edge``."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # an answer may hold letters that the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
+    cli(prog_name="f2edge")

@@ -1,0 +1,34 @@
+"""An answer, as lines for people: the text, or one line for each thing that was located."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from f2edge.result import Result
+
+
+def answer_lines(result: Result) -> list[str]:
+    """The text, or ``label<TAB>coordinates<TAB>confidence`` for each thing, its polygons parted by ``;``."""
+    answer = result.answer[result.task]
+    if isinstance(answer, str):
+        return [answer]
+    boxes = [_coordinates(shape) for shape in (*result.boxes, *result.quads)]
+    polygons = [";".join(map(_coordinates, thing)) for thing in result.polygons]
+    things = zip(result.labels, [*boxes, *polygons], result.confidences, strict=True)
+    return [f"{' '.join(label.split())}\t{where}\t{confidence:.2f}" for label, where, confidence in things]
+
+
+def remark(result: Result) -> str:
+    """What is worth knowing beside the answer, or nothing."""
+    if result.truncated:
+        return f"cut off after {len(result.token_ids) - 1} tokens; --max-new-tokens allows more"
+    if not isinstance(result.answer[result.task], str) and not result.labels:
+        return "nothing found"
+    return ""
+
+
+def _coordinates(flat: Sequence[float]) -> str:
+    return ",".join(f"{value:.1f}" for value in flat)

@@ -1,0 +1,73 @@
+"""``f2edge bench``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from f2edge.bench import bench
+from f2edge.cli.bench_html import render
+from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option
+from f2edge.cli.output import check_place, print_json, print_table, progress_bar, replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.bench import LatencyReport
+
+_WARMUP = 2
+
+
+@click.command("bench")
+@bundle_argument
+@device_option
+@click.option("--image", metavar="F", help="A picture; by default one that the bundle holds.")
+@click.option("--task", default="caption", show_default=True, help="A task that needs no text and no region.")
+@click.option("--num-beams", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 3.")
+@click.option("--new-tokens", metavar="N", type=POSITIVE, help="Generate exactly so many tokens.")
+@click.option("--runs", metavar="N", type=POSITIVE, default=10, show_default=True, help="Measured runs.")
+@click.option("--html", metavar="OUT", type=PATH, help="Write a page with table and chart.")
+@json_option
+def command(
+    *,
+    bundle: Path,
+    device: str | None,
+    image: str | None,
+    task: str,
+    num_beams: int | None,
+    new_tokens: int | None,
+    runs: int,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Time every stage of BUNDLE's answers: a table on stderr, JSON on stdout (with --json in one line)."""
+    if html is not None:
+        check_place("--html", html)
+    with progress_bar(_WARMUP + runs) as progress:
+        report = bench(
+            bundle,
+            device,
+            image,
+            task,
+            num_beams=num_beams,
+            new_tokens=new_tokens,
+            runs=runs,
+            warmup=_WARMUP,
+            progress=progress,
+        )
+    _print(report)
+    if html is not None:
+        replace_file(html, render(report, bundle.resolve().name).encode())
+    print_json(report.to_json(), indent=None if as_json else 2)
+
+
+def _print(report: LatencyReport) -> None:
+    names = ("p50", "p90", "p99", "mean", "stdev")
+    rows = [
+        (stage, *(f"{values[name]:.2f}" for name in names)) for stage, values in report.statistics().items()
+    ]
+    print_table(("stage, ms", *names), rows, err=True)
+    memory = "unknown" if report.peak_rss_mib is None else f"{report.peak_rss_mib:.0f} MiB"
+    asked = f"{report.runs} runs, {report.tokens} tokens, {report.num_beams} beams, peak memory {memory}"
+    click.echo(asked, err=True)

@@ -1,0 +1,52 @@
+"""Expected errors, as the one line that a user reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import IO, Any
+
+import click
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another disk",
+    errno.EDQUOT: "free some space or choose another disk",
+    errno.EFBIG: "raise the limit on file sizes or choose another disk",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "choose another place",
+}
+
+
+class Failure(click.ClickException):
+    """What went wrong, in one line on stderr; the command ends with 1."""
+
+    exit_code = 1
+
+    def show(self, _file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        print_failure(self.message)
+
+
+def print_failure(message: str) -> None:
+    """One line on stderr, whatever line breaks a library put into its message."""
+    click.echo(f"f2edge: {' '.join(message.split())}", err=True)
+
+
+def reason(error: BaseException) -> str:
+    """What is wrong, where, and what to do."""
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller image size, or a machine with more memory"
+    if isinstance(error, OSError):
+        advice = _ADVICE.get(error.errno or 0, "check the path")
+        return f"{error.filename or 'reading or writing failed'}: {error.strerror or error}; {advice}"
+    return str(error) or type(error).__name__
+
+
+def abandon_stdout() -> None:
+    """If stdout cannot be written, drop what it still holds, which would fail once more when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,79 @@
+"""``f2edge inspect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from f2edge.bundle import open_bundle
+from f2edge.cli.options import bundle_argument, json_option
+from f2edge.cli.output import print_fields, print_json, print_table
+from f2edge.cli.tables import print_components, print_verified, total_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.bundle import Bundle
+
+
+@click.command("inspect")
+@bundle_argument
+@json_option
+def command(*, bundle: Path, as_json: bool) -> None:
+    """Check the files of BUNDLE and show what is in it."""
+    opened = open_bundle(bundle)
+    if as_json:
+        print_json({**opened.to_json(), "size_bytes": opened.size_bytes})
+        return
+    print_fields([*_recipe(opened), *_geometry(opened), *_rest(opened)])
+    click.echo()
+    print_components(opened)
+    click.echo()
+    _print_golden(opened)
+    if opened.verified:
+        click.echo(f"\nverified where it was compiled, on {opened.verified['device']}:")
+        print_verified(opened.verified)
+
+
+def _recipe(bundle: Bundle) -> list[tuple[str, str]]:
+    recipe = bundle.recipe
+    return [
+        ("bundle", f"{bundle.path}, {total_size(bundle)}"),
+        ("checkpoint", recipe.checkpoint),
+        ("target", f"{recipe.target}: {recipe.runtime} on {recipe.device}"),
+    ]
+
+
+def _geometry(bundle: Bundle) -> list[tuple[str, str]]:
+    sizes = bundle.geometry
+    height, width = sizes.image_size
+    vision = f"widths {_list(sizes.vision.embed_dim)}, depths {_list(sizes.vision.depths)}"
+    return [
+        ("image", f"{height}x{width} pixels, {sizes.num_image_tokens} tokens"),
+        ("vision", vision),
+        ("text", f"width {sizes.d_model}, {sizes.encoder_layers}+{sizes.decoder_layers} layers"),
+        ("vocabulary", f"{sizes.vocab_size} tokens"),
+        ("limits", f"prompt {sizes.max_prompt_tokens} tokens, answer {sizes.decoder_positions} tokens"),
+    ]
+
+
+def _rest(bundle: Bundle) -> list[tuple[str, str]]:
+    settings = bundle.generation
+    return [
+        ("defaults", f"{settings.num_beams} beams, at most {settings.max_new_tokens} new tokens"),
+        ("made with", ", ".join(f"{tool} {version}" for tool, version in bundle.tools.items())),
+        ("files", f"all {len(bundle.hashes())} match their SHA-256"),
+    ]
+
+
+def _print_golden(bundle: Bundle) -> None:
+    rows = [
+        (case.task, str(case.num_beams), str(len(case.prompt_ids)), str(len(case.token_ids)))
+        for case in bundle.golden
+    ]
+    print_table(("golden case", "beams", "prompt tokens", "answer tokens"), rows)
+
+
+def _list(values: tuple[int, ...]) -> str:
+    return "-".join(map(str, values))

@@ -1,0 +1,34 @@
+"""Arguments and options that several subcommands share."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from f2edge.tasks import Region
+
+PATH = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
+
+bundle_argument = click.argument("bundle", type=PATH)
+device_option = click.option(
+    "--device", metavar="D", help="The engine's name of a device; by default the one compiled for."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def region_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Region | None:
+    """Callback of an option X1,Y1,X2,Y2: four finite numbers; where they lie is for the picture to tell."""
+    if value is None:
+        return None
+    try:
+        x1, y1, x2, y2 = (float(number) for number in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not four numbers X1,Y1,X2,Y2.") from None
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):
+        raise click.BadParameter(f"{value!r} holds a number that is not finite.")
+    return x1, y1, x2, y2

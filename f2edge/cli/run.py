@@ -1,0 +1,114 @@
+"""``f2edge run``."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+import f2edge
+from f2edge.cli.answers import answer_lines, remark
+from f2edge.cli.drawing import destinations, save_drawing
+from f2edge.cli.failure import print_failure
+from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, region_callback
+from f2edge.cli.output import print_json, spinner
+from f2edge.errors import InputError
+from f2edge.tasks import build_prompt, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from f2edge.model import Florence2
+    from f2edge.result import Result
+    from f2edge.tasks import Region
+
+
+@click.command("run")
+@bundle_argument
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--task", required=True, help='"<OD>" or od; empty for a prompt of your own in --text.')
+@click.option("--text", help="What the task needs: a caption, a phrase, a prompt.")
+@click.option(
+    "--region",
+    metavar="X1,Y1,X2,Y2",
+    callback=region_callback,
+    help="What a task about a region needs, in pixels of the picture.",
+)
+@click.option("--num-beams", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 3.")
+@click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 1024.")
+@device_option
+@click.option(
+    "--draw",
+    metavar="OUT",
+    type=PATH,
+    help="Draw what was found into a file, or for several pictures into a directory.",
+)
+@json_option
+def command(
+    *,
+    bundle: Path,
+    images: tuple[str, ...],
+    task: str,
+    text: str | None,
+    region: Region | None,
+    num_beams: int | None,
+    max_new_tokens: int | None,
+    device: str | None,
+    draw: Path | None,
+    as_json: bool,
+) -> None:
+    """Ask BUNDLE one question about each IMAGE."""
+    prompt = _prompt(task, text, region)
+    drawings = destinations(draw, images)
+    model = _open(bundle, device, prompt)
+    settings = model.settings(num_beams, max_new_tokens)
+    ask = partial(model.run, task=task, text=text, region=region, settings=settings)
+    answered = [
+        _answer(ask, image, drawing, several=len(images) > 1, as_json=as_json)
+        for image, drawing in zip(images, drawings, strict=True)
+    ]
+    if not all(answered):
+        sys.exit(1)
+
+
+def _prompt(task: str, text: str | None, region: Region | None) -> str | None:
+    """The prompt, where it needs no picture; so a wrong question fails before anything is loaded."""
+    asked = resolve(task)
+    return None if region and asked.input == "region" else build_prompt(asked, text, region)
+
+
+def _open(bundle: Path, device: str | None, prompt: str | None) -> Florence2:
+    with spinner(f"opening {bundle}"):
+        model = f2edge.load(bundle, device)
+    if prompt is not None:
+        model.prompt_ids(prompt)
+    return model
+
+
+def _answer(
+    ask: Callable[[str], Result], image: str, drawing: Path | None, *, several: bool, as_json: bool
+) -> bool:
+    """Ask about one picture and print the answer; false where that picture cannot be used."""
+    try:
+        with spinner(image):
+            result = ask(image)
+    except InputError as error:
+        print_failure(str(error) if image in str(error) else f"{image}: {error}")
+        return False
+    if drawing is not None:
+        save_drawing(image, result, drawing)
+    if as_json:
+        print_json({"image": image, **result.to_json()})
+    else:
+        _print(image, result, several=several)
+    return True
+
+
+def _print(image: str, result: Result, *, several: bool) -> None:
+    for line in answer_lines(result):
+        click.echo(f"{image}\t{line}" if several else line)
+    if note := remark(result):
+        click.echo(f"{image}: {note}", err=True)

@@ -1,0 +1,166 @@
+"""``f2edge run``: answers, drawings, and every wrong input in one line."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+from command import Outcome, f2edge
+from PIL import Image
+
+from f2edge.cli.answers import answer_lines, remark
+from f2edge.model import load
+from f2edge.result import Result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYS = (
+    *("image", "task", "text", "token_ids", "token_logprobs", "score", "result", "confidences"),
+    *("truncated", "timings_ms"),
+)
+SHORT = ("--max-new-tokens", 12)
+
+
+def run(bundle: Path, *arguments: object) -> Outcome:
+    """A short answer."""
+    return f2edge("run", bundle, *arguments, *SHORT)
+
+
+def test_json(tiny_bundle: Path, photo: Path) -> None:
+    """One line with the documented keys, and the same answer as from Python."""
+    outcome = run(tiny_bundle, photo, "--task", "od", "--num-beams", 2, "--json")
+    assert (outcome.code, outcome.stderr, outcome.stdout.count("\n")) == (0, "", 1)
+    found = outcome.json
+    assert tuple(found) == KEYS
+    expected = load(tiny_bundle).run(photo, "od", num_beams=2, max_new_tokens=12)
+    assert (found["image"], found["task"], found["text"]) == (str(photo), "<OD>", expected.text)
+    assert tuple(found["token_ids"]) == expected.token_ids
+    assert found["result"] == dict(expected.answer)
+
+
+def test_defaults_are_the_bundles(tiny_bundle: Path, photo: Path) -> None:
+    """Without options the search is the checkpoint's: 3 beams, up to the limit of 80 tokens."""
+    found = f2edge("run", tiny_bundle, photo, "--task", "<CAPTION>", "--json").json
+    assert tuple(found["token_ids"]) == load(tiny_bundle).run(photo, "caption").token_ids
+
+
+def test_text_is_plain(tiny_bundle: Path, photo: Path) -> None:
+    """A caption alone is on stdout; that it was cut off is told on stderr."""
+    outcome = run(tiny_bundle, photo, "--task", "caption")
+    expected = load(tiny_bundle).run(photo, "caption", max_new_tokens=12)
+    assert outcome.stdout == f"{expected.answer['<CAPTION>']}\n"
+    assert outcome.stderr == f"{photo}: cut off after 12 tokens; --max-new-tokens allows more\n" * expected.truncated
+
+
+def test_free_prompt_and_region(tiny_bundle: Path, photo: Path) -> None:
+    """An empty task takes a text, a task about a region takes pixels."""
+    assert run(tiny_bundle, photo, "--task", "", "--text", "What colour?").code == 0
+    assert run(tiny_bundle, photo, "--task", "region_to_ocr", "--region", "0,0,119.5,90").code == 0
+
+
+def result(**fields: object) -> Result:
+    """An answer of a task that locates things."""
+    return Result("<OD>", "", (2, 0, 2), (0.0, 0.0), 0.0, {"<OD>": {}}, **fields)  # type: ignore[arg-type]
+
+
+def test_things_are_lines() -> None:
+    """Label, coordinates and confidence, parted by tabs; polygons of one thing by semicolons."""
+    boxes = result(labels=("a\n cat", "dog"), boxes=((1, 2, 3, 4.25), (0, 0, 5, 5)), confidences=(0.5, 0.987))
+    assert answer_lines(boxes) == ["a cat\t1.0,2.0,3.0,4.2\t0.50", "dog\t0.0,0.0,5.0,5.0\t0.99"]
+    polygons = result(labels=("",), polygons=(((1, 2, 3, 4), (5, 6)),), confidences=(1.0,))
+    assert answer_lines(polygons) == ["\t1.0,2.0,3.0,4.0;5.0,6.0\t1.00"]
+    assert (answer_lines(result()), remark(result())) == ([], "nothing found")
+
+
+def test_several_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """A bad one among good ones is reported, the others are answered, and the command ends with 1."""
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    outcome = run(tiny_bundle, photo, bad, photo, "--task", "caption")
+    assert outcome.code == 1
+    assert [line.split("\t")[0] for line in outcome.stdout.splitlines()] == [str(photo), str(photo)]
+    errors = [line for line in outcome.stderr.splitlines() if line.startswith("f2edge: ")]
+    assert len(errors) == 1
+    assert str(bad) in errors[0]
+
+
+def test_draw(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """One picture goes into a file of the wanted format, in its own size."""
+    assert run(tiny_bundle, photo, "--task", "od", "--draw", tmp_path / "out.JPG").code == 0
+    with Image.open(tmp_path / "out.JPG") as drawn:
+        assert (drawn.size, drawn.format) == ((120, 90), "JPEG")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.JPG"]
+
+
+def test_draw_several(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """Several pictures go into a directory; two of one name do not overwrite each other."""
+    out = tmp_path / "drawn"
+    assert run(tiny_bundle, photo, photo, "--task", "od", "--draw", out).code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["photo-2.png", "photo.png"]
+
+
+def test_draw_refuses_bad_places(photo: Path, tmp_path: Path) -> None:
+    """Where a drawing could not be written is told before the bundle, here missing, is opened."""
+    folder, bundle = tmp_path / "folder.png", tmp_path / "none"
+    folder.mkdir()
+    assert "must end in .png" in run(bundle, photo, "--task", "od", "--draw", "out.xyz").error
+    assert "is a directory" in run(bundle, photo, "--task", "od", "--draw", folder).error
+    assert "no directory" in run(bundle, photo, "--task", "od", "--draw", tmp_path / "no" / "x.png").error
+    assert "overwrite the picture" in run(bundle, photo, "--task", "od", "--draw", photo).error
+    assert "is a file" in run(bundle, photo, photo, "--task", "od", "--draw", photo).error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--task", "odd"], "unknown task 'odd': did you mean od?"),
+        (["--task", "caption_to_phrase_grounding"], "needs a text"),
+        (["--task", "od", "--text", "cat"], "<OD> takes no text"),
+        (["--task", "od", "--region", "1,2,3,4"], "<OD> takes no region"),
+        (["--task", "region_to_ocr"], "needs one region"),
+        (["--task", ""], "needs a text"),
+    ],
+)
+def test_wrong_questions(photo: Path, arguments: list[str], line: str) -> None:
+    """A wrong question is told before the bundle, here missing, is opened."""
+    assert line in run(photo.parent / "none", photo, *arguments).error
+
+
+def test_questions_that_the_bundle_refuses(tiny_bundle: Path, photo: Path) -> None:
+    """Too long a prompt, too many tokens, a region out of the picture, a device that is not there."""
+    assert "prompt has" in run(tiny_bundle, photo, "--task", "", "--text", "why " * 300).error
+    assert "takes 1 to 80" in f2edge("run", tiny_bundle, photo, "--task", "od", "--max-new-tokens", 81).error
+    line = run(tiny_bundle, photo, "--task", "region_to_ocr", "--region", "0,0,120,91").error
+    assert "not inside the image of 120x90" in line
+    assert str(photo) in line
+    assert "no device XPU" in run(tiny_bundle, photo, "--task", "od", "--device", "XPU").error
+
+
+def huge_png() -> bytes:
+    """A PNG of 30,000 x 30,000 pixels: small as a file."""
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def test_bad_pictures(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """Missing, cut off, no picture at all, far too large: one line each, nothing on stdout, no drawing."""
+    (tmp_path / "truncated.jpg").write_bytes(photo.read_bytes()[:700])
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "huge.png").write_bytes(huge_png())
+    expected = {
+        "missing.jpg": "is not there: no such file",
+        "truncated.jpg": "damaged",
+        "text.png": "is not a picture",
+        "huge.png": "30000x30000 pixels, more than 100 million: scale it down",
+    }
+    for name, words in expected.items():
+        outcome = run(tiny_bundle, tmp_path / name, "--task", "od", "--draw", tmp_path / "drawn.png")
+        assert words in outcome.error
+        assert name in outcome.error
+        assert outcome.stdout == ""
+    assert not (tmp_path / "drawn.png").exists()

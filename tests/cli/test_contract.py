@@ -1,0 +1,153 @@
+"""The contract of the command line: what goes where, and how a command ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from command import Outcome, command_line, f2edge, f2edge_process
+
+import f2edge.cli.targets as targets_module
+from f2edge.cli import COMMANDS
+from f2edge.cli.output import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RAISE = "import f2edge.cli.targets as t\ndef fail(*_): raise {}\nt.print_json = fail\n"
+
+
+@pytest.fixture
+def targets_raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Outcome]:
+    """Runs a command in which something raises."""
+
+    def run(error: BaseException) -> Outcome:
+        def fail(_value: object) -> None:
+            raise error
+
+        monkeypatch.setattr(targets_module, "print_json", fail)
+        return f2edge("targets", "--json")
+
+    return run
+
+
+def test_help_names_every_command() -> None:
+    """The help lists all subcommands with their summaries."""
+    outcome = f2edge("--help")
+    assert outcome.code == 0
+    assert len(COMMANDS) == 8
+    assert all(f"{name:8} {summary}" in outcome.stdout for name, summary in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    """Every module has its command, by its name."""
+    outcome = f2edge(name, "--help")
+    assert outcome.code == 0
+    assert outcome.stdout.startswith(f"Usage: f2edge {name} ")
+
+
+def test_modules_are_imported_when_called() -> None:
+    """The help needs no subcommand's module; a subcommand needs its own, and neither torch nor an engine."""
+    code = "import atexit, sys\natexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))\n"
+    loaded = set(f2edge_process("--help", first=code).stderr.split())
+    assert "f2edge.cli" in loaded
+    assert not {f"f2edge.cli.{name}" for name in COMMANDS} & loaded
+    loaded = set(f2edge_process("targets", first=code).stderr.split())
+    assert {f"f2edge.cli.{name}" for name in COMMANDS} & loaded == {"f2edge.cli.targets"}
+    assert not {"torch", "onnx", "openvino", "onnxruntime"} & loaded
+
+
+def test_module_is_the_command() -> None:
+    """``python -m f2edge`` works, and says its version."""
+    done = subprocess.run(
+        [sys.executable, "-m", "f2edge", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("f2edge, version ")
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    """Unknown commands, unknown options, missing arguments and wrong values are click's to report."""
+    for arguments in (
+        ["frobnicate"],
+        ["targets", "--frobnicate"],
+        ["run", "bundle"],
+        ["run", "bundle", "image", "--task", "od", "--num-beams", "0"],
+        ["run", "bundle", "image", "--task", "od", "--region", "1,2,3"],
+        ["run", "bundle", "image", "--task", "od", "--region", "1,2,3,nan"],
+        ["bench", "bundle", "--runs", "0"],
+        ["compile", "checkpoint", "-o", "x", "--target", "toaster"],
+    ):
+        outcome = f2edge(*arguments)
+        assert (outcome.code, outcome.stdout) == (2, ""), arguments
+        assert "Usage: f2edge" in outcome.stderr
+
+
+def test_out_of_memory_is_one_line(targets_raising: Callable[[BaseException], Outcome]) -> None:
+    """A MemoryError says what to do."""
+    assert "out of memory; use a smaller" in targets_raising(MemoryError()).error
+
+
+def test_full_disk_is_one_line(targets_raising: Callable[[BaseException], Outcome]) -> None:
+    """An OSError says what failed, where, and what to do."""
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/bundle")
+    line = targets_raising(error).error
+    assert line == "f2edge: /data/bundle: No space left on device; free some space or choose another disk"
+
+
+def test_bugs_keep_their_traceback() -> None:
+    """An unexpected exception is not hidden."""
+    outcome = f2edge_process("targets", "--json", first=RAISE.format("ZeroDivisionError('a bug')"))
+    assert outcome.code == 1
+    assert outcome.stderr.startswith("Traceback")
+    assert outcome.stderr.endswith("ZeroDivisionError: a bug\n")
+
+
+def test_interrupt_is_quiet() -> None:
+    """Ctrl-C ends with 130 and no word."""
+    assert f2edge_process("targets", "--json", first=RAISE.format("KeyboardInterrupt")) == Outcome(130, "", "")
+
+
+def test_real_interrupt_is_quiet() -> None:
+    """A SIGINT in the middle of a command does the same."""
+    code = (
+        "import f2edge.cli.targets as t, time\n"
+        "t.print_json = lambda _: (print('started', flush=True), time.sleep(60))\n"
+    )
+    command = command_line("targets", "--json", first=code)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 130
+
+
+def test_closed_pipe_is_quiet() -> None:
+    """A reader that has gone, as in ``| head``, causes no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command_line("targets"), stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_stdout_on_a_full_disk_is_one_line() -> None:
+    """Output that cannot be written is an error, reported once."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command_line("targets"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "No space left" in Outcome(done.returncode, "", done.stderr).error
+
+
+def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not finite becomes null, however deep it lies; all else stays."""
+    print_json({"a": [1.5, float("inf"), {"b": (float("nan"), -0.25, "x", None, True)}]})
+    assert capsys.readouterr().out == '{"a": [1.5, null, {"b": [null, -0.25, "x", null, true]}]}\n'

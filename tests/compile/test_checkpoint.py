@@ -1,0 +1,215 @@
+"""A checkpoint directory as a whole: both layouts, and every fault of the tensors in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from checkpoints import GENERATION, TINY, microsoft_config, random_model, write_checkpoint, write_json
+from safetensors.torch import load_file, save_file
+
+from f2edge.compile import checkpoint as module
+from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.layouts import to_microsoft
+from f2edge.errors import CheckpointError
+from f2edge.generation import GenerationSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+BIAS = "language_model.final_logits_bias"
+TEMPORAL = "visual_temporal_embed.pos_idx_to_embed"
+
+
+@pytest.fixture
+def directory(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint that a test may spoil."""
+    return shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def tensors(tiny_checkpoint: Path) -> dict[str, Tensor]:
+    """Its tensors."""
+    return load_file(tiny_checkpoint / "model.safetensors")  # type: ignore[no-any-return]
+
+
+def edit(path: Path, **values: Any) -> None:
+    """Set values of a JSON file."""
+    data = json.loads(path.read_text()) if path.exists() else {}
+    write_json(path, {**data, **values})
+
+
+def test_microsofts_layout(tiny_checkpoint: Path) -> None:
+    """The model as it was written, in fp32, in evaluation mode, untrainable, with its settings."""
+    loaded = load_checkpoint(tiny_checkpoint)
+    expected = random_model(TINY).state_dict()
+    assert loaded.layout == "microsoft"
+    assert loaded.model.geometry == TINY
+    assert not loaded.model.training
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    state = loaded.model.state_dict()
+    assert state.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(state[name], expected[name])] == []
+    assert loaded.settings == GenerationSettings(max_new_tokens=TINY.decoder_positions)
+
+
+def test_transformers_layout(directory: Path) -> None:
+    """Its names, its config's names, its generation_config.json, and the processor_config.json of transformers 5."""
+    state = random_model(TINY, seed=3).state_dict()
+    text = ("shared", "encoder", "decoder")
+    names = {name: ("model.language_model." if name.startswith(text) else "model.") + name for name in state}
+    del names["final_logits_bias"]
+    save_file({names[name]: state[name] for name in names}, directory / "model.safetensors")
+    config = microsoft_config(TINY)
+    config["vision_config"]["embed_dim"] = config["vision_config"].pop("dim_embed")
+    write_json(directory / "config.json", config)
+    write_json(directory / "generation_config.json", {**GENERATION, "num_beams": 5, "early_stopping": False})
+    (directory / "preprocessor_config.json").unlink()
+    size = {"height": 64, "width": 128}
+    write_json(directory / "processor_config.json", {"image_processor": {"size": size, "image_mean": [0.5] * 3}})
+    loaded = load_checkpoint(directory)
+    assert loaded.layout == "transformers"
+    assert loaded.model.geometry == replace(TINY, image_size=(64, 128), image_mean=(0.5, 0.5, 0.5))
+    assert (loaded.settings.num_beams, loaded.settings.early_stopping) == (5, False)
+    assert torch.equal(loaded.model.state_dict()["shared.weight"], state["shared.weight"])
+
+
+def test_microsofts_generation_config_is_not_read(directory: Path) -> None:
+    """Even one that contradicts the text config, as large's does."""
+    write_json(directory / "generation_config.json", {"num_beams": 5, "early_stopping": False})
+    settings = load_checkpoint(directory).settings
+    assert (settings.num_beams, settings.early_stopping) == (3, True)
+
+
+def test_a_bias_of_the_logits_is_added(directory: Path, tensors: dict[str, Tensor]) -> None:
+    """Whatever its values; absent, it is zero."""
+    pixels, ids, labels = torch.zeros(1, 3, 96, 96), torch.tensor([[0, 9, 2]]), torch.tensor([[0, 5, 2]])
+    bias = torch.randn(1, TINY.vocab_size)
+    logits = []
+    for tensor in (bias, None):
+        changed = {name: value for name, value in tensors.items() if name != BIAS}
+        save_file({**changed, **({} if tensor is None else {BIAS: tensor})}, directory / "model.safetensors")
+        logits.append(load_checkpoint(directory).model(pixels, ids, labels=labels).logits)
+    torch.testing.assert_close(logits[0], logits[1] + bias)
+
+
+def test_the_temporal_table_follows_from_its_size(directory: Path, tensors: dict[str, Tensor]) -> None:
+    """A file without it gives the same features; row 0 is 0 on even channels, 1 on odd ones."""
+    save_file({k: v for k, v in tensors.items() if k != TEMPORAL}, directory / "model.safetensors")
+    table = load_checkpoint(directory).model.multi_modal_projector.visual_temporal_embed.pos_idx_to_embed
+    assert table[0].tolist() == [0.0, 1.0] * (TINY.vision.embed_dim[-1] // 2)
+    torch.testing.assert_close(table[: len(tensors[TEMPORAL])], tensors[TEMPORAL])
+
+
+def test_every_fault_of_the_tensors_in_one_line(directory: Path, tensors: dict[str, Tensor]) -> None:
+    """One missing, one unexpected, one misshapen: all three, and nothing else, are named."""
+    changed = dict(tensors)
+    del changed["language_model.model.encoder.layers.1.fc2.bias"]
+    changed["language_model.model.encoder.extra.x"] = torch.zeros(1)
+    changed["image_proj_norm.weight"] = torch.zeros(3)
+    save_file(changed, directory / "model.safetensors")
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(directory)
+    message = str(error.value)
+    assert "missing: encoder.layers.1.fc2.bias" in message
+    assert "unexpected: encoder.extra.x" in message
+    assert "misshapen: multi_modal_projector.image_proj_norm.weight is [3], expected [64]" in message
+    assert message.startswith("3 wrong tensors: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_each_tensor_is_missed(
+    sparse: bool, directory: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any one of them, even with a config that says no more than it must, the error names that tensor."""
+    if sparse:
+        config = microsoft_config(TINY)
+        for name in ("d_model", "encoder_ffn_dim", "decoder_ffn_dim", "vocab_size", "encoder_layers", "decoder_layers"):
+            del config["text_config"][name]
+        del config["vision_config"]["dim_embed"], config["vision_config"]["depths"]
+        write_json(directory / "config.json", config)
+    reference = {to: name for name, to in _names().items()}
+    for name in tensors.keys() - {BIAS, TEMPORAL}:
+        rest = {other: tensor for other, tensor in tensors.items() if other != name}
+        monkeypatch.setattr(module, "read_tensors", lambda _, rest=rest: rest)
+        with pytest.raises(CheckpointError) as error:
+            load_checkpoint(directory)
+        assert reference[name] in str(error.value)
+
+
+def _names() -> dict[str, str]:
+    """The reference's names to Microsoft's."""
+    state = random_model(TINY).state_dict()
+    numbered = {name: torch.full((1, 1), float(i)) for i, name in enumerate(state)}
+    names = list(state)
+    return {names[int(value)]: name for name, value in to_microsoft(numbered).items()}
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 0), (), (1,), (2, 2), (1, 1, 1, 1)])
+def test_misshapen_tensors_are_named(
+    shape: tuple[int, ...], tiny_checkpoint: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that sizes are read from, in any wrong shape: never an error of Python's."""
+    reference = {to: name for name, to in _names().items()}
+    sized = ("convs.0.proj.weight", "shared.weight", "embed_positions.weight", "layers.0.fc1.weight", "row_embeddings.weight")
+    sized += ("blocks.0.0.spatial_block.ffn.fn.net.fc1.weight", TEMPORAL, BIAS, "image_projection")
+    for name in [name for name in tensors if name.endswith(sized)]:
+        monkeypatch.setattr(module, "read_tensors", lambda _, name=name: {**tensors, name: torch.zeros(shape)})
+        with pytest.raises(CheckpointError) as error:
+            load_checkpoint(tiny_checkpoint)
+        assert "\n" not in str(error.value)
+        assert reference[name] in str(error.value) or "does not fit the tensors" in str(error.value)
+
+
+def test_no_embedding_at_all(directory: Path, tensors: dict[str, Tensor]) -> None:
+    """A head of random numbers would answer nonsense without end; it is an error instead."""
+    rest = {name: tensor for name, tensor in tensors.items() if "shared" not in name and "embed_tokens" not in name}
+    save_file(rest, directory / "model.safetensors")
+    with pytest.raises(CheckpointError, match="missing: shared.weight"):
+        load_checkpoint(directory)
+
+
+def test_a_missing_config_and_a_wrong_one(directory: Path) -> None:
+    """Each is named; another model's config is not repaired by guessing."""
+    (directory / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="config.json is not valid JSON"):
+        load_checkpoint(directory)
+    write_json(directory / "config.json", {"model_type": "bert"})
+    with pytest.raises(CheckpointError, match="config.json has no vision_config"):
+        load_checkpoint(directory)
+    (directory / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        load_checkpoint(directory)
+
+
+def test_the_image_size_asked_for(directory: Path) -> None:
+    """It replaces the processor's, which need not even fit."""
+    edit(directory / "preprocessor_config.json", size={"height": 768, "width": 768})
+    with pytest.raises(CheckpointError, match="image size 768x768 is over what this checkpoint's tables allow: 640"):
+        load_checkpoint(directory)
+    assert load_checkpoint(directory, image_size=160).model.geometry.image_size == (160, 160)
+    for size in (0, -32, 100):
+        with pytest.raises(CheckpointError, match="positive multiples of 32"):
+            load_checkpoint(directory, image_size=size)
+
+
+def test_rectangular_images(tmp_path: Path) -> None:
+    """Height and width are not mixed up on the way to the features."""
+    write_checkpoint(tmp_path, image_size=(64, 160))
+    model = load_checkpoint(tmp_path).model
+    assert model.geometry.image_size == (64, 160)
+    assert model.encode_image(torch.zeros(1, 3, 64, 160)).shape == (1, 2 * 5 + 1, TINY.d_model)
+
+
+def test_a_checkpoint_without_its_tokenizer(directory: Path) -> None:
+    """Named, as everything else that is missing."""
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"a checkpoint needs its tokenizer.json"):
+        load_checkpoint(directory)

@@ -1,0 +1,127 @@
+"""Tensor names of both layouts, and the embedding that four names share (spec, section B)."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from checkpoints import TINY, random_model
+
+from f2edge.compile.layouts import detect, to_microsoft, to_reference
+from f2edge.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EMBEDDING = {
+    "microsoft": (
+        "language_model.model.shared.weight",
+        "language_model.model.encoder.embed_tokens.weight",
+        "language_model.model.decoder.embed_tokens.weight",
+        "language_model.lm_head.weight",
+    ),
+    "transformers": (
+        "model.language_model.shared.weight",
+        "model.language_model.encoder.embed_tokens.weight",
+        "model.language_model.decoder.embed_tokens.weight",
+        "lm_head.weight",
+    ),
+}
+SUBSETS = [subset for size in (1, 2, 3, 4) for subset in combinations(range(4), size)]
+
+
+def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The reference's tensors as transformers saves them (spec, section B, right column)."""
+    return {
+        ("model.language_model." if name.startswith(("shared", "encoder", "decoder")) else "model.") + name: tensor
+        for name, tensor in state.items()
+        if name != "final_logits_bias"
+    }
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    """The reference's own tensors, with a bias that can be told from zeros."""
+    state = random_model(TINY).state_dict()
+    state["final_logits_bias"] = torch.arange(float(TINY.vocab_size))[None]
+    return state
+
+
+def files(state: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
+    """The tensors as a file of ``layout`` holds them."""
+    return to_microsoft(state) if layout == "microsoft" else to_transformers(state)
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Same names, same values."""
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
+def test_microsofts_names_and_back(state: dict[str, Tensor]) -> None:
+    """Every tensor, the transposed projection and the bias included, comes back as it was."""
+    names = to_microsoft(state)
+    assert names["image_projection"].shape == (TINY.vision.embed_dim[-1], TINY.d_model)
+    assert "vision_tower.blocks.2.1.channel_block.channel_attn.fn.qkv.bias" in names
+    assert "vision_tower.blocks.0.0.spatial_block.window_attn.norm.weight" in names
+    assert "language_model.model.decoder.layers.1.encoder_attn.k_proj.weight" in names
+    assert_equal(to_reference(names), state)
+
+
+def test_transformers_names(state: dict[str, Tensor]) -> None:
+    """The same for transformers' names, which leave the bias out."""
+    expected = {name: tensor for name, tensor in state.items() if name != "final_logits_bias"}
+    assert_equal(to_reference(to_transformers(state)), expected)
+
+
+def test_layouts_are_told_apart_by_their_names() -> None:
+    """By the prefix of the tower, and nothing else."""
+    assert detect(["x", "vision_tower.convs.0.proj.weight"]) == "microsoft"
+    assert detect(["x", "model.vision_tower.convs.0.conv.weight"]) == "transformers"
+    for names in ([], ["model.encoder.layers.0.fc1.weight"], ["my_vision_tower.x"]):
+        with pytest.raises(CheckpointError, match="not a Florence-2 checkpoint"):
+            detect(names)
+
+
+@pytest.mark.parametrize("layout", EMBEDDING)
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_any_names_of_the_embedding_will_do(layout: str, subset: tuple[int, ...], state: dict[str, Tensor]) -> None:
+    """One of the four is enough, and equal copies are one."""
+    tensors = files(state, layout)
+    embedding = tensors.pop(EMBEDDING[layout][0])
+    tensors |= {EMBEDDING[layout][i]: embedding.clone() for i in subset}
+    found = to_reference(tensors)
+    assert torch.equal(found["shared.weight"], embedding)
+    assert not [name for name in found if "embed_tokens" in name or "lm_head" in name]
+
+
+@pytest.mark.parametrize("layout", EMBEDDING)
+@pytest.mark.parametrize("different", range(1, 4))
+def test_embeddings_that_differ_are_refused(layout: str, different: int, state: dict[str, Tensor]) -> None:
+    """One value in one copy is enough, and so is another size."""
+    tensors = files(state, layout)
+    embedding = tensors[EMBEDDING[layout][0]]
+    changed = embedding.clone()
+    changed[-1, -1] += 1
+    for wrong in (changed, embedding[:-1]):
+        with pytest.raises(CheckpointError, match="should be tied to shared.weight") as error:
+            to_reference({**tensors, EMBEDDING[layout][different]: wrong})
+        assert str(error.value).count(".weight") == 2
+
+
+def test_two_names_for_one_tensor_are_refused(state: dict[str, Tensor]) -> None:
+    """A mixture of layouts must not drop one of two tensors in silence."""
+    tensors = to_microsoft(state)
+    extra = {"image_proj_norm.weight": "multi_modal_projector.image_proj_norm.weight"}
+    for name, same in extra.items():
+        with pytest.raises(CheckpointError, match=f"{same}.*{name}|{name}.*{same}"):
+            to_reference({**tensors, same: torch.zeros_like(tensors[name])})
+
+
+@pytest.mark.parametrize("shape", [(), (64,), (64, 64, 1)])
+def test_a_misshapen_projection_is_left_to_the_check_of_shapes(shape: tuple[int, ...], state: dict[str, Tensor]) -> None:
+    """Transposing it must neither fail nor warn."""
+    found = to_reference({**to_microsoft(state), "image_projection": torch.zeros(shape)})
+    assert found["multi_modal_projector.image_projection.weight"].shape == shape

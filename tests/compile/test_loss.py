@@ -1,0 +1,70 @@
+"""``forward`` with labels: the loss that the demo's model is trained with (paper, eq. 1)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from checkpoints import TINY, random_model
+
+from f2edge.compile.reference import Florence2
+from f2edge.compile.reference.florence2 import shift_right
+
+PIXELS = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+PROMPTS = torch.tensor([[0, 41, 7, 2], [0, 300, 2, 1]])
+LABELS = torch.tensor([[0, 410, 411, 9, 2], [0, 1200, 2, -100, -100]])
+
+
+@pytest.fixture(scope="module")
+def model() -> Florence2:
+    """The tiny model, trainable."""
+    return random_model(TINY)
+
+
+def test_decoder_inputs_are_the_labels_shifted_right() -> None:
+    """The start token first, the last label dropped, padding where a label is ignored."""
+    assert shift_right(LABELS).tolist() == [[2, 0, 410, 411, 9], [2, 0, 1200, 2, 1]]
+
+
+def test_the_loss_is_the_cross_entropy_of_the_labels_that_count(model: Florence2) -> None:
+    """Computed by hand from the logits: the mean over eight labels, -100 left out."""
+    output = model(PIXELS, PROMPTS, labels=LABELS)
+    logprobs = output.logits.log_softmax(-1)
+    counted = [(row, place) for row in range(2) for place in range(5) if LABELS[row, place] != -100]
+    expected = -sum(logprobs[row, place, LABELS[row, place]] for row, place in counted) / len(counted)
+    torch.testing.assert_close(output.loss, expected)
+    inputs = torch.tensor([[2, 0, 410, 411, 9], [2, 0, 1200, 2, 1]])
+    torch.testing.assert_close(model(PIXELS, PROMPTS, decoder_input_ids=inputs).logits, output.logits)
+
+
+def test_ignored_labels_do_not_matter(model: Florence2) -> None:
+    """More of them change nothing."""
+    longer = torch.nn.functional.pad(LABELS, (0, 4), value=-100)
+    torch.testing.assert_close(model(PIXELS, PROMPTS, labels=longer).loss, model(PIXELS, PROMPTS, labels=LABELS).loss)
+
+
+def test_gradients_flow_to_every_parameter(model: Florence2) -> None:
+    """None is left out of the loss."""
+    model.zero_grad()
+    model(PIXELS, PROMPTS, labels=LABELS).loss.backward()
+    names = dict(model.named_parameters())
+    assert len(names) > 150
+    assert [name for name, parameter in names.items() if parameter.grad is None] == []
+    still = [name for name, parameter in names.items() if not parameter.grad.abs().max() > 0]
+    # A bias of the keys moves all scores of a query alike, so the softmax does not see it.
+    assert [name for name in still if not name.endswith("k_proj.bias")] == []
+
+
+def test_answers_are_causal(model: Florence2) -> None:
+    """A later label changes no earlier logits."""
+    other = LABELS.clone()
+    other[0, 3] = 77
+    logits, changed = (model(PIXELS, PROMPTS, labels=labels).logits for labels in (LABELS, other))
+    torch.testing.assert_close(logits[0, :4], changed[0, :4])
+    assert not torch.allclose(logits[0, 4], changed[0, 4])
+
+
+def test_nothing_to_predict(model: Florence2) -> None:
+    """Neither labels nor decoder inputs is the caller's mistake."""
+    with pytest.raises(ValueError, match="give labels or decoder_input_ids"):
+        model(PIXELS, PROMPTS)
+    assert model(PIXELS, PROMPTS, decoder_input_ids=LABELS.clamp(min=0)).loss is None

@@ -1,0 +1,250 @@
+"""What the config says and what the tensors say: the geometry and the search's defaults (spec, section A)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from checkpoints import GENERATION, TINY, microsoft_config, preprocessor_config, random_model
+
+from f2edge.compile import sizes
+from f2edge.errors import CheckpointError
+from f2edge.generation import GenerationSettings
+
+if TYPE_CHECKING:
+    from f2edge.compile.layouts import Layout
+
+VISION = ("vision_config",)
+TEXT = ("text_config",)
+SHAPES = {name: tuple(tensor.shape) for name, tensor in random_model(TINY).state_dict().items()}
+PROCESSOR = preprocessor_config(TINY)
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Microsoft's config of the tiny model with other values in either section."""
+    data: dict[str, Any] = json.loads(json.dumps(microsoft_config(TINY)))
+    for name, value in changes.items():
+        section = data["vision_config" if name in data["vision_config"] or "image" in name else "text_config"]
+        section[name] = value
+    return data
+
+
+def without(name: str) -> dict[str, Any]:
+    """Microsoft's config that lacks one value."""
+    data = config()
+    for section in ("vision_config", "text_config"):
+        data[section].pop(name, None)
+    return data
+
+
+def test_the_geometry_of_the_tiny_checkpoint() -> None:
+    """Everything comes back as it was written."""
+    assert sizes.geometry(SHAPES, config(), PROCESSOR) == TINY
+
+
+def test_transformers_names_of_the_same_things() -> None:
+    """``embed_dim`` instead of ``dim_embed``."""
+    data = config()
+    data["vision_config"]["embed_dim"] = data["vision_config"].pop("dim_embed")
+    assert sizes.geometry(SHAPES, data, PROCESSOR) == TINY
+
+
+def test_the_tensors_tell_table_sizes() -> None:
+    """Vocabulary and positions of the config are often wrong, and never used (spec, section A)."""
+    wrong = config(vocab_size=51289, max_position_embeddings=1024)
+    wrong["vision_config"]["image_pos_embed"] = {"max_pos_embeddings": 50}
+    wrong["vision_config"]["visual_temporal_embedding"] = {"max_temporal_embeddings": 100}
+    assert sizes.geometry(SHAPES, wrong, PROCESSOR) == TINY
+
+
+NULLABLE = ("dim_embed", "depths", "d_model", "encoder_layers", "decoder_ffn_dim", "vocab_size")
+
+
+@pytest.mark.parametrize("name", [*NULLABLE, "max_position_embeddings", "image_feature_source", "activation_function"])
+def test_null_is_as_good_as_absent(name: str) -> None:
+    """Where the tensors or the architecture tell, the config may say nothing."""
+    assert sizes.geometry(SHAPES, config(**{name: None}), PROCESSOR) == TINY
+    assert sizes.geometry(SHAPES, without(name), PROCESSOR) == TINY
+
+
+NEEDED = ("encoder_attention_heads", "decoder_attention_heads", "num_heads", "num_groups", "window_size")
+NEEDED += ("patch_size", "patch_stride", "patch_padding", "patch_prenorm")
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_no_tensor_tells_must_be_there(name: str) -> None:
+    """Absent or null: an error that names it."""
+    for data in (without(name), config(**{name: None})):
+        with pytest.raises(CheckpointError, match=rf"config.json lacks {name}\b"):
+            sizes.geometry(SHAPES, data, PROCESSOR)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("value", ["x", 0, -2, 2.5, True, {}, [], [1], [4, 4, 4, "4"], [4, 4, 4, None], [0, 0, 0, -1], {"a": 1}])
+def test_wrong_types_and_numbers_are_named(name: str, value: Any) -> None:
+    """Whatever stands there, the error is ours and names the value."""
+    with pytest.raises(CheckpointError, match=rf"\b{name}\b"):
+        sizes.geometry(SHAPES, config(**{name: value}), PROCESSOR)
+
+
+@pytest.mark.parametrize("name", NULLABLE[:-1])
+@pytest.mark.parametrize("value", ["x", 3, [1, 2], {}, [16, 32, 48, 65]])
+def test_contradictions_are_named(name: str, value: Any) -> None:
+    """Widths and numbers of layers that are another model's."""
+    with pytest.raises(CheckpointError, match=rf"does not fit the tensors: {name} is .*, the tensors say"):
+        sizes.geometry(SHAPES, config(**{name: value}), PROCESSOR)
+
+
+def test_all_contradictions_stand_in_one_line() -> None:
+    """Base's config on another model: width, layers, heads and what is not supported."""
+    data = config(d_model=768, encoder_layers=6, dim_embed=[128, 256, 512, 1024], num_heads=[3, 2, 3, 4])
+    data["text_config"] |= {"scale_embedding": True, "activation_function": "relu", "decoder_attention_heads": 7}
+    data["vision_config"]["image_feature_source"] = ["spatial_avg_pool"]
+    with pytest.raises(CheckpointError) as error:
+        sizes.geometry(SHAPES, data, PROCESSOR)
+    faults = ("d_model", "encoder_layers", "dim_embed", "num_heads 3", "decoder_attention_heads 7")
+    for fault in (*faults, "scale_embedding", "activation relu", "image_feature_source"):
+        assert fault in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["vision_config", "text_config"])
+def test_a_missing_section(name: str) -> None:
+    """Absent, null, or not an object."""
+    for value in (None, [], "x", ...):
+        data = config()
+        data[name] = value
+        if value is ...:
+            del data[name]
+        with pytest.raises(CheckpointError, match=f"config.json has no {name}"):
+            sizes.geometry(SHAPES, data, PROCESSOR)
+
+
+def test_position_tables_without_positions() -> None:
+    """The first two rows of BART's tables are no positions."""
+    for name in ("encoder.embed_positions.weight", "decoder.embed_positions.weight"):
+        with pytest.raises(CheckpointError, match=name):
+            sizes.geometry({**SHAPES, name: (2, 64)}, config(), PROCESSOR)
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ({}, (768, 768)),
+        ({"size": None, "image_mean": None, "image_std": None}, (768, 768)),
+        ({"size": {"height": 64, "width": 96}}, (64, 96)),
+        ({"size": {"height": None, "width": None}}, (768, 768)),
+        ({"size": 64}, (64, 64)),
+    ],
+)
+def test_the_processors_image_size(processor: dict[str, Any], expected: tuple[int, int]) -> None:
+    """Height before width; 768 square and ImageNet's mean where nothing is said."""
+    found = sizes.geometry(SHAPES, config(), processor)
+    assert found == replace(TINY, image_size=expected)
+
+
+@pytest.mark.parametrize(
+    ("processor", "named"),
+    [
+        ({"size": {"shortest_edge": 224}}, "size"),
+        ({"size": {"height": "768", "width": 768}}, "size"),
+        ({"size": [768, 768]}, "size"),
+        ({"image_mean": [0.5, 0.5]}, "image_mean"),
+        ({"image_mean": 0.5}, "image_mean"),
+        ({"image_std": [0.5, 0.5, "0.5"]}, "image_std"),
+        ({"image_std": [0.5, 0.5, 0]}, "image_std"),
+        ({"image_std": [0.5, 0.5, math.nan]}, "image_std"),
+    ],
+)
+def test_a_processor_that_makes_no_sense(processor: dict[str, Any], named: str) -> None:
+    """An error that names the value, not a wrong picture."""
+    with pytest.raises(CheckpointError, match=rf"image processor.*{named}"):
+        sizes.geometry(SHAPES, config(), processor)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (640, 640), (32, 640), (640, 32), (96, 160), (160, 96)])
+def test_sizes_that_fit(size: tuple[int, int]) -> None:
+    """Multiples of 32, up to the position tables, square or not."""
+    geometry = replace(TINY, image_size=size, encoder_positions=1000)
+    sizes.check_image_size(geometry)
+    assert geometry.feature_map == (size[0] // 32, size[1] // 32)
+    assert geometry.num_image_tokens == size[0] // 32 * (size[1] // 32) + 1
+    assert geometry.max_prompt_tokens == 1000 - geometry.num_image_tokens
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((100, 96), "100x96: both sides must be positive multiples of 32"),
+        ((96, 0), "positive multiples"),
+        ((-32, 96), "positive multiples"),
+        ((672, 96), "672x96 is over what this checkpoint's tables allow: 640"),
+        ((96, 672), "96x672 is over"),
+        ((512, 512), "leaves no room for a prompt"),
+    ],
+)
+def test_sizes_that_do_not_fit(size: tuple[int, int], message: str) -> None:
+    """Each reason by name; 512 square has 257 tokens, and the tiny model 96 positions."""
+    with pytest.raises(CheckpointError, match=message):
+        sizes.check_image_size(replace(TINY, image_size=size))
+
+
+def settings(layout: Layout, text: dict[str, Any], generation: dict[str, Any]) -> GenerationSettings:
+    """The search's defaults from both places."""
+    data = config()
+    data["text_config"] = text
+    return sizes.generation_settings(layout, data, generation, TINY)
+
+
+def test_microsofts_settings_stand_in_the_text_config() -> None:
+    """Its generation_config.json is ignored, as Microsoft's generate ignores it."""
+    found = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
+    assert found == GenerationSettings(num_beams=4, length_penalty=0.5, max_new_tokens=TINY.decoder_positions)
+
+
+def test_transformers_settings_stand_in_the_generation_config() -> None:
+    """And not in the text config."""
+    found = settings("transformers", {"num_beams": 7}, {**GENERATION, "early_stopping": "never"})
+    assert found == GenerationSettings(early_stopping="never", max_new_tokens=TINY.decoder_positions)
+
+
+@pytest.mark.parametrize("layout", ["microsoft", "transformers"])
+def test_settings_that_are_absent_are_florences_own(layout: Layout) -> None:
+    """The published models' values."""
+    assert settings(layout, {}, {}) == GenerationSettings(max_new_tokens=TINY.decoder_positions)
+
+
+def test_null_means_not_forced_and_else_the_default() -> None:
+    """As transformers reads it, where it makes a difference."""
+    found = settings("transformers", {}, dict.fromkeys(GENERATION))
+    expected = GenerationSettings(max_new_tokens=TINY.decoder_positions)
+    assert found == replace(expected, forced_bos_token_id=None, forced_eos_token_id=None)
+
+
+def test_a_list_of_one_end_token_is_that_token() -> None:
+    """Both ways of writing are in use."""
+    assert settings("transformers", {}, {"eos_token_id": [2]}).eos_token_id == 2
+
+
+@pytest.mark.parametrize("name", [*GENERATION, "length_penalty"])
+@pytest.mark.parametrize("value", ["x", -1, 2.5, {}, [1, 2], []])
+def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
+    """One line of ours; a length penalty may be any number."""
+    if name == "length_penalty" and isinstance(value, (int, float)):
+        assert settings("transformers", {}, {name: value}).length_penalty == value
+        return
+    with pytest.raises(CheckpointError, match=name):
+        settings("transformers", {}, {name: value})
+
+
+def test_the_config_is_left_alone() -> None:
+    """Nothing is written into what was read."""
+    data = config()
+    before = copy.deepcopy(data)
+    sizes.geometry(SHAPES, data, PROCESSOR)
+    sizes.generation_settings("microsoft", data, {}, TINY)
+    assert data == before

@@ -1,0 +1,181 @@
+"""A bundle appears whole or not at all, and nothing but a bundle is ever replaced."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from f2edge.atomic import MANIFEST, new_bundle_directory, refuse_occupied
+from f2edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUNDLE = '{"format_version": 1}'
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A bundle that is there already."""
+    path = tmp_path / "bundle"
+    path.mkdir()
+    (path / MANIFEST).write_text(BUNDLE)
+    (path / "old").touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def names(directory: Path) -> set[str]:
+    """What is in a directory, hidden things too."""
+    return {path.name for path in directory.iterdir()}
+
+
+def test_it_appears_at_the_end(tmp_path: Path) -> None:
+    """Until then there is only the partial beside it, on the same file system."""
+    destination = tmp_path / "bundle"
+    with new_bundle_directory(destination) as partial:
+        assert partial.parent == tmp_path
+        (partial / "file").write_text("x")
+        assert not destination.exists()
+    assert (destination / "file").read_text() == "x"
+    assert names(tmp_path) == {"bundle"}
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    """Not even the partial."""
+    with pytest.raises(KeyboardInterrupt), new_bundle_directory(tmp_path / "bundle") as partial:
+        (partial / "file").touch()
+        raise KeyboardInterrupt
+    assert names(tmp_path) == set()
+
+
+def test_an_error_leaves_the_old_bundle(old: Path) -> None:
+    """With --force too."""
+    with pytest.raises(ZeroDivisionError), new_bundle_directory(old, force=True) as partial:
+        (partial / "new").touch()
+        raise ZeroDivisionError
+    assert names(old) == {MANIFEST, "old"}
+    assert names(old.parent) == {"bundle"}
+
+
+def test_an_old_bundle_needs_force(old: Path) -> None:
+    """Refused before anything is written; replaced as a whole with it."""
+    with pytest.raises(BundleError, match="--force replaces it"), new_bundle_directory(old):
+        pytest.fail("the block must not be entered")
+    assert names(old.parent) == {"bundle"}
+    with new_bundle_directory(old, force=True) as partial:
+        (partial / "new").touch()
+        assert names(old) == {MANIFEST, "old"}
+    assert names(old) == {"new"}
+    assert names(old.parent) == {"bundle"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_only_a_bundle_or_an_empty_directory_is_replaced(force: bool, old: Path, tmp_path: Path) -> None:
+    """Files, links, other people's directories and other programs' manifests stay, whatever is asked."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(old)
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    for name, manifest in (("folder", None), ("extension", '{"manifest_version": 3}'), ("text", "format_version")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").touch()
+        if manifest:
+            (tmp_path / name / MANIFEST).write_text(manifest)
+    for name in ("file", "link", "dangling", "folder", "extension", "text"):
+        with pytest.raises(BundleError, match="choose another place"):
+            refuse_occupied(tmp_path / name, force=force)
+        with pytest.raises(BundleError), new_bundle_directory(tmp_path / name, force=force):
+            pytest.fail("the block must not be entered")
+    (tmp_path / "empty").mkdir()
+    refuse_occupied(tmp_path / "empty", force=force)
+    with new_bundle_directory(tmp_path / "empty", force=force) as partial:
+        (partial / "new").touch()
+    assert names(tmp_path / "empty") == {"new"}
+
+
+def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    """A compilation takes minutes, in which somebody may have put something there."""
+    destination = tmp_path / "bundle"
+    with pytest.raises(BundleError, match="not empty and no bundle"), new_bundle_directory(destination):
+        destination.mkdir()
+        (destination / "precious").touch()
+    assert names(destination) == {"precious"}
+    assert names(tmp_path) == {"bundle"}
+
+
+def test_no_directory_to_put_it_in(tmp_path: Path) -> None:
+    """Neither made nor guessed."""
+    (tmp_path / "file").touch()
+    for parent in ("none", "file"):
+        with pytest.raises(BundleError, match="is not a directory; create it first"):
+            refuse_occupied(tmp_path / parent / "bundle", force=True)
+
+
+@pytest.mark.parametrize("name", ["bundle", "bundle[1]", "b*"])
+def test_what_killed_attempts_left_is_removed(name: str, dead: int, tmp_path: Path) -> None:
+    """Of dead processes, and of one that had this process's id; what living ones are at stays, and all else."""
+    left = {f".{name}.partial-{dead}", f".{name}.partial-{os.getpid()}", f".{name}.old-{dead}", f".{name}.partial-{9**40}"}
+    kept = {f".{name}.partial-{os.getppid()}", f".{name}.partial-x", f".{name}x.partial-{dead}", f"{name}.partial-{dead}"}
+    for directory in left | kept:
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "file").touch()
+    with new_bundle_directory(tmp_path / name):
+        pass
+    assert names(tmp_path) == {name, *kept}
+
+
+def test_a_bundle_moved_aside_by_a_killed_attempt_comes_back(dead: int, old: Path) -> None:
+    """Killed between the two renames: if this attempt fails too, the old bundle is there again."""
+    old.rename(old.with_name(f".{old.name}.old-{dead}"))
+    with pytest.raises(ZeroDivisionError), new_bundle_directory(old, force=True):
+        raise ZeroDivisionError
+    assert names(old) == {MANIFEST, "old"}
+    assert names(old.parent) == {"bundle"}
+
+
+def test_a_failed_rename_puts_the_old_bundle_back(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step may fail too; it is an error of ours, and everything is as it was."""
+    rename = type(old).rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if ".partial-" in self.name:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(type(old), "rename", fail)
+    with pytest.raises(BundleError, match="No space left on device"), new_bundle_directory(old, force=True):
+        pass
+    assert names(old) == {MANIFEST, "old"}
+    assert names(old.parent) == {"bundle"}
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    """Whatever could not be written inside the block."""
+    with (
+        pytest.raises(BundleError, match=r"bundle cannot be written: No space left on device"),
+        new_bundle_directory(tmp_path / "bundle") as partial,
+    ):
+        (partial / "file").touch()
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == set()
+
+
+def test_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``.`` has no name of its own; if it is empty it can be replaced all the same."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with new_bundle_directory(type(tmp_path)(".")) as partial:
+        (partial / "file").touch()
+    assert names(tmp_path / "here") == {"file"}
+    assert names(tmp_path) == {"here"}

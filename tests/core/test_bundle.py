@@ -1,0 +1,210 @@
+"""Opening a bundle: everything that may be wrong with one is a ``BundleError`` that says what and where."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from f2edge.atomic import MANIFEST
+from f2edge.bundle import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
+from f2edge.errors import BundleError
+from f2edge.golden import GoldenArrays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILES = [f"{name}.{kind}" for name in ("vision", "encoder", "decoder") for kind in ("xml", "bin")]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may spoil."""
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+@pytest.fixture
+def manifest(bundle: Path) -> dict[str, Any]:
+    """Its manifest."""
+    return json.loads((bundle / MANIFEST).read_text())  # type: ignore[no-any-return]
+
+
+def write(bundle: Path, manifest: object) -> None:
+    """Replace the manifest."""
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def refused(bundle: Path) -> str:
+    """The one line that opening the bundle ends in."""
+    with pytest.raises(BundleError) as error:
+        open_bundle(bundle)
+    assert "\n" not in str(error.value)
+    assert str(bundle) in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_written_is_read(bundle: Path) -> None:
+    """The manifest is the whole of it, and hashes every other file."""
+    opened = open_bundle(bundle)
+    assert isinstance(opened, Bundle)
+    assert opened.hashes().keys() == {*FILES, TOKENIZER, GOLDEN}
+    assert {path.name for path in bundle.iterdir()} == {*opened.hashes(), MANIFEST}
+    assert opened.size_bytes == sum(path.stat().st_size for path in bundle.iterdir())
+    before = (bundle / MANIFEST).read_bytes()
+    opened.write_manifest()
+    assert (bundle / MANIFEST).read_bytes() == before
+    assert open_bundle(bundle) == opened
+
+
+@pytest.mark.parametrize("name", [*FILES, TOKENIZER, GOLDEN])
+def test_one_changed_byte(name: str, bundle: Path) -> None:
+    """In the middle of any file; without the hashes it is not looked for."""
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    assert f"{name} has changed since it was compiled" in refused(bundle)
+    open_bundle(bundle, check_hashes=False)
+
+
+@pytest.mark.parametrize("name", [*FILES, TOKENIZER, GOLDEN])
+def test_a_missing_file(name: str, bundle: Path) -> None:
+    """With or without the hashes."""
+    (bundle / name).unlink()
+    assert f"{name} is missing" in refused(bundle)
+    with pytest.raises(BundleError, match="is missing"):
+        open_bundle(bundle, check_hashes=False)
+
+
+def test_all_faults_at_once(bundle: Path) -> None:
+    """One missing, one changed, one that leads out."""
+    (bundle / "vision.xml").unlink()
+    (bundle / "encoder.bin").write_bytes(b"")
+    outside = bundle.with_name("outside")
+    (bundle / GOLDEN).rename(outside)
+    (bundle / GOLDEN).symlink_to(outside)
+    message = refused(bundle)
+    for fault in ("vision.xml is missing", "encoder.bin has changed", f"{GOLDEN} leads out of the bundle"):
+        assert fault in message
+
+
+@pytest.mark.parametrize("place", ["../outside", "{parent}/outside", "sub/file", "link", "."])
+def test_a_manifest_that_points_outside(place: str, bundle: Path, manifest: dict[str, Any]) -> None:
+    """By parents, absolutely, through a folder or a link: even where the hash is right."""
+    outside = bundle.with_name("outside")
+    shutil.copy(bundle / "vision.bin", outside)
+    (bundle / "link").symlink_to(outside)
+    (bundle / "sub").mkdir()
+    shutil.copy(outside, bundle / "sub" / "file")
+    name = place.format(parent=bundle.parent)
+    manifest["components"]["vision"]["sha256"][name] = sha256(outside)
+    write(bundle, manifest)
+    assert f"{name} " in refused(bundle)
+    with pytest.raises(BundleError):
+        open_bundle(bundle, check_hashes=False)
+
+
+def test_a_component_whose_main_file_is_not_hashed(bundle: Path, manifest: dict[str, Any]) -> None:
+    """What would be loaded must be among what was checked."""
+    manifest["components"]["decoder"]["file"] = "../decoder.xml"
+    write(bundle, manifest)
+    assert "component decoder has no file of its own" in refused(bundle)
+
+
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, "1", None, [], True])
+def test_an_unknown_version(version: Any, bundle: Path, manifest: dict[str, Any]) -> None:
+    """Both numbers are named, whatever else the manifest holds."""
+    write(bundle, {**manifest, "format_version": version})
+    assert f"format version {version}, this f2edge reads {FORMAT_VERSION}" in refused(bundle)
+    write(bundle, {"format_version": version})
+    assert "format version" in refused(bundle)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 200_000, b'{"format_version": 1}'])
+def test_a_manifest_that_is_none(content: bytes, bundle: Path) -> None:
+    """Empty, cut off, no object, not UTF-8, nested without end, or with nothing in it."""
+    (bundle / MANIFEST).write_bytes(content)
+    refused(bundle)
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    """A directory without a manifest, a file, nothing."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file", tmp_path / "none"):
+        with pytest.raises(BundleError, match="is not a bundle"):
+            open_bundle(path)
+
+
+def test_a_manifest_too_large_to_be_one(bundle: Path) -> None:
+    """It is not even read."""
+    with (bundle / MANIFEST).open("r+b") as file:
+        file.truncate(17 * 2**20)
+    assert "too large" in refused(bundle)
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a manifest; of lists, the first two entries stand for all."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _paths(inner, (*path, key))
+
+
+def _replaced(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(manifest)
+    target: Any = changed
+    for key in path[:-1]:
+        target = target[key]
+    if value is ...:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "x", 1, True, [None], ...], ids=str)
+def test_wrong_types_everywhere(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
+    """Every value of the manifest replaced, or taken away, in turn: a ``BundleError`` or a bundle, nothing else."""
+    places = [path for path in _paths(manifest) if path[0] != "verified" and path != ("format_version",)]
+    assert len(places) > 80
+    accepted = set()
+    for path in places:
+        write(bundle, _replaced(manifest, path, value))
+        try:
+            open_bundle(bundle, check_hashes=False)
+        except BundleError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            accepted.add(path)
+    assert {path for path in accepted if not _fits(manifest, path, value)} == set()
+
+
+def _fits(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> bool:
+    """Whether the manifest may well hold ``value`` there: of the same type, and not a whole part of it emptied."""
+    there: Any = manifest
+    for key in path:
+        there = there[key]
+    kept = path[0] in ("tools", "recipe", "generation") or (path[0] == "golden" and len(path) > 1)
+    if value in ({}, []) or value is ...:
+        return kept and len(path) + (value == {}) > 1
+    nullable = isinstance(path[-1], str) and path[-1].startswith("forced_")
+    number = isinstance(there, float) and type(value) in (int, float)
+    return type(value) is type(there) or number or (nullable and value in (None, 1))
+
+
+def test_golden_arrays_that_are_damaged(bundle: Path) -> None:
+    """Cut off, emptied, another kind of file, or with fewer cases than the manifest."""
+    file = bundle / GOLDEN
+    intact = file.read_bytes()
+    assert len(GoldenArrays.load(file, 2).logits) == 2
+    with pytest.raises(BundleError, match="is damaged"):
+        GoldenArrays.load(file, 3)
+    middle = len(intact) // 2
+    for content in (b"", b"PK", intact[:middle], intact[:100], b"\x93NUMPY", intact[:middle] + b"x" * 99 + intact[middle + 99 :]):
+        file.write_bytes(content)
+        with pytest.raises(BundleError, match=f"{GOLDEN} is damaged"):
+            GoldenArrays.load(file, 2)

@@ -1,0 +1,95 @@
+"""The demo's measures: full marks for the truth, none for silence, and what is known between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from evaluate import Answers, evaluate, mean_average_precision
+from questions import Question, ask
+from scenes import make_scene
+
+from f2edge.result import Result
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SEED = 2000
+COUNT = 8
+ERROR_RATES = ("ocr_cer", "ocr_region_cer")
+
+
+def _result(question: Question, text: str, *, located: bool) -> Result:
+    boxes = tuple(map(tuple, question.boxes)) if question.task != "REFERRING_EXPRESSION_SEGMENTATION" else ()
+    return Result(
+        question.task,
+        text,
+        (),
+        (),
+        0.0,
+        {question.task: text},
+        labels=tuple(question.labels) if located else (),
+        boxes=boxes if located else (),
+        quads=tuple(map(tuple, question.quads)) if located else (),
+        polygons=tuple((tuple(p),) for p in question.polygons) if located else (),
+        confidences=(0.9,) * len(question.labels) if located else (),
+    )
+
+
+class _Oracle:
+    """Knows the scenes in their order; answers the truth, or nothing."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+        self.index = -1
+        self.asked: list[str] = []
+
+    def encode(self, image: Image.Image) -> _Oracle:
+        self.index += 1
+        scene = make_scene(SEED, self.index)
+        assert image.tobytes() == scene.image.tobytes()
+        rng = np.random.default_rng([SEED, self.index, 1])
+        self.questions = {question.task: question for question in ask(scene, rng)}
+        return self
+
+    def run(
+        self, task: str, text: str | None = None, *, region: tuple[float, float, float, float] | None = None
+    ) -> Result:
+        question = self.questions[task]
+        assert (text or "") == ("" if question.region else question.text)
+        assert region == question.region
+        self.asked.append(task)
+        return _result(question, "" if self.silent else question.answer, located=not self.silent)
+
+
+def test_the_truth_gets_full_marks() -> None:
+    """An oracle scores one everywhere, reads without an error, and was asked all about every picture."""
+    oracle = _Oracle(silent=False)
+    scores = evaluate(oracle, COUNT, SEED)
+    assert len(oracle.asked) == 7 * COUNT
+    assert all(value == (0 if name in ERROR_RATES else pytest.approx(1)) for name, value in scores.items())
+
+
+def test_silence_gets_none() -> None:
+    """Who says nothing scores zero, and misses every letter."""
+    scores = evaluate(_Oracle(silent=True), COUNT, SEED)
+    assert all(value == (1 if name in ERROR_RATES else 0) for name, value in scores.items())
+
+
+def test_confident_errors_cost_precision() -> None:
+    """One right box ranked above one wrong gives 1, below it one half."""
+    truth = [(0, "red star", (0.0, 0.0, 40.0, 40.0), 1.0)]
+    right, wrong = (0, "red star", (0.0, 0.0, 40.0, 38.0)), (0, "red star", (60.0, 60.0, 90.0, 90.0))
+    assert mean_average_precision(truth, [(*right, 0.9), (*wrong, 0.1)]) == pytest.approx(1)
+    assert mean_average_precision(truth, [(*right, 0.1), (*wrong, 0.9)]) == pytest.approx(0.5)
+    assert mean_average_precision(truth, [(0, "puce blob", right[2], 0.9)]) == 0
+
+
+def test_text_where_there_is_none_counts_as_insertions() -> None:
+    """Two wrong letters of a word of four and three invented ones make an error rate of five quarters."""
+    answers = Answers()
+    for wanted, read in (("STOP", "SHIP"), ("", "CAT")):
+        question = Question("OCR", "", wanted)
+        answers.add(0, (10, 10), question, _result(question, read, located=False))
+    assert sum(answers.distances["OCR"]) / sum(answers.lengths) == pytest.approx(5 / 4)

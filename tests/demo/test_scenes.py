@@ -1,0 +1,205 @@
+"""The demo's world: the same every time, readable, and answerable under the trigram ban."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from dense import dense_target
+from make_tokenizer import florence_tokens, make_tokenizer
+from metrics import box_iou, edit_distance, mask_iou
+from questions import ask
+from scenes import MAX_IOU, MIN_ORDER_GAP, make_scene, write_scenes
+from shapes import COLOURS, KINDS, WORDS, outline
+
+from f2edge.parsers import find_instances
+from f2edge.tasks import resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from questions import Question
+    from scenes import Scene
+
+SEED = 2000
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    """Scenes that neither training nor evaluation uses."""
+    return [make_scene(SEED, index) for index in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def questions(scenes: list[Scene]) -> list[tuple[Scene, Question]]:
+    """All questions on them, with their scenes."""
+    return [(s, q) for k, s in enumerate(scenes) for q in ask(s, np.random.default_rng(k))]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """The demo's tokenizer."""
+    return make_tokenizer()
+
+
+def test_a_scene_is_a_pure_function_of_seed_and_index() -> None:
+    """Drawn twice it is the same to the last pixel; another index or seed gives another picture."""
+    first, again = make_scene(SEED, 3), make_scene(SEED, 3)
+    assert first.image.tobytes() == again.image.tobytes()
+    assert (first.shapes, first.word) == (again.shapes, again.word)
+    assert make_scene(SEED, 4).image.tobytes() != first.image.tobytes()
+    assert make_scene(SEED + 1, 3).image.tobytes() != first.image.tobytes()
+
+
+def test_the_scenes_are_varied(scenes: list[Scene]) -> None:
+    """One to three shapes, every kind and colour, and words on some pictures but not on all."""
+    assert {len(scene.shapes) for scene in scenes} == {1, 2, 3}
+    assert {s.kind for scene in scenes for s in scene.shapes} == set(KINDS)
+    assert {s.colour for scene in scenes for s in scene.shapes} == set(COLOURS)
+    assert 0.25 < np.mean([scene.word is not None for scene in scenes]) < 0.7
+
+
+def test_shapes_are_large_apart_and_in_clear_order(scenes: list[Scene]) -> None:
+    """Phrases fit one shape only, boxes hardly overlap, and left to right is no matter of a pixel."""
+    for scene in scenes:
+        width, height = scene.image.size
+        names = [shape.name for shape in scene.shapes]
+        assert len(set(names)) == len(names)
+        for k, shape in enumerate(scene.shapes):
+            x1, y1, x2, y2 = shape.box
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
+            assert x2 - x1 > 0.18 * max(width, height)
+            for other in scene.shapes[k + 1 :]:
+                assert box_iou(shape.box, other.box) < MAX_IOU
+                assert (sum(other.box[::2]) - x1 - x2) / 2 > MIN_ORDER_GAP * width
+
+
+def test_a_shape_has_its_colour_in_its_middle(scenes: list[Scene]) -> None:
+    """The truth is of the picture: the middle of every box shows the colour that is named."""
+    for scene in scenes:
+        for shape in scene.shapes:
+            middle = (int(sum(shape.box[::2]) / 2), int(sum(shape.box[1::2]) / 2))
+            pixel = np.array(scene.image.getpixel(middle))
+            distances = {name: np.abs(pixel - rgb).max() for name, rgb in COLOURS.items()}
+            assert min(distances, key=lambda name: distances[name]) == shape.colour
+
+
+def test_a_word_is_written_where_the_truth_says(scenes: list[Scene]) -> None:
+    """Ink is inside the word's box, at least 14 pixels high for the model, and the letters stand in order."""
+    words = [(scene, scene.word) for scene in scenes if scene.word]
+    assert words
+    for scene, word in words:
+        width, height = scene.image.size
+        x1, y1, x2, y2 = word.box
+        assert 0 <= x1 < x2 <= width
+        assert 0 <= y1 < y2 <= height
+        assert (y2 - y1) * 160 / height >= 14
+        assert np.asarray(scene.image.crop((int(x1), int(y1), int(x2), int(y2))).convert("L")).std() > 20
+        assert len(word.letter_boxes) == len(word.text)
+        assert np.all(np.diff([box[0] for box in word.letter_boxes]) > 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outlines_start_at_the_top_and_run_clockwise(kind: str) -> None:
+    """Every outline fills the unit square; its shoelace area is positive where y points down."""
+    points = np.array(outline(kind))
+    x, y = points.T
+    np.testing.assert_allclose([x.min(), y.min(), x.max(), y.max()], [0, 0, 1, 1], atol=1e-9)
+    assert y[0] == pytest.approx(0)
+    assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0
+
+
+def test_no_answer_repeats_a_trigram(questions: list[tuple[Scene, Question]], tokenizer: Any) -> None:
+    """What no_repeat_ngram_size 3 forbids cannot be the truth (a coincidence of locations apart)."""
+    repeating = 0
+    for _, question in questions:
+        ids = [2, *tokenizer.encode(question.answer).ids]
+        trigrams = list(zip(ids, ids[1:], ids[2:], strict=False))
+        repeating += len(set(trigrams)) < len(trigrams)
+    assert repeating / len(questions) < 0.005
+
+
+def test_answers_parse_to_the_truth(questions: list[tuple[Scene, Question]]) -> None:
+    """The product's own parsers read boxes, quads and polygons out of the answers to within a pixel."""
+    seen = set()
+    for scene, question in questions:
+        found = find_instances(resolve(question.task), f"</s><s>{question.answer}</s>", scene.image.size)
+        truth = question.boxes if question.task in ("OD", "CAPTION_TO_PHRASE_GROUNDING") else question.quads
+        assert truth == [] or len(found) == len(truth)
+        for instance, coordinates in zip(found, truth, strict=False):
+            np.testing.assert_allclose(instance.shapes[0], coordinates, atol=1.0)
+            seen.add(question.task)
+        if question.task == "REFERRING_EXPRESSION_SEGMENTATION":
+            assert mask_iou(found[0].shapes[0], question.polygons[0], scene.image.size) > 0.9
+            seen.add(question.task)
+    expected = {"OD", "CAPTION_TO_PHRASE_GROUNDING", "OCR_WITH_REGION", "REFERRING_EXPRESSION_SEGMENTATION"}
+    assert seen == expected
+
+
+def test_phrases_and_regions_name_what_is_there(questions: list[tuple[Scene, Question]]) -> None:
+    """The text inputs of the questions: phrases of the scene's shapes, and a region's four locations."""
+    for scene, question in questions:
+        names = [shape.name for shape in scene.shapes]
+        if question.task == "CAPTION_TO_PHRASE_GROUNDING":
+            assert question.labels
+            assert all(label in names and label in question.text for label in question.labels)
+        if question.task == "REGION_TO_CATEGORY":
+            assert question.answer in names
+            assert question.text.count("<loc_") == 4
+
+
+def test_the_tokenizer_is_florence_shaped(tokenizer: Any) -> None:
+    """BART's four specials first, the 1024 added tokens last in its order, a text between 0 and 2."""
+    added = florence_tokens()
+    size = tokenizer.get_vocab_size()
+    assert [tokenizer.id_to_token(k) for k in range(4)] == ["<s>", "<pad>", "</s>", "<unk>"]
+    assert len(added) == 1024
+    assert [tokenizer.id_to_token(k) for k in range(size - 1024, size)] == added
+    ids = tokenizer.encode("What is the region <loc_1><loc_999>?").ids
+    assert (ids[0], ids[-1]) == (0, 2)
+    assert tokenizer.token_to_id("<loc_999>") == tokenizer.token_to_id("<loc_0>") + 999
+    assert tokenizer.decode(ids, skip_special_tokens=False) == "<s>What is the region <loc_1><loc_999>?</s>"
+
+
+def test_words_are_spelled_and_phrases_are_not(tokenizer: Any) -> None:
+    """A word is one token a letter, so that reading is spelling; a colour or a kind is one token."""
+    assert all(tokenizer.encode(word).tokens[1:-1] == list(word) for word in WORDS)
+    assert all(len(tokenizer.encode(f"{c} {k}").ids) == 4 for c in COLOURS for k in KINDS)
+
+
+def test_the_teacher_points_at_the_shapes(scenes: list[Scene]) -> None:
+    """A place under a shape carries its kind, and the box there leads back to the shape's own."""
+    for scene in scenes:
+        classes, boxes = dense_target(scene)
+        size = np.array(scene.image.size * 2)
+        for shape in scene.shapes[-1:]:
+            column, row = (int(sum(shape.box[k::2]) / 2 / scene.image.size[k] * 10) for k in range(2))
+            assert classes[0, row, column] == KINDS.index(shape.kind) + 1
+            centre = np.array([column + 0.5, row + 0.5] * 2) / 10
+            np.testing.assert_allclose((boxes[row, column] + centre) * size, shape.box, atol=1e-3)
+
+
+def test_writing_scenes(tmp_path: Path) -> None:
+    """One picture and one line for each scene; the line says what the picture was made from."""
+    write_scenes(tmp_path, 3, SEED)
+    lines = [json.loads(line) for line in (tmp_path / "scenes.jsonl").read_text("utf-8").splitlines()]
+    assert [line["image"] for line in lines] == ["000000.png", "000001.png", "000002.png"]
+    assert all((tmp_path / line["image"]).is_file() for line in lines)
+    captions = [q["answer"] for line in lines for q in line["questions"] if q["task"] == "CAPTION"]
+    assert len(captions) == 3
+    assert captions[0].startswith("a ")
+
+
+def test_metrics() -> None:
+    """Half-overlapping boxes, a polygon against itself and against nothing, and a distance known by hand."""
+    assert box_iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert box_iou((0, 0, 10, 10), ()) == 0
+    square = (10, 10, 30, 10, 30, 30, 10, 30)
+    assert mask_iou(square, square, (40, 40)) == 1
+    assert mask_iou(square, (), (40, 40)) == 0
+    assert edit_distance("STOP", "SHOPS") == 2
+    assert edit_distance("", "AB") == 2

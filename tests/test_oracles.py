@@ -1,0 +1,131 @@
+"""Every engine against the answers that Microsoft's and transformers' own code gave for the tiny checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import f2edge
+from f2edge.compile.build import Options, build
+from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.torch_runtime import TorchRuntime, TorchSession
+from f2edge.decoding import generate
+from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.decoding import Generation
+    from f2edge.runtime import PromptSession
+
+ENGINES = ("torch", "cpu", "onnx")
+SCORE_TOLERANCE = 1e-4
+TOKEN_TOLERANCE = 2e-4
+"""For one token's log-probability: with logits up to 25, fp32 itself is good to 1e-4 (fixtures' own spread: 8.5e-5)."""
+
+
+@pytest.fixture(scope="module")
+def expected(fixtures_dir: Path) -> dict[str, Any]:
+    """The oracle's numbers and cases."""
+    arrays = dict(np.load(fixtures_dir / "expected.npz"))
+    return {**arrays, **json.loads((fixtures_dir / "expected.json").read_text())}
+
+
+@pytest.fixture(scope="module")
+def bundles(fixtures_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny Microsoft checkpoint compiled for both engines, once from each of its files."""
+    directory = tmp_path_factory.mktemp("oracle")
+    sources = {"cpu": "ms_tiny", "onnx": "ms_tiny_safetensors"}
+    for target, source in sources.items():
+        build(fixtures_dir / source, directory / target, Options(TARGETS[target], "fp32"))
+    return {target: directory / target for target in sources}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def model(request: pytest.FixtureRequest, bundles: dict[str, Path], fixtures_dir: Path) -> f2edge.Florence2:
+    """The model on each engine; the reference is put in the place of a bundle's runtime."""
+    if request.param != "torch":
+        return f2edge.load(bundles[request.param])
+    opened = f2edge.load(bundles["cpu"])
+    return f2edge.Florence2(
+        opened.bundle, TorchRuntime(load_checkpoint(fixtures_dir / "ms_tiny").model), opened.tokenizer
+    )
+
+
+def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
+    """The sequence exactly, its score within 1e-4, every token's log-probability within 2e-4."""
+    assert list(found.token_ids) == record["sequence"]
+    np.testing.assert_allclose(found.token_logprobs, record["transition_scores"], atol=TOKEN_TOLERANCE)
+    if "sequences_score" in record:
+        assert found.score == pytest.approx(record["sequences_score"], abs=SCORE_TOLERANCE)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3, 5])
+@pytest.mark.parametrize("case", range(3))
+def test_answers_equal_the_oracles(
+    case: int, num_beams: int, model: f2edge.Florence2, expected: dict[str, Any]
+) -> None:
+    """Greedy, 3 and 5 beams on the oracle's pixels; `truncated` tells what the oracle says of the end."""
+    record = expected["cases"][case]
+    answer = record["generate"][f"num_beams_{num_beams}"]
+    features = model.runtime.encode_image(expected[f"case{case}_pixel_values"].astype(np.float32)[None])
+    session = model.runtime.start(features, np.array(record["prompt_ids"]))
+    found = generate(session, model.settings(num_beams, max_new_tokens=40))
+    check(found, answer)
+    assert found.truncated == (answer["ended"] == "limit")
+
+
+def test_pictures_are_answered_end_to_end(
+    model: f2edge.Florence2, expected: dict[str, Any], fixtures_dir: Path
+) -> None:
+    """From a picture's file to ids, text and Microsoft's parsed answer; all end-to-end cases."""
+    for record in expected["end_to_end"]:
+        with Image.open(fixtures_dir / record["image"]) as file:
+            picture = file.convert("RGB")
+        text = record["prompt"].removeprefix(record["task"]) or None
+        found = model.run(picture, record["task"], text, max_new_tokens=40)
+        check(found, record["generate"])
+        assert found.text == record["generate"]["text"]
+        answer = json.loads(json.dumps(found.to_json()["result"]))
+        assert without_scores(answer) == without_scores(record["microsoft"])
+    assert len(expected["end_to_end"]) == 6
+
+
+def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
+    """Microsoft's scores depend on rounding; tests/core/test_parsers.py holds them to a tolerance."""
+    return {
+        task: {k: v for k, v in value.items() if k != "scores"} if isinstance(value, dict) else value
+        for task, value in answer.items()
+    }
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
+def test_a_padded_batch_is_answered_as_the_oracle_says(
+    masked: bool, expected: dict[str, Any], fixtures_dir: Path
+) -> None:
+    """Masked, a batch equals its single prompts; unmasked, the padding is attended to, as in Microsoft's code."""
+    checkpoint, batch = load_checkpoint(fixtures_dir / "ms_tiny"), expected["batch"]
+    pixels = np.stack([expected[f"{name}_pixel_values"] for name in batch["images"]]).astype(np.float32)
+    mask = torch.tensor(batch["attention_mask"])
+    ids = torch.tensor(batch["prompt_ids"])
+    features = checkpoint.model.encode_image(torch.from_numpy(pixels))
+    states = checkpoint.model.encode(features, ids, mask if masked else None)
+    seen = checkpoint.model.additive_mask(mask) if masked else None
+    for name, answers in batch["generate"].items():
+        beams = int(name.removeprefix("num_beams_"))
+        settings = replace(checkpoint.settings, num_beams=beams, max_new_tokens=40)
+        sequences = answers["sequences" if masked else "unmasked_sequences"]
+        for row, sequence in enumerate(sequences):
+            session: PromptSession = TorchSession(
+                checkpoint.model,
+                checkpoint.model.decoder.cross_key_values(states[row : row + 1]),
+                None if seen is None else seen[row : row + 1],
+            )
+            found = list(generate(session, settings).token_ids)
+            assert found == [token for token in sequence if token != 1]
