@@ -43,7 +43,6 @@ EXCLUDED = (
     "Not measured: compiling the checkpoint into the bundle, and the start of Python. Load is measured once, "
     "with checking the SHA-256 of all files; preprocess holds reading and decoding an image file."
 )
-_NEVER = -1
 _PERCENTILES = (50, 90, 99)
 _PACKAGES = ("f2edge", "numpy", "pillow", "tokenizers")
 
@@ -163,9 +162,11 @@ def _check(task: str, runs: int) -> None:
 
 
 def _settings(model: Florence2, num_beams: int | None, new_tokens: int | None) -> GenerationSettings:
-    """With a number of tokens asked for, no token ends an answer before that."""
+    """With a number of tokens asked for, only a token that does not exist would end an answer before that."""
     settings = model.settings(num_beams, new_tokens)
-    return settings if new_tokens is None else replace(settings, eos_token_id=_NEVER)
+    if new_tokens is None:
+        return settings
+    return replace(settings, eos_token_id=model.bundle.geometry.vocab_size)
 
 
 def _golden_picture(model: Florence2) -> ByteArray:

@@ -106,11 +106,18 @@ def randomise(state: dict[str, Tensor], seed: int) -> None:
             tensor.copy_(1.5 * noise / max(tensor[0].numel(), 1) ** 0.5)
 
 
-def write_checkpoint(path: Path, seed: int = 0, **sizes: Any) -> Florence2:
-    """Write a checkpoint in Microsoft's layout; ``sizes`` replace fields of ``TINY``.  Returns the model."""
-    model = random_model(replace(TINY, **sizes), seed)
+def write_checkpoint(
+    path: Path,
+    seed: int = 0,
+    geometry: Geometry = TINY,
+    dtype: torch.dtype = torch.float32,
+    **sizes: Any,
+) -> Florence2:
+    """Write a checkpoint in Microsoft's layout; ``sizes`` replace fields of the geometry.  Returns the model."""
+    model = random_model(replace(geometry, **sizes), seed)
     path.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.contiguous() for name, t in to_microsoft(model.state_dict()).items()}, path / "model.safetensors")
+    state = to_microsoft(model.state_dict())
+    save_file({name: t.to(dtype).contiguous() for name, t in state.items()}, path / "model.safetensors")
     write_json(path / "config.json", microsoft_config(model.geometry))
     write_json(path / "preprocessor_config.json", preprocessor_config(model.geometry))
     tiny_tokenizer().save(str(path / "tokenizer.json"))

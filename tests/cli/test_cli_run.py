@@ -156,7 +156,7 @@ def test_bad_pictures(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
         "missing.jpg": "is not there: no such file",
         "truncated.jpg": "damaged",
         "text.png": "is not a picture",
-        "huge.png": "30000x30000 pixels, more than 100 million: scale it down",
+        "huge.png": "more than 100 million pixels: scale it down",
     }
     for name, words in expected.items():
         outcome = run(tiny_bundle, tmp_path / name, "--task", "od", "--draw", tmp_path / "drawn.png")

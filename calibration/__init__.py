@@ -1,0 +1,1 @@
+"""Data to calibrate INT8 on.  Nothing is here yet."""

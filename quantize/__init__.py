@@ -1,0 +1,1 @@
+"""INT8.  Nothing is here yet."""

@@ -1,0 +1,92 @@
+"""``f2edge bench``: table on stderr, JSON on stdout, a page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+from command import f2edge
+
+from f2edge.bench import STAGES, LatencyReport, bench
+from f2edge.cli.bench_html import render
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_json_and_table(tiny_bundle: Path, photo: Path) -> None:
+    """JSON on stdout, indented unless --json; every stage a line of the table on stderr."""
+    arguments = ("bench", tiny_bundle, "--image", photo, "--new-tokens", 5, "--num-beams", 2, "--runs", 2)
+    outcome = f2edge(*arguments)
+    assert outcome.code == 0
+    assert outcome.stdout.count("\n") > 20
+    found = outcome.json
+    assert (found["runs"], found["tokens"], found["num_beams"], found["task"]) == (2, 5, 2, "<CAPTION>")
+    assert list(found["stages_ms"]) == list(STAGES)
+    assert list(found["stages_ms"]["total"]) == ["p50", "p90", "p99", "mean", "stdev"]
+    assert [line.split()[0] for line in outcome.stderr.splitlines()[1:-1]] == list(STAGES)
+
+
+def test_compact_json(tiny_bundle: Path) -> None:
+    """With --json it is one line."""
+    outcome = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--json")
+    assert outcome.stdout.count("\n") == 1
+    assert outcome.json["runs"] == 1
+
+
+def test_bad_input(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A task that needs an input, a missing picture, a place that cannot take the page."""
+    assert "needs one; choose caption" in f2edge("bench", tiny_bundle, "--task", "region_to_ocr").error
+    assert "is not there" in f2edge("bench", tiny_bundle, "--image", tmp_path / "no.png", "--runs", 1).error
+    assert "--html" in f2edge("bench", tmp_path / "none", "--html", tmp_path / "no" / "x.html").error
+
+
+def test_page(tiny_bundle: Path, tmp_path: Path) -> None:
+    """One file, whole, that loads nothing from elsewhere."""
+    page = tmp_path / "page.html"
+    assert f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--html", page).code == 0
+    text = page.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert text.endswith("</html>\n")
+    assert not re.search(r"(src|href)=|<script|@import|url\(", text)
+
+
+class Tags(HTMLParser):
+    """Counts start tags and keeps the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, _attrs: object) -> None:
+        """One more tag."""
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """More text."""
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def report(tiny_bundle: Path) -> LatencyReport:
+    """A real report."""
+    return bench(tiny_bundle, new_tokens=4, num_beams=1, runs=2, warmup=0)
+
+
+def test_chart(report: LatencyReport) -> None:
+    """One bar a stage, but for the load, and one row a stage."""
+    tags = Tags(render(report, "tiny")).tags
+    assert tags.count("rect") == len(STAGES) - 1
+    assert tags.count("table") == 2
+    assert all(stage in render(report, "tiny") for stage in STAGES)
+
+
+def test_page_is_escaped(report: LatencyReport) -> None:
+    """A bundle's name cannot bring in markup."""
+    parsed = Tags(render(report, "<script>alert(1)</script>"))
+    assert "script" not in parsed.tags
+    assert "<script>alert(1)</script>: latency" in parsed.text

@@ -1,0 +1,116 @@
+"""``f2edge inspect`` and ``verify``, and what every subcommand says of a bundle that is not in order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from command import f2edge
+
+import f2edge.cli.verify as verify_module
+from f2edge.bundle import open_bundle
+from f2edge.model import load
+from f2edge.verify import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import EditBundle
+
+
+def test_inspect_json(tiny_bundle: Path) -> None:
+    """The manifest as it stands in the file, and the size of all files."""
+    found = f2edge("inspect", tiny_bundle, "--json").json
+    assert found.pop("size_bytes") == sum(path.stat().st_size for path in tiny_bundle.iterdir())
+    assert found == json.loads((tiny_bundle / "manifest.json").read_text())
+
+
+def test_inspect(tiny_bundle: Path) -> None:
+    """What is in the bundle, for people."""
+    outcome = f2edge("inspect", tiny_bundle)
+    assert (outcome.code, outcome.stderr) == (0, "")
+    for words in (
+        "cpu: openvino on CPU",
+        "96x96 pixels, 10 tokens",
+        "width 64, 2+2 layers",
+        "1600 tokens",
+        "prompt 86 tokens, answer 80 tokens",
+        "3 beams, at most 80 new tokens",
+        "all 8 match their SHA-256",
+        "vision.xml vision.bin",
+        "<CAPTION>",
+    ):
+        assert words in outcome.stdout, words
+
+
+def test_verify(tiny_bundle: Path) -> None:
+    """Every component and every answer has its line."""
+    outcome = f2edge("verify", tiny_bundle)
+    assert (outcome.code, outcome.stderr) == (0, "")
+    lines = [line.split() for line in outcome.stdout.splitlines()]
+    passed = {line[0]: line[-1] for line in lines if line and line[0] in ("vision", "encoder", "decoder")}
+    assert passed == {"vision": "yes", "encoder": "yes", "decoder": "yes"}
+    assert sum("of" in line for line in lines) == len(open_bundle(tiny_bundle).golden)
+
+
+def test_verify_json(tiny_bundle: Path) -> None:
+    """The report as JSON, as from Python."""
+    found = f2edge("verify", tiny_bundle, "--device", "CPU", "--json").json
+    report = verify(load(tiny_bundle)).to_json()
+    assert list(found) == list(report)
+    assert found["passed"]
+    assert found["answers"] == report["answers"]
+
+
+def test_verify_that_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report is printed all the same, and one line says what is wrong; a number that is none becomes null."""
+    good = verify(load(tiny_bundle))
+    bad = replace(good, checks=(replace(good.checks[0], relative_error=float("nan")), *good.checks[1:]))
+    monkeypatch.setattr(verify_module, "verify", lambda _model: bad)
+    outcome = f2edge("verify", tiny_bundle, "--json")
+    assert outcome.json["components"]["vision"]["relative_error"] is None
+    assert not outcome.json["passed"]
+    assert "does not compute on CPU what it should: vision is off by nan" in outcome.error
+
+
+COMMANDS = ("inspect {}", "verify {}", "bench {} --runs 1", "run {} x.png --task od")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_changed_byte(edit_bundle: EditBundle, command: str) -> None:
+    """A bundle whose files are not those that were compiled is refused by every subcommand."""
+    bundle = edit_bundle(lambda _manifest: None)
+    weights = bytearray((bundle / "vision.bin").read_bytes())
+    weights[1000] ^= 1
+    (bundle / "vision.bin").write_bytes(weights)
+    outcome = f2edge(*command.format(bundle).split())
+    assert "vision.bin has changed since it was compiled" in outcome.error
+    assert outcome.stdout == ""
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    """A directory without a manifest, and no directory at all."""
+    assert "is not a bundle" in f2edge("inspect", tmp_path).error
+    assert "is not a bundle" in f2edge("inspect", tmp_path / "none").error
+
+
+def test_unknown_version(edit_bundle: EditBundle) -> None:
+    """A version that this f2edge does not know is named."""
+    bundle = edit_bundle(lambda manifest: manifest.update(format_version=99))
+    assert "has format version 99" in f2edge("inspect", bundle).error
+
+
+def test_manifest_that_points_outside(edit_bundle: EditBundle) -> None:
+    """A file outside the bundle is refused, even with the right hash."""
+    bundle = edit_bundle(
+        lambda manifest: manifest["components"]["vision"]["sha256"].update({"../secret": "0" * 64})
+    )
+    assert "../secret leads out of the bundle" in f2edge("inspect", bundle).error
+
+
+def test_unknown_runtime(edit_bundle: EditBundle) -> None:
+    """A bundle for an engine that this version lacks is refused when it is opened."""
+    bundle = edit_bundle(lambda manifest: manifest["recipe"].update(runtime="abacus"))
+    assert "abacus" in f2edge("verify", bundle).error

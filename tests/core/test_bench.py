@@ -1,0 +1,106 @@
+"""The benchmark: what it measures, how often, and on what."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from f2edge.bench import STAGES, LatencyReport, bench
+from f2edge.errors import InputError, LimitError, TaskError
+from f2edge.machine import cores, cpu_name, peak_rss_mib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def report(tiny_bundle: Path) -> LatencyReport:
+    """Three runs of an answer of seven tokens."""
+    return bench(tiny_bundle, num_beams=3, new_tokens=7, runs=3, warmup=1)
+
+
+def test_samples(report: LatencyReport) -> None:
+    """Every stage has a sample for each run, the load a single one; all are positive."""
+    assert tuple(report.samples_ms) == STAGES
+    assert {stage: len(samples) for stage, samples in report.samples_ms.items()} == {
+        **dict.fromkeys(STAGES, 3),
+        "load": 1,
+    }
+    assert min(min(samples) for samples in report.samples_ms.values()) > 0
+
+
+def test_stages_add_up(report: LatencyReport) -> None:
+    """The total of a run is the sum of its parts."""
+    parts = ("preprocess", "vision", "encoder", "decode", "postprocess")
+    sums = np.sum([report.samples_ms[stage] for stage in parts], axis=0)
+    assert report.samples_ms["total"] == pytest.approx(sums)
+    assert all(np.less(report.samples_ms["first_token"], report.samples_ms["decode"]))
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("new_tokens", [1, 2, 20])
+def test_new_tokens_are_exact(tiny_bundle: Path, num_beams: int, new_tokens: int) -> None:
+    """So many tokens, whatever the model would say; a stage that did not happen is left out."""
+    found = bench(tiny_bundle, num_beams=num_beams, new_tokens=new_tokens, runs=1, warmup=0)
+    assert (found.tokens, found.num_beams) == (new_tokens, num_beams)
+    absent = {"first_token", "per_token"} if new_tokens == 1 else {"per_token"} if new_tokens == 2 else set()
+    assert set(STAGES) - set(found.samples_ms) == absent
+
+
+def test_statistics(report: LatencyReport) -> None:
+    """Percentiles, mean and population deviation of each stage."""
+    samples = tuple(float(ms) for ms in range(1, 102))
+    found = replace(report, samples_ms={"total": samples}).statistics()
+    assert found["total"] == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "mean": 51.0, "stdev": 29.1548}
+
+
+def test_report_tells_what_was_measured(report: LatencyReport, tiny_bundle: Path) -> None:
+    """Bundle, engine, versions, machine, and what is excluded; all of it JSON."""
+    found = json.loads(json.dumps(report.to_json()))
+    assert found["bundle_sha256"] == sha256((tiny_bundle / "manifest.json").read_bytes()).hexdigest()
+    assert (found["task"], found["tokens"], found["runs"], found["warmup"]) == ("<CAPTION>", 7, 3, 1)
+    assert found["image_size"] == [96, 96]
+    assert (found["device"]["runtime"], found["device"]["device"]) == ("openvino", "CPU")
+    assert set(found["versions"]) == {"f2edge", "numpy", "pillow", "tokenizers", "openvino"}
+    assert 1 <= found["threads"] <= (os.cpu_count() or 1)
+    assert "compiling the checkpoint" in found["excluded"]
+
+
+def test_progress(tiny_bundle: Path) -> None:
+    """Each run is told of, the warm-up too."""
+    told: list[str] = []
+    bench(tiny_bundle, new_tokens=2, runs=2, warmup=1, progress=told.append)
+    assert told == ["warming up", "run 1", "run 2"]
+
+
+def test_wrong_questions(tiny_bundle: Path) -> None:
+    """No runs, a task that needs an input, an unknown task, more tokens than the model has."""
+    with pytest.raises(InputError, match="at least 1"):
+        bench(tiny_bundle, runs=0)
+    with pytest.raises(TaskError, match="needs one"):
+        bench(tiny_bundle, task="region_to_ocr")
+    with pytest.raises(TaskError, match="unknown task"):
+        bench(tiny_bundle, task="dance")
+    with pytest.raises(LimitError, match="takes 1 to 80"):
+        bench(tiny_bundle, new_tokens=81)
+
+
+def test_machine() -> None:
+    """A name, cores, and a peak that grows with what was held."""
+    assert cpu_name()
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    before = peak_rss_mib()
+    if before is None:
+        pytest.skip(f"{sys.platform} does not tell the peak")
+    held = np.ones(int(before + 64) * 2**17)  # MiB of float64, more than ever before
+    after = peak_rss_mib()
+    assert held.sum() > 0
+    assert after is not None
+    assert before + 60 < after < 2 * before + 1024

@@ -1,0 +1,167 @@
+"""``verify`` passes a good bundle, and names the component that is damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from f2edge.atomic import MANIFEST
+from f2edge.bundle import COMPONENTS, sha256
+from f2edge.model import load
+from f2edge.verify import Agreement, Check, Report, relative_error, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from f2edge.model import Florence2
+
+TARGETS = ("tiny_bundle", "tiny_onnx_bundle")
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def model(request: pytest.FixtureRequest) -> Florence2:
+    """A fresh bundle, opened."""
+    return load(request.getfixturevalue(request.param))
+
+
+def test_a_fresh_bundle_passes(model: Florence2) -> None:
+    """Every component far within its tolerance, every token the reference's."""
+    report = verify(model)
+    assert report.passed
+    assert [check.component for check in report.checks] == list(COMPONENTS)
+    assert all(0 < check.relative_error < 1e-5 for check in report.checks)
+    assert [(a.task, a.num_beams) for a in report.agreements] == [("<CAPTION>", 1), ("<OD>", 3)]
+    assert all(a.agreeing == a.tokens > 2 for a in report.agreements)
+    recorded = model.bundle.verified["components"]
+    assert recorded.keys() == set(COMPONENTS)
+    assert all(found["passed"] for found in recorded.values())
+    assert json.loads(json.dumps(report.to_json())) == report.to_json()
+
+
+def damage_onnx(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
+    """Change a few weights of every large initializer."""
+    graph = onnx.load(path)
+    for tensor in graph.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size > 1000:
+            changed = values.copy()
+            changed.flat[::7] = change(changed.flat[::7])
+            tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+    onnx.save(graph, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
+
+
+def damage_ir(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
+    """Change a few values in the middle of the weights."""
+    file = path.with_suffix(".bin")
+    values = np.fromfile(file, np.float32, len(file.read_bytes()) // 4)
+    rest = file.read_bytes()[4 * len(values) :]
+    middle = slice(len(values) // 4, 3 * len(values) // 4, 7)
+    weights = np.isfinite(values[middle]) & (abs(values[middle]) > 1e-3) & (abs(values[middle]) < 10)
+    values[middle] = np.where(weights, change(values[middle]), values[middle])
+    file.write_bytes(values.tobytes() + rest)
+
+
+def rehash(path: Path) -> None:
+    """Make the manifest agree with the files."""
+    manifest = json.loads((path / MANIFEST).read_text())
+    for component in manifest["components"].values():
+        component["sha256"] = {name: sha256(path / name) for name in component["sha256"]}
+    (path / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_damaged_component_is_named(
+    target: str, component: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Weights a little off, hashes right: this component fails, and the ones before it do not."""
+    path = shutil.copytree(request.getfixturevalue(target), tmp_path / "bundle")
+    damage, kind = (damage_ir, "xml") if target == "tiny_bundle" else (damage_onnx, "onnx")
+    damage(path / f"{component}.{kind}", lambda values: values * 1.05)
+    rehash(path)
+    report = verify(load(path))
+    assert not report.passed
+    failed = [check.component for check in report.checks if not check.passed]
+    assert component in failed
+    assert set(failed) <= set(COMPONENTS[COMPONENTS.index(component) :]) - ({"encoder"} if component == "vision" else set())
+    (found,) = [check for check in report.checks if check.component == component]
+    assert 1e-4 < found.relative_error < 2
+    assert report.to_json()["components"][component]["passed"] is False
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_not_a_number_fails_with_a_report(
+    component: str, tiny_onnx_bundle: Path, tmp_path: Path
+) -> None:
+    """Weights that overflowed: the report names the component instead of breaking off, and is plain JSON."""
+    path = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
+    damage_onnx(path / f"{component}.onnx", lambda values: values * np.nan)
+    rehash(path)
+    report = verify(load(path))
+    (found,) = [check for check in report.checks if check.component == component]
+    assert not found.passed
+    assert np.isnan(found.relative_error)
+    assert not report.passed
+    assert all(agreement.agreeing == 0 for agreement in report.agreements)
+    text = json.dumps(report.to_json(), allow_nan=False)
+    assert json.loads(text)["components"][component]["relative_error"] is None
+
+
+def test_not_a_number_in_one_case_is_not_lost_in_the_next(model: Florence2) -> None:
+    """The worst of all cases counts, and nothing is worse than NaN."""
+    runtime = model.runtime
+    calls = []
+
+    class Broken:
+        """The encoder of the first case gives NaN."""
+
+        device = "broken"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(runtime, name)
+
+        def start(self, features: Any, prompt_ids: Any) -> Any:
+            session = runtime.start(features, prompt_ids)
+            calls.append(session)
+            if len(calls) == 1:
+                cross = [np.full_like(values, np.nan) for values in session.cross_key_values()]
+                session.cross_key_values = lambda: cross
+            return session
+
+    broken: Any = Broken()
+    report = verify(type(model)(model.bundle, broken, model.tokenizer))
+    assert len(calls) > 1
+    assert [check.component for check in report.checks if not check.passed] == ["encoder"]
+
+
+def test_relative_error() -> None:
+    """The norm of the difference over the norm of the reference; nothing but zeros equals zeros."""
+    reference = np.array([3.0, 4.0], np.float32)
+    assert relative_error(reference, reference) == 0
+    assert relative_error(reference * np.float32(1.5), reference) == pytest.approx(0.5)
+    zeros = np.zeros(2, np.float32)
+    assert relative_error(zeros, zeros) == 0
+    assert relative_error(reference, zeros) == np.inf
+    assert np.isnan(relative_error(reference * np.float32(np.nan), reference))
+
+
+def test_the_verdict() -> None:
+    """Tokens count in fp32 alone; components always; NaN never passes."""
+    exact = Check("vision", "fp32", 1e-6, 1e-4)
+    half = replace(exact, precision="fp16", tolerance=1e-2)
+    other = Agreement("<OD>", 3, 20, 19)
+    same = replace(other, agreeing=20)
+    assert Report("CPU", (exact,), (same,)).passed
+    assert not Report("CPU", (exact,), (other,)).passed
+    assert Report("CPU", (half,), (other,)).passed
+    assert not Report("CPU", (half, replace(exact, relative_error=float("nan"))), (same,)).passed
+    assert not Report("CPU", (replace(exact, relative_error=2e-4),), (same,)).passed
+    assert exact.sqnr_db == pytest.approx(120)
