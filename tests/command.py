@@ -43,14 +43,19 @@ def f2edge(*arguments: object) -> Outcome:
     return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
-def command_line(*arguments: object, first: str = "") -> list[str]:
-    """The command for a process of its own, which runs the code ``first`` before."""
+def start(*arguments: object, first: str = "", stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start a command in a process of its own, after the code ``first``."""
     program = f"{first}\nfrom f2edge.cli import main\nmain()"
-    return [sys.executable, "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)  # noqa: S603
+
+
+def finish(process: subprocess.Popen[str]) -> Outcome:
+    """Wait for a command to end."""
+    stdout, stderr = process.communicate(timeout=300)
+    return Outcome(process.returncode, stdout or "", stderr)
 
 
 def f2edge_process(*arguments: object, first: str = "") -> Outcome:
     """Run a command in a process of its own, after the code ``first``."""
-    command = command_line(*arguments, first=first)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    return finish(start(*arguments, first=first))

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from f2edge.bundle import Bundle
     from f2edge.targets import Precision
 
+_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "huggingface_hub")
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -57,7 +59,8 @@ def command(
     """Turn CHECKPOINT, a directory or a hub id, into a bundle."""
     chosen, wanted = get_target(target), _available(precision, calibration)
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
-    with _extra("compile"), _clean_exit():
+    _check_packages()
+    with _clean_exit():
         from f2edge.compile.build import STAGES, Options, build
 
         options = Options(chosen, wanted, image_size, max_new_tokens)
@@ -74,16 +77,11 @@ def _available(precision: str | None, calibration: Path | None) -> Precision | N
     return precision  # type: ignore[return-value]
 
 
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Name the extra to install where a package is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package = (error.name or "f2edge").split(".")[0]
-        if package == "f2edge":
-            raise
-        raise MissingExtraError(package, name) from error
+def _check_packages() -> None:
+    """Name the extra to install before any work is done, where the packages of the build side are missing."""
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "compile")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -109,8 +110,8 @@ def progress_bar(total: int) -> Iterator[Callable[[str], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console(err=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda name: bar.update(task, description=name, advance=1)
+        task, done = bar.add_task("", total=total), count()
+        yield lambda name: bar.update(task, description=name, completed=next(done))
 
 
 def _console(*, err: bool) -> Console:

@@ -65,7 +65,7 @@ def test_verify_json(tiny_bundle: Path) -> None:
 
 
 def test_verify_that_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report is printed all the same, and one line says what is wrong; a number that is none becomes null."""
+    """The report is printed all the same, with null for what is no number; one line says what is wrong."""
     good = verify(load(tiny_bundle))
     bad = replace(good, checks=(replace(good.checks[0], relative_error=float("nan")), *good.checks[1:]))
     monkeypatch.setattr(verify_module, "verify", lambda _model: bad)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from command import Outcome, command_line, f2edge, f2edge_process
+from command import Outcome, f2edge, f2edge_process, finish, start
 
 import f2edge.cli.targets as targets_module
 from f2edge.cli import COMMANDS
@@ -111,7 +111,9 @@ def test_bugs_keep_their_traceback() -> None:
 
 def test_interrupt_is_quiet() -> None:
     """Ctrl-C ends with 130 and no word."""
-    assert f2edge_process("targets", "--json", first=RAISE.format("KeyboardInterrupt")) == Outcome(130, "", "")
+    assert f2edge_process("targets", "--json", first=RAISE.format("KeyboardInterrupt")) == Outcome(
+        130, "", ""
+    )
 
 
 def test_real_interrupt_is_quiet() -> None:
@@ -120,31 +122,28 @@ def test_real_interrupt_is_quiet() -> None:
         "import f2edge.cli.targets as t, time\n"
         "t.print_json = lambda _: (print('started', flush=True), time.sleep(60))\n"
     )
-    command = command_line("targets", "--json", first=code)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start("targets", "--json", first=code) as process:
         assert process.stdout
         assert process.stdout.readline() == "started\n"
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == ""
-    assert process.returncode == 130
+        assert finish(process) == Outcome(130, "", "")
 
 
 def test_closed_pipe_is_quiet() -> None:
     """A reader that has gone, as in ``| head``, causes no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(command_line("targets"), stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    outcome = finish(start("targets", stdout=writing))
     os.close(writing)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert outcome == Outcome(1, "", "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_stdout_on_a_full_disk_is_one_line() -> None:
     """Output that cannot be written is an error, reported once."""
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        done = subprocess.run(command_line("targets"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert "No space left" in Outcome(done.returncode, "", done.stderr).error
+        assert "No space left" in finish(start("targets", stdout=full.fileno())).error
 
 
 def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,189 @@
+"""``f2edge compile``: what it prints, what it refuses, what a failed or killed one leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import f2edge.compile.build as build_module
+import pytest
+from command import Outcome, f2edge, f2edge_process, finish, start
+from safetensors.torch import load_file, save_file
+
+from f2edge.bundle import open_bundle
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from f2edge.bundle import Bundle
+
+
+@pytest.fixture
+def asked(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """In place of compiling, gives the tiny bundle; holds what was asked for."""
+    calls: list[dict[str, Any]] = []
+
+    def build(checkpoint: str, destination: Path, options: build_module.Options, **more: Any) -> Bundle:
+        for stage in build_module.STAGES:
+            more["progress"](stage)
+        calls.append({"checkpoint": checkpoint, "destination": destination, "options": options, **more})
+        return open_bundle(tiny_bundle)
+
+    monkeypatch.setattr(build_module, "build", build)
+    return calls
+
+
+def test_options(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    """All options reach the build."""
+    options = (
+        "--target",
+        "onnx",
+        "--precision",
+        "fp16",
+        "--image-size",
+        128,
+        "--max-new-tokens",
+        9,
+        "--force",
+    )
+    assert f2edge("compile", "some/model", "-o", tmp_path / "x" / ".." / "b", *options).code == 0
+    call = asked[0]
+    assert (call["checkpoint"], call["destination"], call["force"]) == ("some/model", tmp_path / "b", True)
+    chosen = call["options"]
+    assert (chosen.target.name, chosen.precision) == ("onnx", "fp16")
+    assert (chosen.image_size, chosen.max_new_tokens) == (128, 9)
+
+
+def test_defaults(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    """For the CPU, in the target's precision, in the checkpoint's sizes, and nothing is replaced."""
+    f2edge("compile", "some/model", "-o", tmp_path / "b")
+    options = asked[0]["options"]
+    assert (options.target.name, options.precision, options.image_size) == ("cpu", None, None)
+    assert (options.max_new_tokens, asked[0]["force"]) == (None, False)
+
+
+@pytest.mark.usefixtures("asked")
+def test_output(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Where the bundle is, how large, and what was verified."""
+    outcome = f2edge("compile", "some/model", "-o", tmp_path / "b")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert outcome.stdout.startswith(f"bundle  {tiny_bundle}\nsize    3.")
+    assert all(words in outcome.stdout for words in ("vision.bin", "relative error", "25 of 25"))
+
+
+@pytest.mark.usefixtures("asked")
+def test_json(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A summary of the manifest in one line."""
+    outcome = f2edge("compile", "some/model", "-o", tmp_path / "b", "--json")
+    assert outcome.stdout.count("\n") == 1
+    found, bundle = outcome.json, open_bundle(tiny_bundle)
+    assert list(found) == ["path", "size_bytes", "recipe", "components", "verified"]
+    assert (found["path"], found["size_bytes"]) == (str(tiny_bundle), bundle.size_bytes)
+    assert found["recipe"]["target"] == "cpu"
+    assert {name: c["precision"] for name, c in found["components"].items()} == bundle.recipe.precision
+    assert 0 < sum(c["size_bytes"] for c in found["components"].values()) < bundle.size_bytes
+    assert found["verified"]["passed"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--target", name] for name in ("igpu", "npu", "jetson", "rtx")),
+        *(["--precision", name] for name in ("int8", "auto")),
+        ["--calibration", "pictures"],
+    ],
+)
+def test_not_there_yet(options: list[str], tmp_path: Path) -> None:
+    """Options that a later version fills are known, and say so."""
+    assert "not there yet in this version" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
+
+
+@pytest.mark.parametrize("package", ["torch", "onnxscript"])
+def test_missing_package(package: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Without the packages of the build side the extra to install is named."""
+    first = f"import sys; sys.modules[{package!r}] = None"
+    outcome = f2edge_process("compile", tiny_checkpoint, "-o", tmp_path / "b", first=first)
+    assert outcome.error == f"f2edge: {package} is not installed; run: pip install 'f2edge[compile]'"
+
+
+@pytest.fixture
+def broken(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint, to be damaged."""
+    return shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+
+
+def refused(checkpoint: Path, *options: object) -> str:
+    """The line that a checkpoint is refused with; nothing may be left beside it."""
+    before = sorted(checkpoint.parent.iterdir())
+    line = f2edge("compile", checkpoint, "-o", checkpoint.parent / "bundle", *options).error
+    assert sorted(checkpoint.parent.iterdir()) == before
+    return line
+
+
+def test_missing_tensor(broken: Path) -> None:
+    """A tensor that is not there is named."""
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["language_model.model.decoder.layers.1.fc2.weight"]
+    save_file(tensors, broken / "model.safetensors")
+    assert "missing: decoder.layers.1.fc2.weight" in refused(broken)
+
+
+def test_wrong_config(broken: Path) -> None:
+    """A config that contradicts the tensors, or is none."""
+    config = json.loads((broken / "config.json").read_text())
+    config["text_config"]["d_model"] = 768
+    (broken / "config.json").write_text(json.dumps(config))
+    assert "d_model is 768, the tensors say 64" in refused(broken)
+    (broken / "config.json").write_text("{")
+    assert "config.json" in refused(broken)
+
+
+def test_bad_sizes_and_places(broken: Path, tiny_bundle: Path) -> None:
+    """An image size, a limit, a checkpoint or a place that cannot be."""
+    assert "multiples of 32" in refused(broken, "--image-size", 100)
+    assert "takes 1 to 80" in refused(broken, "--max-new-tokens", 81)
+    assert "is not a directory" in refused(broken / "nowhere")
+    assert "--force replaces it" in f2edge("compile", broken, "-o", tiny_bundle).error
+    assert "is not empty and no bundle" in f2edge("compile", broken, "-o", broken).error
+
+
+LIMIT = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+"""
+
+
+def test_full_disk(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Files that cannot be written are one line, and nothing is left behind."""
+    pytest.importorskip("resource")
+    outcome = f2edge_process("compile", tiny_checkpoint, "-o", tmp_path / "b", first=LIMIT)
+    assert "File too large" in outcome.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def compiling(checkpoint: Path, bundle: Path) -> subprocess.Popen[str]:
+    """A process that has begun to write its bundle."""
+    process = start("compile", checkpoint, "-o", bundle)
+    partial, patience = bundle.parent / f".b.partial-{process.pid}", time.monotonic() + 120
+    while not partial.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    return process
+
+
+def test_killed(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """SIGKILL leaves a partial directory, which the next compile removes; SIGTERM leaves nothing."""
+    with compiling(tiny_checkpoint, tmp_path / "b") as process:
+        process.kill()
+    assert [path.name for path in tmp_path.iterdir()] == [f".b.partial-{process.pid}"]
+    with compiling(tiny_checkpoint, tmp_path / "b") as process:
+        assert [path.name for path in tmp_path.iterdir()] == [f".b.partial-{process.pid}"]
+        process.send_signal(signal.SIGTERM)
+        assert finish(process) == Outcome(128 + signal.SIGTERM, "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,265 @@
+"""The contract of ``f2edge.runtime``, which every engine keeps: the reference, ONNX Runtime, OpenVINO.
+
+What is expected is computed without keys and values, from whole sequences, by the reference's ``decode``.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from f2edge.bundle import open_bundle
+from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.torch_runtime import TorchRuntime
+from f2edge.errors import DeviceError
+from f2edge.runtimes import devices, open_runtime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.compile.reference import Florence2
+    from f2edge.decoding import StepScores
+    from f2edge.runtime import PromptSession, Runtime
+
+BUNDLES = {"onnxruntime": "tiny_onnx_bundle", "openvino": "tiny_bundle"}
+SHORT, LONG = [0, 41, 7, 2], [0, *range(100, 130), 2]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_checkpoint: Path) -> Florence2:
+    """The reference."""
+    return load_checkpoint(tiny_checkpoint).model
+
+
+@pytest.fixture(scope="module", params=["torch", *BUNDLES])
+def runtime(request: pytest.FixtureRequest, model: Florence2) -> Runtime:
+    """Each engine in turn."""
+    if request.param == "torch":
+        return TorchRuntime(model)
+    return open_runtime(open_bundle(request.getfixturevalue(BUNDLES[request.param])))
+
+
+def pixels(seed: int) -> FloatArray:
+    """A picture of noise, normalised."""
+    return np.random.default_rng(seed).standard_normal((1, 3, 96, 96), dtype=np.float32)
+
+
+def close(found: FloatArray, expected: FloatArray, tolerance: float = 1e-5) -> bool:
+    """Whether the largest difference is within ``tolerance`` of the largest value."""
+    assert found.shape == expected.shape
+    assert found.dtype == np.float32
+    return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
+
+
+class Expected:
+    """What an answer's scores must be: the whole sequences of all beams, without any cache."""
+
+    def __init__(self, model: Florence2, picture: FloatArray, prompt: list[int]) -> None:
+        self.model = model
+        self.sequences: IntArray = np.empty((1, 0), np.int64)
+        with torch.inference_mode():
+            features = model.encode_image(torch.from_numpy(picture))
+            self.states = model.encode(features, torch.tensor([prompt]))
+
+    def step(self, tokens: IntArray, beams: IntArray) -> FloatArray:
+        """Logits (beams, vocabulary) after the step."""
+        self.sequences = np.concatenate([self.sequences[beams], tokens[:, None]], 1)
+        with torch.inference_mode():
+            states = self.states.expand(len(tokens), -1, -1)
+            return self.model.decode(states, torch.from_numpy(self.sequences))[:, -1].numpy()
+
+
+class Pair:
+    """A session and what is expected of it, fed the same random tokens and beams."""
+
+    def __init__(self, session: PromptSession, expected: Expected, seed: int) -> None:
+        self.session, self.expected = session, expected
+        self.rng = np.random.default_rng(seed)
+        self.beams = 1
+
+    def step(self, beams: int) -> tuple[StepScores, FloatArray]:
+        """Go on with ``beams`` beams from random ones of those before."""
+        tokens = self.rng.integers(0, 1600, beams)
+        parents = self.rng.integers(0, self.beams, beams)
+        self.beams = beams
+        return self.session.step(tokens, parents), self.expected.step(tokens, parents)
+
+
+def start(runtime: Runtime, model: Florence2, seed: int, prompt: list[int]) -> Pair:
+    """A fresh answer about picture ``seed``."""
+    session = runtime.start(runtime.encode_image(pixels(seed)), np.array(prompt))
+    return Pair(session, Expected(model, pixels(seed), prompt), seed)
+
+
+def assert_scores(scores: StepScores, expected: FloatArray) -> None:
+    """Everything that a step hands out agrees with the expected logits, and with itself."""
+    logits = scores.fetch_logits()
+    assert close(logits, expected)
+    assert close(scores.log_sum_exp, np.log(np.exp(expected.astype(np.float64)).sum(1)).astype(np.float32))
+    assert scores.token_ids.dtype == np.int64
+    assert scores.token_ids.shape == scores.logits.shape == (len(expected), 32)
+    assert (np.diff(scores.logits) <= 0).all()
+    np.testing.assert_array_equal(scores.logits, np.take_along_axis(logits, scores.token_ids, 1))
+    for row, token_ids, last in zip(logits, scores.token_ids, scores.logits[:, -1], strict=True):
+        assert len(set(token_ids.tolist())) == len(token_ids)
+        assert np.delete(row, token_ids).max() <= last
+    np.testing.assert_array_equal(scores.fetch_logits(), logits)
+
+
+def test_image_features(runtime: Runtime, model: Florence2) -> None:
+    """The reference's, and there and back through the host."""
+    with torch.inference_mode():
+        expected = model.encode_image(torch.from_numpy(pixels(0))).numpy()
+    features = runtime.encode_image(pixels(0))
+    host = runtime.features_to_host(features)
+    assert close(host, expected)
+    np.testing.assert_array_equal(runtime.features_to_host(runtime.features_from_host(host)), host)
+
+
+def test_features_outlive_later_pictures(runtime: Runtime) -> None:
+    """Each picture's features stay what they were, with all others encoded after them and their arrays gone."""
+    kept = [runtime.encode_image(pixels(seed)) for seed in range(3)]
+    hosts = [runtime.features_to_host(features).copy() for features in kept]
+    for seed in range(3, 6):
+        runtime.encode_image(pixels(seed))
+    gc.collect()
+    for features, host in zip(kept, hosts, strict=True):
+        np.testing.assert_array_equal(runtime.features_to_host(features), host)
+    assert not np.allclose(hosts[0], hosts[1])
+
+
+@pytest.mark.parametrize("prompt", [SHORT, LONG, [0, 2], list(range(86))], ids=len)
+def test_cross_attention_of_prompts_of_any_length(prompt: list[int], runtime: Runtime, model: Florence2) -> None:
+    """Keys and values of every layer, alternating, up to the longest prompt there may be."""
+    session = runtime.start(runtime.encode_image(pixels(1)), np.array(prompt))
+    states = Expected(model, pixels(1), prompt).states
+    with torch.inference_mode():
+        expected = [tensor.numpy() for pair in model.decoder.cross_key_values(states) for tensor in pair]
+    found = session.cross_key_values()
+    assert len(found) == len(expected) == 4
+    assert all(close(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+
+
+def test_greedy_up_to_the_last_position(runtime: Runtime, model: Florence2) -> None:
+    """One beam, all 80 positions; OpenVINO's fused attention went wrong from the 17th on."""
+    pair = start(runtime, model, 2, SHORT)
+    for _ in range(80):
+        assert_scores(*pair.step(1))
+
+
+def test_beams_change_in_number_and_order(runtime: Runtime, model: Florence2) -> None:
+    """One beam becomes several, several become fewer, in any order and with repeats, beyond 64 tokens."""
+    pair = start(runtime, model, 3, LONG)
+    for step in range(75):
+        assert_scores(*pair.step((1, 3, 5, 5, 3, 3, 1, 8, 2)[step // 2 % 9] if step else 1))
+
+
+def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: Florence2) -> None:
+    """Three answers at once, two of them about the same features, with a picture encoded in between."""
+    features = runtime.encode_image(pixels(4))
+    first, second = (
+        Pair(runtime.start(features, np.array(prompt)), Expected(model, pixels(4), prompt), len(prompt))
+        for prompt in (SHORT, LONG)
+    )
+    third = start(runtime, model, 5, SHORT)
+    for step in range(24):
+        for pair, beams in ((first, 3), (second, 1 + step % 4), (third, 5)):
+            assert_scores(*pair.step(beams if step else 1))
+        runtime.encode_image(pixels(step))
+    late = Pair(runtime.start(features, np.array(SHORT)), Expected(model, pixels(4), SHORT), 0)
+    assert_scores(*late.step(1))
+
+
+def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: Florence2) -> None:
+    """A stream may be all that is left of a model."""
+    for bundle in BUNDLES.values():
+        pair = start(open_runtime(open_bundle(request.getfixturevalue(bundle))), model, 6, SHORT)
+        gc.collect()
+        for beams in (1, 3, 3):
+            assert_scores(*pair.step(beams))
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize("device", ["TPU", "GPU.7", "cpu0", "CPU;", ""])
+def test_an_unknown_device_is_one_line(device: str, name: str, request: pytest.FixtureRequest) -> None:
+    """It names the device and those that are there; none at all means the bundle's own."""
+    bundle = open_bundle(request.getfixturevalue(BUNDLES[name]))
+    if not device:
+        assert open_runtime(bundle, device).device == "CPU"
+        return
+    with pytest.raises(DeviceError, match=f"has no device {device}.*it has: .*CPU") as error:
+        open_runtime(bundle, device)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_graphs_that_cannot_be_loaded_are_one_line(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Cut off, or without their weights: what the hashes do not see where they were made after the damage."""
+    path = shutil.copytree(request.getfixturevalue(BUNDLES[name]), tmp_path / "bundle")
+    bundle = open_bundle(path)
+    file = bundle.file("decoder")
+    intact = file.read_bytes()
+    for content in (b"", b"x" * 100, intact[:1000], intact[:-20]):
+        file.write_bytes(content)
+        with pytest.raises(DeviceError, match=r"cannot load .*: .*\w") as error:
+            open_runtime(bundle)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_an_engine_that_fails_while_running_is_one_line(name: str, request: pytest.FixtureRequest) -> None:
+    """A picture of the wrong size."""
+    runtime = open_runtime(open_bundle(request.getfixturevalue(BUNDLES[name])))
+    with pytest.raises(DeviceError, match="failed while running") as error:
+        runtime.encode_image(np.zeros((1, 3, 64, 64), np.float32))
+    assert "\n" not in str(error.value)
+
+
+def test_a_bundle_for_a_runtime_of_a_later_version(tiny_bundle: Path) -> None:
+    """Named, not imported."""
+    bundle = open_bundle(tiny_bundle)
+    for name in ("tensorrt", "os", "..errors"):
+        with pytest.raises(DeviceError, match="which this version does not have"):
+            open_runtime(replace(bundle, recipe=replace(bundle.recipe, runtime=name)))
+
+
+def test_devices_of_the_installed_engines() -> None:
+    """At least the CPU of each, with its full name."""
+    found: dict[tuple[str, str], str] = {(name, device): full for name, device, full in devices()}
+    assert found["openvino", "CPU"]
+    assert found["onnxruntime", "CPU"].startswith("ONNX Runtime")
+
+
+_WITHOUT = """
+import sys
+sys.modules[{engine!r}] = None
+from f2edge.bundle import open_bundle
+from f2edge.errors import MissingExtraError
+from f2edge.runtimes import devices, open_runtime
+print(sorted({{runtime for runtime, _, _ in devices()}}))
+try:
+    open_runtime(open_bundle({bundle!r}))
+except MissingExtraError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("name", "hint"), [("onnxruntime", "f2edge[onnx]"), ("openvino", "f2edge")])
+def test_an_engine_that_is_not_installed(name: str, hint: str, request: pytest.FixtureRequest) -> None:
+    """Its bundles say what to install; the other engine's devices are still listed."""
+    code = _WITHOUT.format(engine=name, bundle=str(request.getfixturevalue(BUNDLES[name])))
+    done: Any = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    (other,) = set(BUNDLES) - {name}
+    assert done.stdout.splitlines()[0] == str([other])
+    assert f"{name} is not installed; run: pip install '{hint}" in done.stdout
