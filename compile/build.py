@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str], None]
 """Called with the name of each stage as it begins."""
 
-STAGES = ("load", *(f"export {name}" for name in COMPONENTS), "golden", *(f"compile {name}" for name in COMPONENTS), "verify")
+STAGES = (
+    "load",
+    *(f"export {name}" for name in COMPONENTS),
+    "golden",
+    *(f"compile {name}" for name in COMPONENTS),
+    "verify",
+)
 _TOOLS = ("f2edge", "torch", "onnx", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers")
 
 
@@ -93,9 +99,7 @@ def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
     return replace(loaded, settings=replace(loaded.settings, max_new_tokens=tokens))
 
 
-def _draft(
-    directory: Path, checkpoint: str, options: Options, loaded: Checkpoint, progress: Progress
-) -> Bundle:
+def _draft(directory: Path, checkpoint: str, options: Options, loaded: Checkpoint, progress: Progress) -> Bundle:
     """Everything but the manifest, in ``directory``."""
     precision = options.precision or options.target.precision
     with tempfile.TemporaryDirectory(prefix=".onnx-", dir=directory) as scratch:
@@ -125,9 +129,7 @@ def _draft(
     )
 
 
-def _compile(
-    source: Path, directory: Path, target: Target, precision: Precision, decoder_layers: int
-) -> list[Path]:
+def _compile(source: Path, directory: Path, target: Target, precision: Precision, decoder_layers: int) -> list[Path]:
     fp16 = precision == "fp16"
     if target.runtime == "onnxruntime":
         from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415 - each target needs its own tool only

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,8 +13,14 @@ from f2edge.compile.reference import Florence2
 from f2edge.compile.reference.projector import TemporalEmbedding
 from f2edge.compile.weights import locate, read_json, read_tensors
 from f2edge.errors import CheckpointError
-from f2edge.generation import GenerationSettings
 from f2edge.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from f2edge.generation import GenerationSettings
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -52,7 +56,8 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Ch
     _assign(model, named)
     sizes.check_image_size(geometry)
     settings = sizes.generation_settings(layout, config, _optional(directory / "generation_config.json"), geometry)
-    return Checkpoint(model.eval().requires_grad_(False), settings, Tokenizer.from_file(directory), layout)
+    model.eval().requires_grad_(requires_grad=False)
+    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout)
 
 
 def _assign(model: Florence2, named: Mapping[str, Tensor]) -> None:

@@ -45,7 +45,9 @@ def per_stage(values: Section, name: str, stages: int, *, kind: type = int, leas
     """
     found = _wanted(values, name)
     if not isinstance(found, (list, tuple)) or not found or len(found) != stages:
-        raise CheckpointError(f"config.json: {name} is {found!r:.60}; it must have one entry for each of {stages} stages")
+        raise CheckpointError(
+            f"config.json: {name} is {found!r:.60}; it must have one entry for each of {stages} stages"
+        )
     return _checked(name, kind, found, least)
 
 

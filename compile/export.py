@@ -6,17 +6,20 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from f2edge.compile.reference import Florence2
 from f2edge.errors import CompileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from f2edge.compile.reference import Florence2
 
 OPSET = 18
 NUM_CANDIDATES = 32
@@ -129,13 +132,20 @@ def _encoder(model: Florence2) -> Graph:
         "image_features": torch.zeros(1, geometry.num_image_tokens, geometry.d_model),
         "input_ids": torch.zeros(1, 7, dtype=torch.int64),
     }
-    dynamic = {"image_features": None, "input_ids": {1: torch.export.Dim("prompt", max=geometry.max_prompt_tokens)}}
+    dynamic = {
+        "image_features": None,
+        "input_ids": {1: torch.export.Dim("prompt", max=geometry.max_prompt_tokens)},
+    }
     return Graph(EncoderGraph(model), inputs, dynamic, layer_names("cross", geometry.decoder_layers))
 
 
 def _decoder(model: Florence2) -> Graph:
     geometry = model.geometry
-    layers, heads, width = geometry.decoder_layers, geometry.decoder_attention_heads, geometry.decoder_head_dim
+    layers, heads, width = (
+        geometry.decoder_layers,
+        geometry.decoder_attention_heads,
+        geometry.decoder_head_dim,
+    )
     beams, past, prompt = 3, 5, 7
     # Sizes that differ, and none of them 0 or 1: the exporter would take those for constants.
     inputs = {
@@ -155,9 +165,7 @@ def _decoder(model: Florence2) -> Graph:
         "cross": [{2: states}] * (2 * layers),
     }
     outputs = ["candidate_ids", "candidate_logits", "log_sum_exp", "logits", *layer_names("present", layers)]
-    return Graph(
-        DecoderGraph(model, min(NUM_CANDIDATES, geometry.vocab_size)), inputs, dynamic, outputs
-    )
+    return Graph(DecoderGraph(model, min(NUM_CANDIDATES, geometry.vocab_size)), inputs, dynamic, outputs)
 
 
 def export(graph: Graph, path: Path) -> None:

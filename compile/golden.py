@@ -45,9 +45,7 @@ def make_golden(checkpoint: Checkpoint) -> tuple[tuple[GoldenCase, ...], GoldenA
     return tuple(cases), replace(empty, cross_index=tuple(index), cross=tuple(cross), logits=tuple(logits))
 
 
-def _answer(
-    checkpoint: Checkpoint, session: PromptSession, prompt: IntArray, task: str, num_beams: int
-) -> GoldenCase:
+def _answer(checkpoint: Checkpoint, session: PromptSession, prompt: IntArray, task: str, num_beams: int) -> GoldenCase:
     tokens = min(MAX_NEW_TOKENS, checkpoint.settings.max_new_tokens)
     settings = replace(checkpoint.settings, num_beams=num_beams, max_new_tokens=tokens)
     answer = generate(session, settings)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from f2edge.compile import config as values
-from f2edge.compile.layouts import Layout
 from f2edge.errors import CheckpointError, InputError
 from f2edge.generation import GenerationSettings
 from f2edge.geometry import Geometry, VisionGeometry
 from f2edge.schema import parse
+
+if TYPE_CHECKING:
+    from f2edge.compile.layouts import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -119,7 +121,10 @@ def _vision(shapes: Shapes, vision: Mapping[str, Any]) -> VisionGeometry:
 
 
 def _unsupported(vision: Mapping[str, Any], text: Mapping[str, Any]) -> list[str]:
-    pooling, activation = vision.get("image_feature_source", _POOLING), text.get("activation_function", "gelu")
+    pooling, activation = (
+        vision.get("image_feature_source", _POOLING),
+        text.get("activation_function", "gelu"),
+    )
     faults = []
     if pooling != _POOLING:
         faults.append(f"image_feature_source {pooling} is not supported, only {_POOLING}")
@@ -150,7 +155,9 @@ def _indivisible(sizes: Geometry) -> list[str]:
     pairs = [("encoder_attention_heads", sizes.d_model, sizes.encoder_attention_heads)]
     pairs += [("decoder_attention_heads", sizes.d_model, sizes.decoder_attention_heads)]
     for name in ("num_heads", "num_groups"):
-        pairs += [(name, dim, heads) for dim, heads in zip(sizes.vision.embed_dim, getattr(sizes.vision, name), strict=True)]
+        pairs += [
+            (name, dim, heads) for dim, heads in zip(sizes.vision.embed_dim, getattr(sizes.vision, name), strict=True)
+        ]
     return [f"{name} {heads} does not divide the width {dim}" for name, dim, heads in pairs if not heads or dim % heads]
 
 

@@ -17,9 +17,10 @@ from f2edge.location import dequantize
 
 if TYPE_CHECKING:
     from batches import Batch
-    from f2edge.compile.reference import Florence2
     from scenes import Scene
     from torch import Tensor
+
+    from f2edge.compile.reference import Florence2
 
 CURVE_SEED = 1000
 SCENES = 100

@@ -1,6 +1,6 @@
 """The main job on the embedded checkpoint: compile it for the CPU, ask about unseen scenes, measure the latency.
 
-    python demo/demo.py [--out demo/out]
+python demo/demo.py [--out demo/out]
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ def command(*arguments: str | Path) -> None:
 def answer(model: f2edge.Florence2, scene: Scene, questions: list[Question]) -> list[f2edge.Result]:
     """Encode the picture once and ask everything about it."""
     encoded = model.encode(scene.image)
-    return [
-        encoded.run(q.task, q.text if q.text and q.region is None else None, region=q.region) for q in questions
-    ]
+    return [encoded.run(q.task, q.text if q.text and q.region is None else None, region=q.region) for q in questions]
 
 
 def show(console: Console, title: str, questions: list[Question], results: list[f2edge.Result]) -> None:
@@ -61,9 +59,7 @@ def plain(text: str) -> str:
 def picture_of(scene: Scene, questions: list[Question], results: list[f2edge.Result]) -> Image.Image:
     """Boxes, mask and word drawn into one scene each, side by side."""
     drawn = [
-        draw(scene.image, result)
-        for question, result in zip(questions, results, strict=True)
-        if question.task in DRAWN
+        draw(scene.image, result) for question, result in zip(questions, results, strict=True) if question.task in DRAWN
     ]
     return Image.fromarray(np.hstack([np.asarray(picture) for picture in drawn]))
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from shapes import COLOURS, KINDS, SIZES
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

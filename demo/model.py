@@ -7,12 +7,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
-from f2edge.compile.layouts import to_microsoft
-from f2edge.compile.reference import Florence2
 from make_tokenizer import make_tokenizer
 from safetensors.torch import save_file
 from torch import nn
 
+from f2edge.compile.layouts import to_microsoft
+from f2edge.compile.reference import Florence2
 from f2edge.geometry import Geometry, VisionGeometry
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from batches import Batch
+
     from f2edge.compile.reference import Florence2
 
 LEARNING_RATE = 8e-4

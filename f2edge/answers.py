@@ -59,9 +59,7 @@ def _columns(instances: Sequence[Instance], kind: Kind, shapes: str, labels: str
     }
 
 
-def confidences(
-    instances: Sequence[Instance], pieces: Sequence[str], token_logprobs: Sequence[float]
-) -> list[float]:
+def confidences(instances: Sequence[Instance], pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
     """How sure the model is of where each thing is: exp of the mean log-probability of its location tokens.
 
     Args:

@@ -188,9 +188,7 @@ def _collect(
     return _Finished(scores[order], [hypotheses[i] for i in order])
 
 
-def _advance(
-    beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], settings: GenerationSettings
-) -> _Beams:
+def _advance(beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], settings: GenerationSettings) -> _Beams:
     """The B best candidates that have not ended run on."""
     scores = candidates.scores + ended * _OUT
     chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]

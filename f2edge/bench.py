@@ -99,9 +99,7 @@ class LatencyReport:
             "runs": self.runs,
             "warmup": self.warmup,
             "stages_ms": self.statistics(),
-            "samples_ms": {
-                stage: [round(ms, 4) for ms in samples] for stage, samples in self.samples_ms.items()
-            },
+            "samples_ms": {stage: [round(ms, 4) for ms in samples] for stage, samples in self.samples_ms.items()},
             "peak_rss_mib": self.peak_rss_mib,
             "threads": self.threads,
             "device": dict(self.device),

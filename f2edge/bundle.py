@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from f2edge.atomic import MANIFEST
 from f2edge.errors import BundleError, InputError
@@ -19,6 +18,9 @@ from f2edge.geometry import Geometry
 from f2edge.golden import GoldenCase
 from f2edge.schema import parse
 from f2edge.targets import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT_VERSION = 1
 COMPONENTS = ("vision", "encoder", "decoder")

@@ -116,9 +116,7 @@ def stream(session: DecoderSession, settings: GenerationSettings) -> Iterator[De
         DeviceError: the decoder's scores are not finite.
     """
     if settings.num_beams != 1:
-        raise InputError(
-            f"streaming needs num_beams=1, not {settings.num_beams}; use generate for beam search"
-        )
+        raise InputError(f"streaming needs num_beams=1, not {settings.num_beams}; use generate for beam search")
     return _greedy(session, settings)
 
 
@@ -152,9 +150,7 @@ def _from_candidates(step: StepScores, banned: BannedTokens) -> DecodedToken | N
     log_sum_exp = _log_sum_exp_without(step, banned, removed)
     if best <= logits[-1] or log_sum_exp is None:
         return None
-    return DecodedToken(
-        int(token_ids[(logits == best) & ~removed].min()), float(best - np.float32(log_sum_exp))
-    )
+    return DecodedToken(int(token_ids[(logits == best) & ~removed].min()), float(best - np.float32(log_sum_exp)))
 
 
 def _log_sum_exp_without(step: StepScores, banned: BannedTokens, removed: NDArray[np.bool_]) -> float | None:
@@ -188,9 +184,7 @@ def _collect(tokens: Iterator[DecodedToken], settings: GenerationSettings) -> Ge
     )
 
 
-def _generation(
-    token_ids: list[int], logprobs: list[float], score: float, settings: GenerationSettings
-) -> Generation:
+def _generation(token_ids: list[int], logprobs: list[float], score: float, settings: GenerationSettings) -> Generation:
     by_itself = settings.forced_eos_token_id is None and token_ids[-1] == settings.eos_token_id
     truncated = len(token_ids) == max_length(settings) and not by_itself
     return Generation(tuple(token_ids), tuple(logprobs), score, truncated)

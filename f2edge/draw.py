@@ -103,9 +103,7 @@ def _draw_outlines(picture: Image.Image, mark: _Mark, width: int) -> None:
             pen.line([*points, *points[:2]], fill=mark.colour, width=width, joint="curve")
 
 
-def _draw_caption(
-    picture: Image.Image, mark: _Mark, font: Font, placed: Sequence[Rectangle]
-) -> list[Rectangle]:
+def _draw_caption(picture: Image.Image, mark: _Mark, font: Font, placed: Sequence[Rectangle]) -> list[Rectangle]:
     pen = ImageDraw.Draw(picture)
     bottom = pen.textbbox((0, 0), "Ag", font=font)[3]
     pad = max(2, round(bottom / 6))
@@ -130,8 +128,7 @@ def _shortened(mark: _Mark, pen: ImageDraw.ImageDraw, font: Font, room: float) -
     """Join label and percent; the label gives way where both do not fit."""
     texts = [f"{mark.label} {mark.percent}".strip()]
     texts += [
-        f"{mark.label[:end]}… {mark.percent}".strip()
-        for end in range(min(len(mark.label) - 1, _LONGEST_CUT), 0, -1)
+        f"{mark.label[:end]}… {mark.percent}".strip() for end in range(min(len(mark.label) - 1, _LONGEST_CUT), 0, -1)
     ]
     texts += [mark.percent]
     return next((text for text in texts if pen.textlength(text, font=font) <= room), "")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
-from f2edge.arrays import ByteArray, FloatArray, IntArray
 from f2edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.arrays import ByteArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

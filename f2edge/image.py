@@ -50,14 +50,10 @@ def load_image(source: ImageSource) -> Image.Image:
         return _open(io.BytesIO(source), "the picture in memory")
     if isinstance(source, (str, Path)):
         return _open(Path(source), str(source))
-    raise ImageError(
-        f"a {type(source).__name__} is not a picture: give a path, bytes, a PIL image or an array"
-    )
+    raise ImageError(f"a {type(source).__name__} is not a picture: give a path, bytes, a PIL image or an array")
 
 
-def pixel_values(
-    image: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
-) -> FloatArray:
+def pixel_values(image: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> FloatArray:
     """Resize and normalise a picture as transformers does with Pillow (spec, section E, PIL path order).
 
     Args:

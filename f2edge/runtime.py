@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from f2edge.arrays import FloatArray, IntArray
 from f2edge.decoding import DecoderSession
+
+if TYPE_CHECKING:
+    from f2edge.arrays import FloatArray, IntArray
 
 Features: TypeAlias = Any
 """Image features as the engine keeps them, perhaps on its device: opaque, and good for any number of prompts."""
@@ -20,7 +22,7 @@ class PromptSession(DecoderSession, Protocol):
 
 
 class Runtime(Protocol):
-    """One bundle opened on one device.  Every verb returns when its work is done, so a clock around it tells the truth."""
+    """One bundle opened on one device.  Every verb returns when its work is done, so a clock around it is right."""
 
     @property
     def device(self) -> str:

@@ -51,9 +51,7 @@ TASKS = {
         Task("<OD>", "Locate the objects with category name in the image.", "boxes"),
         Task("<DENSE_REGION_CAPTION>", "Locate the objects in the image, with their descriptions.", "boxes"),
         Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "boxes", labelled=False),
-        Task(
-            "<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "grounding", "text"
-        ),
+        Task("<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "grounding", "text"),
         Task(
             "<REFERRING_EXPRESSION_SEGMENTATION>",
             "Locate {input} in the image with mask",
@@ -92,8 +90,7 @@ def resolve(name: str) -> Task:
     close = difflib.get_close_matches(bare.lower(), known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise TaskError(
-        f"unknown task {name!r}: {hint}known tasks are {', '.join(known)}; "
-        "an empty task passes the text on as it is"
+        f"unknown task {name!r}: {hint}known tasks are {', '.join(known)}; an empty task passes the text on as it is"
     )
 
 
@@ -158,17 +155,13 @@ def _wanted_text(task: Task, text: str | None, region: Region | None) -> str:
     return text
 
 
-def _wanted_region(
-    task: Task, text: str | None, region: Region | None, image_size: tuple[int, int] | None
-) -> str:
+def _wanted_region(task: Task, text: str | None, region: Region | None, image_size: tuple[int, int] | None) -> str:
     if (text is None) == (region is None):
         raise TaskError(f"{task.name} needs one region: give x1, y1, x2, y2 in pixels")
     if region is not None:
         return _region_text(region, image_size)
     if not _REGION_TEXT.fullmatch(text or ""):
-        raise TaskError(
-            f"{text!r} is not a region: give x1, y1, x2, y2 in pixels, or four tokens <loc_0> to <loc_999>"
-        )
+        raise TaskError(f"{text!r} is not a region: give x1, y1, x2, y2 in pixels, or four tokens <loc_0> to <loc_999>")
     return text or ""
 
 

@@ -43,9 +43,7 @@ class Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         if backend.token_to_id("<loc_0>") is None:
-            backend.add_special_tokens(
-                [AddedToken(name, special=True, normalized=False) for name in ADDED_TOKENS]
-            )
+            backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in ADDED_TOKENS])
         self._backend = backend
         self._location_ids = _location_ids(backend)
         if backend.encode("").tokens != ["<s>", "</s>"]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from f2edge.runtime import Features, PromptSession
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
-"""Largest relative error of a component that passes, by its precision.  fp16 weights of an fp16 checkpoint are exact."""
+"""Largest relative error of a component that passes, by its precision; fp16 weights of an fp16 checkpoint are exact."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,7 @@ def sample(tensors: list[FloatArray], index: np.ndarray[Any, np.dtype[np.int64]]
 def teacher_forced(session: PromptSession, case: GoldenCase, golden: GoldenArrays) -> FloatArray:
     """Logits (tokens, columns) after each golden token but the last, at the golden columns."""
     beam = np.zeros(1, np.int64)
-    rows = [
-        session.step(np.array([token]), beam).fetch_logits()[0, golden.columns]
-        for token in case.token_ids[:-1]
-    ]
+    rows = [session.step(np.array([token]), beam).fetch_logits()[0, golden.columns] for token in case.token_ids[:-1]]
     return np.stack(rows)
 
 

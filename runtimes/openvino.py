@@ -30,12 +30,11 @@ def open_runtime(bundle: Bundle, device: str) -> OpenVINORuntime:
         DeviceError: there is no such device, or it cannot take the graphs.
     """
     core = ov.Core()
-    if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+    if device.split(".", maxsplit=1)[0] not in {name.split(".")[0] for name in core.available_devices}:
         raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
     try:
         compiled = {
-            name: core.compile_model(bundle.file(name), device, _options(name, device))
-            for name in bundle.components
+            name: core.compile_model(bundle.file(name), device, _options(name, device)) for name in bundle.components
         }
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO cannot load {bundle.path} on {device}: {_last_line(error)}") from error

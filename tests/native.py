@@ -6,13 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from checkpoints import GENERATION, TINY, preprocessor_config, randomise, text_config, tiny_tokenizer, write_json
+from checkpoints import (
+    GENERATION,
+    TINY,
+    preprocessor_config,
+    randomise,
+    text_config,
+    tiny_tokenizer,
+    write_json,
+)
 from transformers import Florence2Config, Florence2ForConditionalGeneration
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.geometry import Geometry
+
 
 def write_native(path: Path, geometry: Geometry, seed: int) -> Any:
     """Write a random checkpoint in transformers' layout and return transformers' model of it, in fp32."""
@@ -27,7 +36,7 @@ def write_native(path: Path, geometry: Geometry, seed: int) -> Any:
 
 
 def native_config(geometry: Geometry) -> Florence2Config:
-    """transformers' config of a geometry; the image token is the last of the vocabulary."""
+    """Transformers' config of a geometry; the image token is the last of the vocabulary."""
     vision = geometry.vision
     names = ("embed_dim", "depths", "num_heads", "num_groups", "window_size", "patch_prenorm")
     patches = ("patch_size", "patch_stride", "patch_padding")
@@ -61,7 +70,14 @@ def varied(index: int) -> Geometry:
     base, vision = replace(TINY, decoder_positions=TINY.encoder_positions), TINY.vision
     variants = (
         base,
-        replace(base, image_size=(64, 64), d_model=48, decoder_attention_heads=4, decoder_layers=1, vocab_size=1700),
+        replace(
+            base,
+            image_size=(64, 64),
+            d_model=48,
+            decoder_attention_heads=4,
+            decoder_layers=1,
+            vocab_size=1700,
+        ),
         replace(base, image_size=(128, 128), encoder_layers=1, decoder_layers=3, encoder_ffn_dim=64),
         replace(
             base,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from f2edge.geometry import Geometry
+if TYPE_CHECKING:
+    from f2edge.geometry import Geometry
 
 KeyValue: TypeAlias = tuple[Tensor, Tensor]
 """Keys and values of one layer, each (batch, heads, tokens, head_dim)."""
@@ -84,7 +85,12 @@ class DecoderLayer(EncoderLayer):
         self.encoder_attn_layer_norm = nn.LayerNorm(d_model)
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, past: KeyValue | None, cross: KeyValue, mask: Tensor | None, cross_mask: Tensor | None
+        self,
+        x: Tensor,
+        past: KeyValue | None,
+        cross: KeyValue,
+        mask: Tensor | None,
+        cross_mask: Tensor | None,
     ) -> tuple[Tensor, KeyValue]:
         """States (batch, tokens, d_model) and the self-attention keys and values, ``past`` included."""
         present = self.self_attn.key_value(x)

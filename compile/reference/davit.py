@@ -6,11 +6,14 @@ convolution takes a permuted view (its kernels work on channels-last memory anyw
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from f2edge.geometry import VisionGeometry
+if TYPE_CHECKING:
+    from f2edge.geometry import VisionGeometry
 
 
 class DaViT(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from f2edge.compile.reference.bart import Decoder, Encoder, KeyValue
 from f2edge.compile.reference.davit import DaViT
 from f2edge.compile.reference.projector import MultiModalProjector
-from f2edge.geometry import Geometry
+
+if TYPE_CHECKING:
+    from f2edge.geometry import Geometry
 
 IGNORE_INDEX = -100
 DECODER_START = 2
@@ -44,9 +46,7 @@ class Florence2(nn.Module):
         """Pixels (B, 3, H, W) to image features (B, 1 + h * w, d_model)."""
         return self.multi_modal_projector(self.vision_tower(pixel_values))  # type: ignore[no-any-return]
 
-    def encode(
-        self, image_features: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None
-    ) -> Tensor:
+    def encode(self, image_features: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Image features and prompt (B, L) to encoder states (B, image tokens + L, d_model).
 
         ``attention_mask`` (B, L), 1 for tokens and 0 for padding, is over the prompt; the image is always attended
@@ -79,9 +79,7 @@ class Florence2(nn.Module):
         states, present = self.decoder(self.shared(input_ids), position, past, cross, None, cross_mask)
         return self.head(states[:, -1]), present
 
-    def decode(
-        self, encoder_states: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None
-    ) -> Tensor:
+    def decode(self, encoder_states: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """All tokens (B, T) at once, each seeing those before it: logits (B, T, vocab)."""
         T = decoder_input_ids.shape[1]
         positions = torch.arange(T, device=decoder_input_ids.device)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from f2edge.geometry import Geometry
+if TYPE_CHECKING:
+    from f2edge.geometry import Geometry
 
 
 class MultiModalProjector(nn.Module):
@@ -52,9 +54,7 @@ class TemporalEmbedding(nn.Module):
 
     def __init__(self, positions: int, dim: int) -> None:
         super().__init__()
-        angles = torch.arange(positions).unsqueeze(1) * torch.exp(
-            torch.arange(0, dim, 2) * (-math.log(10000.0) / dim)
-        )
+        angles = torch.arange(positions).unsqueeze(1) * torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
         table = torch.stack([angles.sin(), angles.cos()], -1).reshape(positions, -1)[:, :dim]
         self.register_buffer("pos_idx_to_embed", table)
 

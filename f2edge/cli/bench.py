@@ -64,9 +64,7 @@ def command(
 
 def _print(report: LatencyReport) -> None:
     names = ("p50", "p90", "p99", "mean", "stdev")
-    rows = [
-        (stage, *(f"{values[name]:.2f}" for name in names)) for stage, values in report.statistics().items()
-    ]
+    rows = [(stage, *(f"{values[name]:.2f}" for name in names)) for stage, values in report.statistics().items()]
     print_table(("stage, ms", *names), rows, err=True)
     memory = "unknown" if report.peak_rss_mib is None else f"{report.peak_rss_mib:.0f} MiB"
     asked = f"{report.runs} runs, {report.tokens} tokens, {report.num_beams} beams, peak memory {memory}"

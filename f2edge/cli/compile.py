@@ -31,9 +31,7 @@ _TERMINATED = 128 + signal.SIGTERM
 @click.command("compile")
 @click.argument("checkpoint")
 @click.option("-o", "--output", metavar="BUNDLE", required=True, type=PATH, help="Where the bundle goes.")
-@click.option(
-    "--target", type=click.Choice(list(TARGETS)), default="cpu", show_default=True, help="What will run it."
-)
+@click.option("--target", type=click.Choice(list(TARGETS)), default="cpu", show_default=True, help="What will run it.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),

@@ -21,7 +21,7 @@ def command(*, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [(d["runtime"], d["device"], d["name"], d["target"] or "-") for d in found]
+    rows = [[value or "-" for value in device.values()] for device in found]
     print_table(("runtime", "device", "name", "target"), rows)
 
 

@@ -15,6 +15,4 @@ from f2edge.errors import F2EdgeError
 @json_option
 def command(**_options: object) -> None:
     """Measure a bundle on a data set: not there yet in this version."""
-    raise F2EdgeError(
-        "eval is not there yet in this version; f2edge verify compares a bundle with the reference model"
-    )
+    raise F2EdgeError("eval is not there yet in this version; f2edge verify compares a bundle with the reference model")

@@ -69,8 +69,7 @@ def _rest(bundle: Bundle) -> list[tuple[str, str]]:
 
 def _print_golden(bundle: Bundle) -> None:
     rows = [
-        (case.task, str(case.num_beams), str(len(case.prompt_ids)), str(len(case.token_ids)))
-        for case in bundle.golden
+        (case.task, str(case.num_beams), str(len(case.prompt_ids)), str(len(case.token_ids))) for case in bundle.golden
     ]
     print_table(("golden case", "beams", "prompt tokens", "answer tokens"), rows)
 

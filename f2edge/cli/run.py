@@ -88,9 +88,7 @@ def _open(bundle: Path, device: str | None, prompt: str | None) -> Florence2:
     return model
 
 
-def _answer(
-    ask: Callable[[str], Result], image: str, drawing: Path | None, *, several: bool, as_json: bool
-) -> bool:
+def _answer(ask: Callable[[str], Result], image: str, drawing: Path | None, *, several: bool, as_json: bool) -> bool:
     """Ask about one picture and print the answer; false where that picture cannot be used."""
     try:
         with spinner(image):

@@ -19,7 +19,6 @@ def command(*, as_json: bool) -> None:
         print_json([asdict(target) for target in TARGETS.values()])
         return
     rows = [
-        (t.name, t.runtime, t.device, t.precision, "yes" if t.available else "not yet", t.why)
-        for t in TARGETS.values()
+        (t.name, t.runtime, t.device, t.precision, "yes" if t.available else "not yet", t.why) for t in TARGETS.values()
     ]
     print_table(("target", "runtime", "device", "precision", "available", "why"), rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from command import f2edge
@@ -15,9 +16,25 @@ from f2edge.model import load
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import EditBundle
+    EditBundle: TypeAlias = Callable[[Callable[[dict[str, Any]], object]], Path]
+
+
+@pytest.fixture
+def edit_bundle(tiny_bundle: Path, tmp_path: Path) -> EditBundle:
+    """Copies the tiny bundle and lets a function change its manifest."""
+
+    def edit(change: Callable[[dict[str, Any]], object]) -> Path:
+        path = tmp_path / "edited"
+        shutil.copytree(tiny_bundle, path)
+        manifest = json.loads((path / "manifest.json").read_text())
+        change(manifest)
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        return path
+
+    return edit
 
 
 def test_inspect_json(tiny_bundle: Path) -> None:
@@ -104,9 +121,7 @@ def test_unknown_version(edit_bundle: EditBundle) -> None:
 
 def test_manifest_that_points_outside(edit_bundle: EditBundle) -> None:
     """A file outside the bundle is refused, even with the right hash."""
-    bundle = edit_bundle(
-        lambda manifest: manifest["components"]["vision"]["sha256"].update({"../secret": "0" * 64})
-    )
+    bundle = edit_bundle(lambda manifest: manifest["components"]["vision"]["sha256"].update({"../secret": "0" * 64}))
     assert "../secret leads out of the bundle" in f2edge("inspect", bundle).error
 
 

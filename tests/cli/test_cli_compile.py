@@ -8,11 +8,11 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-import f2edge.compile.build as build_module
 import pytest
 from command import Outcome, f2edge, f2edge_process, finish, start
 from safetensors.torch import load_file, save_file
 
+import f2edge.compile.build as build_module
 from f2edge.bundle import open_bundle
 
 if TYPE_CHECKING:

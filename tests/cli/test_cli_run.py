@@ -52,10 +52,7 @@ def test_text_is_plain(tiny_bundle: Path, photo: Path) -> None:
     outcome = run(tiny_bundle, photo, "--task", "caption")
     expected = load(tiny_bundle).run(photo, "caption", max_new_tokens=12)
     assert outcome.stdout == f"{expected.answer['<CAPTION>']}\n"
-    assert (
-        outcome.stderr
-        == f"{photo}: cut off after 12 tokens; --max-new-tokens allows more\n" * expected.truncated
-    )
+    assert outcome.stderr == f"{photo}: cut off after 12 tokens; --max-new-tokens allows more\n" * expected.truncated
 
 
 def test_free_prompt_and_region(tiny_bundle: Path, photo: Path) -> None:

@@ -66,9 +66,7 @@ def test_modules_are_imported_when_called() -> None:
 
 def test_module_is_the_command() -> None:
     """``python -m f2edge`` works, and says its version."""
-    done = subprocess.run(
-        [sys.executable, "-m", "f2edge", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "f2edge", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("f2edge, version ")
 
 
@@ -111,9 +109,7 @@ def test_bugs_keep_their_traceback() -> None:
 
 def test_interrupt_is_quiet() -> None:
     """Ctrl-C ends with 130 and no word."""
-    assert f2edge_process("targets", "--json", first=RAISE.format("KeyboardInterrupt")) == Outcome(
-        130, "", ""
-    )
+    assert f2edge_process("targets", "--json", first=RAISE.format("KeyboardInterrupt")) == Outcome(130, "", "")
 
 
 def test_real_interrupt_is_quiet() -> None:

@@ -131,7 +131,14 @@ def test_each_tensor_is_missed(
     """Without any one of them, even with a config that says no more than it must, the error names that tensor."""
     if sparse:
         config = microsoft_config(TINY)
-        for name in ("d_model", "encoder_ffn_dim", "decoder_ffn_dim", "vocab_size", "encoder_layers", "decoder_layers"):
+        for name in (
+            "d_model",
+            "encoder_ffn_dim",
+            "decoder_ffn_dim",
+            "vocab_size",
+            "encoder_layers",
+            "decoder_layers",
+        ):
             del config["text_config"][name]
         del config["vision_config"]["dim_embed"], config["vision_config"]["depths"]
         write_json(directory / "config.json", config)
@@ -158,7 +165,13 @@ def test_misshapen_tensors_are_named(
 ) -> None:
     """Those that sizes are read from, in any wrong shape: never an error of Python's."""
     reference = {to: name for name, to in _names().items()}
-    sized = ("convs.0.proj.weight", "shared.weight", "embed_positions.weight", "layers.0.fc1.weight", "row_embeddings.weight")
+    sized = (
+        "convs.0.proj.weight",
+        "shared.weight",
+        "embed_positions.weight",
+        "layers.0.fc1.weight",
+        "row_embeddings.weight",
+    )
     sized += ("blocks.0.0.spatial_block.ffn.fn.net.fc1.weight", TEMPORAL, BIAS, "image_projection")
     for name in [name for name in tensors if name.endswith(sized)]:
         monkeypatch.setattr(module, "read_tensors", lambda _, name=name: {**tensors, name: torch.zeros(shape)})

@@ -121,7 +121,9 @@ def test_two_names_for_one_tensor_are_refused(state: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (64,), (64, 64, 1)])
-def test_a_misshapen_projection_is_left_to_the_check_of_shapes(shape: tuple[int, ...], state: dict[str, Tensor]) -> None:
+def test_a_misshapen_projection_is_left_to_the_check_of_shapes(
+    shape: tuple[int, ...], state: dict[str, Tensor]
+) -> None:
     """Transposing it must neither fail nor warn."""
     found = to_reference({**to_microsoft(state), "image_projection": torch.zeros(shape)})
     assert found["multi_modal_projector.image_projection.weight"].shape == shape

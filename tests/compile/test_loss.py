@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from checkpoints import TINY, random_model
 
-from f2edge.compile.reference import Florence2
 from f2edge.compile.reference.florence2 import shift_right
+
+if TYPE_CHECKING:
+    from f2edge.compile.reference import Florence2
 
 PIXELS = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
 PROMPTS = torch.tensor([[0, 41, 7, 2], [0, 300, 2, 1]])

@@ -84,7 +84,9 @@ def test_what_no_tensor_tells_must_be_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDED)
-@pytest.mark.parametrize("value", ["x", 0, -2, 2.5, True, {}, [], [1], [4, 4, 4, "4"], [4, 4, 4, None], [0, 0, 0, -1], {"a": 1}])
+@pytest.mark.parametrize(
+    "value", ["x", 0, -2, 2.5, True, {}, [], [1], [4, 4, 4, "4"], [4, 4, 4, None], [0, 0, 0, -1], {"a": 1}]
+)
 def test_wrong_types_and_numbers_are_named(name: str, value: Any) -> None:
     """Whatever stands there, the error is ours and names the value."""
     with pytest.raises(CheckpointError, match=rf"\b{name}\b"):
@@ -102,7 +104,11 @@ def test_contradictions_are_named(name: str, value: Any) -> None:
 def test_all_contradictions_stand_in_one_line() -> None:
     """Base's config on another model: width, layers, heads and what is not supported."""
     data = config(d_model=768, encoder_layers=6, dim_embed=[128, 256, 512, 1024], num_heads=[3, 2, 3, 4])
-    data["text_config"] |= {"scale_embedding": True, "activation_function": "relu", "decoder_attention_heads": 7}
+    data["text_config"] |= {
+        "scale_embedding": True,
+        "activation_function": "relu",
+        "decoder_attention_heads": 7,
+    }
     data["vision_config"]["image_feature_source"] = ["spatial_avg_pool"]
     with pytest.raises(CheckpointError) as error:
         sizes.geometry(SHAPES, data, PROCESSOR)

@@ -63,7 +63,9 @@ WRITERS: dict[str, Callable[[dict[str, Tensor], Path], None]] = {
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_every_kind_of_file_and_dtype(kind: str, dtype: torch.dtype, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+def test_every_kind_of_file_and_dtype(
+    kind: str, dtype: torch.dtype, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
     """Same names, values and dtypes as were written."""
     written = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     WRITERS[kind](written, tmp_path)
@@ -211,7 +213,9 @@ def test_a_hub_id_offline_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     """The hub's own error runs over many lines."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match="no-one/nothing is not a directory here and cannot be downloaded") as error:
+    with pytest.raises(
+        CheckpointError, match="no-one/nothing is not a directory here and cannot be downloaded"
+    ) as error:
         locate("no-one/nothing")
     assert "\n" not in str(error.value)
 

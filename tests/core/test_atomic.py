@@ -87,7 +87,11 @@ def test_only_a_bundle_or_an_empty_directory_is_replaced(force: bool, old: Path,
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(old)
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
-    for name, manifest in (("folder", None), ("extension", '{"manifest_version": 3}'), ("text", "format_version")):
+    for name, manifest in (
+        ("folder", None),
+        ("extension", '{"manifest_version": 3}'),
+        ("text", "format_version"),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "precious").touch()
         if manifest:
@@ -125,8 +129,18 @@ def test_no_directory_to_put_it_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["bundle", "bundle[1]", "b*"])
 def test_what_killed_attempts_left_is_removed(name: str, dead: int, tmp_path: Path) -> None:
     """Of dead processes, and of one that had this process's id; what living ones are at stays, and all else."""
-    left = {f".{name}.partial-{dead}", f".{name}.partial-{os.getpid()}", f".{name}.old-{dead}", f".{name}.partial-{9**40}"}
-    kept = {f".{name}.partial-{os.getppid()}", f".{name}.partial-x", f".{name}x.partial-{dead}", f"{name}.partial-{dead}"}
+    left = {
+        f".{name}.partial-{dead}",
+        f".{name}.partial-{os.getpid()}",
+        f".{name}.old-{dead}",
+        f".{name}.partial-{9**40}",
+    }
+    kept = {
+        f".{name}.partial-{os.getppid()}",
+        f".{name}.partial-x",
+        f".{name}x.partial-{dead}",
+        f"{name}.partial-{dead}",
+    }
     for directory in left | kept:
         (tmp_path / directory).mkdir()
         (tmp_path / directory / "file").touch()

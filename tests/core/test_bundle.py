@@ -206,7 +206,14 @@ def test_golden_arrays_that_are_damaged(bundle: Path) -> None:
     with pytest.raises(BundleError, match="is damaged"):
         GoldenArrays.load(file, 3)
     middle = len(intact) // 2
-    for content in (b"", b"PK", intact[:middle], intact[:100], b"\x93NUMPY", intact[:middle] + b"x" * 99 + intact[middle + 99 :]):
+    for content in (
+        b"",
+        b"PK",
+        intact[:middle],
+        intact[:100],
+        b"\x93NUMPY",
+        intact[:middle] + b"x" * 99 + intact[middle + 99 :],
+    ):
         file.write_bytes(content)
         with pytest.raises(BundleError, match=f"{GOLDEN} is damaged"):
             GoldenArrays.load(file, 2)

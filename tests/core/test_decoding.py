@@ -111,9 +111,7 @@ def plain_beam_search(table: FloatArray, settings: GenerationSettings) -> tuple[
         ended = [sequence[-1] == EOS or len(sequence) >= limit for sequence, _ in grown]
         length = len(grown[0][0]) - 1
         pool += [
-            (np.float32(s / np.float32(length**penalty)), q)
-            for (q, s), e in zip(grown[:B], ended, strict=False)
-            if e
+            (np.float32(s / np.float32(length**penalty)), q) for (q, s), e in zip(grown[:B], ended, strict=False) if e
         ]
         pool = sorted((item for item in pool if item[0] > -1e9), key=lambda item: -item[0])[:B]
         moved = [(q, np.float32(s + np.float32(-1e9) * e)) for (q, s), e in zip(grown, ended, strict=True)]
@@ -146,9 +144,7 @@ def oracle(fixtures_dir: Path) -> list[dict[str, Any]]:
 
 def settings_of(case: dict[str, Any]) -> GenerationSettings:
     """The case's settings."""
-    return GenerationSettings(
-        **{name: case[name] for name in GenerationSettings.__annotations__ if name in case}
-    )
+    return GenerationSettings(**{name: case[name] for name in GenerationSettings.__annotations__ if name in case})
 
 
 @pytest.mark.parametrize("num_candidates", [1, 3, 6, 12])
@@ -195,12 +191,8 @@ def test_candidates_give_what_all_logits_give(
 
 
 @hypothesis_settings(max_examples=150, deadline=None)
-@given(
-    ALL_SETTINGS.filter(lambda s: s.num_beams > 1), st.integers(0, 10**6), st.integers(5, 12), st.booleans()
-)
-def test_beam_search_is_the_plain_statement(
-    settings: GenerationSettings, seed: int, vocab: int, ties: bool
-) -> None:
+@given(ALL_SETTINGS.filter(lambda s: s.num_beams > 1), st.integers(0, 10**6), st.integers(5, 12), st.booleans())
+def test_beam_search_is_the_plain_statement(settings: GenerationSettings, seed: int, vocab: int, ties: bool) -> None:
     """Beam search gives what the specification's seven steps give, with ties and few tokens too."""
     table = random_table(seed, vocab, ties=ties)
     sequence, score = plain_beam_search(table, settings)
@@ -214,9 +206,7 @@ def test_beam_search_is_the_plain_statement(
 @pytest.mark.parametrize("forced_bos", [None, 0])
 def test_more_beams_than_tokens(forced_bos: int | None) -> None:
     """Beams that only fill up the first step, at -1e9, run on where the vocabulary cannot replace them."""
-    settings = GenerationSettings(
-        num_beams=8, max_new_tokens=6, no_repeat_ngram_size=0, forced_bos_token_id=forced_bos
-    )
+    settings = GenerationSettings(num_beams=8, max_new_tokens=6, no_repeat_ngram_size=0, forced_bos_token_id=forced_bos)
     for seed in range(10):
         table = random_table(seed, vocab=5)
         sequence, score = plain_beam_search(table, settings)
@@ -343,9 +333,7 @@ def test_early_stopping_variants_differ() -> None:
     assert answers[0] != answers[1] != answers[2] != answers[0]
 
 
-@pytest.mark.parametrize(
-    ("ngram_size", "banned"), [(0, []), (1, [2, 5, 6, 5]), (2, [6]), (3, []), (5, []), (9, [])]
-)
+@pytest.mark.parametrize(("ngram_size", "banned"), [(0, []), (1, [2, 5, 6, 5]), (2, [6]), (3, []), (5, []), (9, [])])
 def test_banned_tokens(ngram_size: int, banned: list[int]) -> None:
     """Only what would complete an n-gram of the same beam is banned."""
     found = banned_tokens(np.array([[2, 5, 6, 5], [1, 1, 3, 4]]), ngram_size)

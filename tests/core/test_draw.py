@@ -58,9 +58,7 @@ def test_input_is_left_alone() -> None:
 
 def test_masks_let_the_picture_shine_through() -> None:
     """The inside is a mixture: not the picture's colour, not the outline's."""
-    after = draw(
-        grey(), result(labels=("",), polygons=(((20.0, 20.0, 180.0, 20.0, 180.0, 140.0, 20.0, 140.0),),))
-    )
+    after = draw(grey(), result(labels=("",), polygons=(((20.0, 20.0, 180.0, 20.0, 180.0, 140.0, 20.0, 140.0),),)))
     inside, outline = after.getpixel((100, 80)), after.getpixel((180, 80))
     assert inside not in ((128, 128, 128), outline)
 

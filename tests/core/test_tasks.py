@@ -79,9 +79,7 @@ def test_region_needs_the_size_of_its_image() -> None:
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=(0, 0, 1, 1))
 
 
-@pytest.mark.parametrize(
-    "text", [None, "", "a car", "<loc_1><loc_2><loc_3>", "<loc_1><loc_2><loc_3><loc_1000>"]
-)
+@pytest.mark.parametrize("text", [None, "", "a car", "<loc_1><loc_2><loc_3>", "<loc_1><loc_2><loc_3><loc_1000>"])
 def test_tasks_with_a_region_refuse_other_texts(text: str | None) -> None:
     """Nothing, words, three tokens, a token that does not exist."""
     with pytest.raises(TaskError, match="region"):

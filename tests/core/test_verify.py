@@ -91,16 +91,16 @@ def test_a_damaged_component_is_named(
     assert not report.passed
     failed = [check.component for check in report.checks if not check.passed]
     assert component in failed
-    assert set(failed) <= set(COMPONENTS[COMPONENTS.index(component) :]) - ({"encoder"} if component == "vision" else set())
+    assert set(failed) <= set(COMPONENTS[COMPONENTS.index(component) :]) - (
+        {"encoder"} if component == "vision" else set()
+    )
     (found,) = [check for check in report.checks if check.component == component]
     assert 1e-4 < found.relative_error < 2
     assert report.to_json()["components"][component]["passed"] is False
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_not_a_number_fails_with_a_report(
-    component: str, tiny_onnx_bundle: Path, tmp_path: Path
-) -> None:
+def test_not_a_number_fails_with_a_report(component: str, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
     """Weights that overflowed: the report names the component instead of breaking off, and is plain JSON."""
     path = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
     damage_onnx(path / f"{component}.onnx", lambda values: values * np.nan)

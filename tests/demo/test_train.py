@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from batches import IGNORE_INDEX, TASKS, SceneBatches
-from f2edge.compile.checkpoint import load_checkpoint
 from losses import text_loss
 from train import Schedule, Trainer
+
+from f2edge.compile.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

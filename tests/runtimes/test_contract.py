@@ -202,9 +202,7 @@ def test_an_unknown_device_is_one_line(device: str, name: str, request: pytest.F
 
 
 @pytest.mark.parametrize("name", BUNDLES)
-def test_graphs_that_cannot_be_loaded_are_one_line(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_graphs_that_cannot_be_loaded_are_one_line(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Cut off, or without their weights: what the hashes do not see where they were made after the damage."""
     path = shutil.copytree(request.getfixturevalue(BUNDLES[name]), tmp_path / "bundle")
     bundle = open_bundle(path)

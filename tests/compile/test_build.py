@@ -1,0 +1,257 @@
+"""From a checkpoint to a bundle: what is in it, what is refused, and that a failure leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from checkpoints import TINY, write_checkpoint, write_json
+from PIL import Image
+
+import f2edge
+from f2edge.atomic import MANIFEST
+from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, open_bundle
+from f2edge.compile import build as module
+from f2edge.compile.build import STAGES, Options, build
+from f2edge.errors import BundleError, CheckpointError, CompileError, LimitError
+from f2edge.model import load
+from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CPU, ONNX = Options(TARGETS["cpu"], "fp32"), Options(TARGETS["onnx"], "fp32")
+
+
+@pytest.fixture
+def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny checkpoint's graphs are taken from its bundle instead of being exported again."""
+
+    def copy(_: Any, path: Path) -> None:
+        for file in tiny_onnx_bundle.glob(f"{path.name}*"):
+            shutil.copy(file, path.parent)
+
+    monkeypatch.setattr(module, "export", copy)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Another geometry, compiled in fp16 for the CPU: a rectangular image, one decoder layer, padded vocabulary."""
+    path = tmp_path_factory.mktemp("other")
+    write_checkpoint(path / "rectangle", seed=1, image_size=(64, 160), decoder_layers=1, vocab_size=1664)
+    return build(path / "rectangle", path / "bundle", Options(TARGETS["cpu"], max_new_tokens=17))
+
+
+def leftovers(directory: Path) -> set[str]:
+    """What is in a directory."""
+    return {path.name for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize(("target", "kinds"), [("cpu", ("xml", "bin")), ("onnx", ("onnx", "onnx.data"))])
+def test_what_a_bundle_holds(target: str, kinds: tuple[str, ...], request: pytest.FixtureRequest) -> None:
+    """Three graphs with their weights, the tokenizer, the golden cases, the manifest; nothing else."""
+    path: Path = request.getfixturevalue("tiny_bundle" if target == "cpu" else "tiny_onnx_bundle")
+    bundle = open_bundle(path)
+    assert leftovers(path) == {f"{name}.{kind}" for name in COMPONENTS for kind in kinds} | {TOKENIZER, GOLDEN, MANIFEST}
+    assert bundle.geometry == TINY
+    assert (bundle.generation.num_beams, bundle.generation.max_new_tokens) == (3, TINY.decoder_positions)
+    recipe = bundle.recipe
+    assert (recipe.checkpoint, recipe.target, recipe.device) == ("tiny", target, "CPU")
+    assert recipe.precision == dict.fromkeys(COMPONENTS, "fp32")
+    assert bundle.tools.keys() >= {"f2edge", "torch", "onnx", "numpy", "tokenizers", "openvino", "onnxruntime"}
+    assert [(case.task, case.num_beams) for case in bundle.golden] == [("<CAPTION>", 1), ("<OD>", 3)]
+    assert all(case.token_ids[0] == 2 and case.prompt_ids[0] == 0 for case in bundle.golden)
+    assert bundle.verified["passed"] is True
+
+
+@pytest.mark.parametrize("name", ["tiny_bundle", "tiny_onnx_bundle"])
+def test_nothing_of_this_machine_is_in_a_bundle(name: str, request: pytest.FixtureRequest) -> None:
+    """No path of the project, of Python, of the home or of temporary files; all can be read by who reads the manifest."""
+    path: Path = request.getfixturevalue(name)
+    root = Path(__file__).resolve().parents[2]
+    places = [str(place).encode() for place in (root, sys.prefix, f"{Path.home()}/", tempfile.gettempdir(), path.parent.parent)]
+    mode = stat.S_IMODE((path / MANIFEST).stat().st_mode)
+    for file in path.iterdir():
+        content = file.read_bytes()
+        assert [place for place in (*places, b".py") if place in content] == [], file.name
+        assert stat.S_IMODE(file.stat().st_mode) == mode, file.name
+
+
+@pytest.mark.usefixtures("exported")
+@pytest.mark.parametrize("target", ["cpu", "onnx"])
+def test_half_precision_halves_the_weights(
+    target: str, tiny_checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """And is recorded; the stages are told in order."""
+    stages: list[str] = []
+    bundle = build(tiny_checkpoint, tmp_path / "half", Options(TARGETS[target], "fp16"), progress=stages.append)
+    assert stages == list(STAGES)
+    full = open_bundle(request.getfixturevalue("tiny_bundle" if target == "cpu" else "tiny_onnx_bundle"))
+    kind = ".bin" if target == "cpu" else ".data"
+    for name in (name for name in bundle.hashes() if name.endswith(kind)):
+        assert 0.45 < (bundle.path / name).stat().st_size / (full.path / name).stat().st_size < 0.55
+    assert bundle.recipe.precision == dict.fromkeys(COMPONENTS, "fp16")
+    assert {component.precision for component in bundle.components.values()} == {"fp16"}
+    assert all(0 < check["relative_error"] < 1e-2 for check in bundle.verified["components"].values())
+
+
+def test_another_geometry(other: Bundle) -> None:
+    """The target's own precision, a rectangular image and a limit of tokens; it answers."""
+    assert other.recipe.precision == dict.fromkeys(COMPONENTS, "fp16")
+    assert other.geometry.image_size == (64, 160)
+    assert other.geometry.num_image_tokens == 11
+    assert other.generation.max_new_tokens == 17
+    result = load(other.path).run(Image.effect_noise((50, 40), 60).convert("RGB"), "od")
+    assert 2 < len(result.token_ids) <= 18
+    assert load(other.path).run(np.zeros((9, 9, 3), np.uint8), "od", max_new_tokens=30).token_ids[0] == 2
+
+
+@pytest.mark.usefixtures("exported")
+def test_a_bundle_that_is_there_is_replaced_by_force_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Refused before the checkpoint is even read."""
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / MANIFEST).write_text('{"format_version": 0}')
+    stages: list[str] = []
+    with pytest.raises(BundleError, match="--force replaces it"):
+        build(tmp_path / "none", tmp_path / "bundle", ONNX, progress=stages.append)
+    assert stages == []
+    assert build(tiny_checkpoint, tmp_path / "bundle", ONNX, force=True) == open_bundle(tmp_path / "bundle")
+    assert leftovers(tmp_path) == {"bundle"}
+
+
+def fail_with(error: BaseException) -> Callable[..., None]:
+    """A function that raises."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.usefixtures("exported")
+@pytest.mark.parametrize("function", ["export", "make_golden", "_compile", "verify"])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (CompileError("broken"), CompileError),
+        (OSError(28, "No space left on device"), BundleError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["tool", "full disk", "interrupt"],
+)
+def test_a_failure_leaves_nothing(
+    function: str,
+    error: BaseException,
+    raised: type[BaseException],
+    tiny_checkpoint: Path,
+    tiny_onnx_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At whatever stage: no partial, no scratch, and the old bundle as it was."""
+    old = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
+    before = (old / MANIFEST).read_bytes()
+    if function != "export":
+        monkeypatch.setattr(module, "export", lambda _, path: shutil.copy(tiny_onnx_bundle / path.name, path))
+    monkeypatch.setattr(module, function, fail_with(error))
+    if function == "verify":
+        monkeypatch.setattr(module, "make_golden", lambda _: ((), _NoArrays()))
+    for destination in (tmp_path / "new", old):
+        with pytest.raises(raised):
+            build(tiny_checkpoint, destination, Options(TARGETS["onnx"], "fp32"), force=True)
+    assert leftovers(tmp_path) == {"bundle"}
+    assert (old / MANIFEST).read_bytes() == before
+    open_bundle(old)
+
+
+class _NoArrays:
+    """Stands for golden arrays where they do not matter."""
+
+    def save(self, path: Path) -> None:
+        path.touch()
+
+
+@pytest.mark.usefixtures("exported")
+@pytest.mark.parametrize("damaged", COMPONENTS)
+def test_graphs_that_answer_otherwise_are_no_bundle(
+    damaged: str, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the engine made of a graph is checked before it is handed out, and named."""
+    compiled = module._compile
+
+    def spoil(source: Path, *args: Any, **kwargs: Any) -> list[Path]:
+        files = compiled(source, *args, **kwargs)
+        if source.stem == damaged:
+            weights = np.fromfile(files[1], np.float32)
+            (weights * np.float32(1.01)).tofile(files[1])
+        return files
+
+    monkeypatch.setattr(module, "_compile", spoil)
+    with pytest.raises(CompileError, match=rf"do not answer as the reference: .*\b{damaged} is off by \d"):
+        build(tiny_checkpoint, tmp_path / "bundle", ONNX)
+    assert leftovers(tmp_path) == set()
+
+
+@pytest.mark.parametrize("tokens", [0, -1, TINY.decoder_positions + 1])
+def test_max_new_tokens_beyond_the_model(tokens: int, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The limit is named; nothing is exported first."""
+    with pytest.raises(LimitError, match=f"--max-new-tokens {tokens}: this checkpoint takes 1 to 80"):
+        build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], max_new_tokens=tokens))
+    assert leftovers(tmp_path) == set()
+
+
+@pytest.mark.parametrize(("size", "message"), [(100, "multiples of 32"), (672, "over what"), (320, "leaves no room")])
+def test_image_sizes_that_the_model_cannot_take(size: int, message: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """No multiple of 32, beyond the tables, no room for a prompt."""
+    with pytest.raises(CheckpointError, match=message):
+        build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], image_size=size))
+
+
+def test_too_little_room_for_the_golden_questions(tmp_path: Path) -> None:
+    """A model that cannot even be asked for a caption is refused before it is exported."""
+    write_checkpoint(tmp_path / "checkpoint", encoder_positions=TINY.num_image_tokens + 9)
+    stages: list[str] = []
+    with pytest.raises(LimitError, match=r"leaves 9 tokens for a prompt, and <OD> takes 12"):
+        build(tmp_path / "checkpoint", tmp_path / "bundle", CPU, progress=stages.append)
+    assert stages == ["load"]
+
+
+def test_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
+    """They do not belong together: its last tokens would have no embedding."""
+    write_checkpoint(tmp_path / "checkpoint", vocab_size=1300)
+    with pytest.raises(CheckpointError, match=r"tokenizer.json has 1399 tokens, the model only 1300"):
+        build(tmp_path / "checkpoint", tmp_path / "bundle", CPU)
+
+
+@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if not target.available])
+def test_targets_that_are_not_there_yet(target: str, tmp_path: Path) -> None:
+    """Said before anything is done, and not compiled for something else."""
+    with pytest.raises(CompileError, match=f"target {target} is not there yet"):
+        build(tmp_path / "none", tmp_path / "bundle", Options(TARGETS[target]))
+
+
+def test_int8_is_not_there_yet(tmp_path: Path) -> None:
+    """It must not be a name for something else."""
+    with pytest.raises(CompileError, match="precision int8 is not there yet"):
+        build(tmp_path / "none", tmp_path / "bundle", Options(TARGETS["cpu"], "int8"))
+
+
+def test_the_api_of_the_package_reads_what_was_built(tiny_bundle: Path) -> None:
+    """``f2edge.open_bundle`` and the manifest on disk say the same."""
+    manifest = json.loads((tiny_bundle / MANIFEST).read_text())
+    assert json.loads(json.dumps(f2edge.open_bundle(tiny_bundle).to_json())) == manifest
+
+
+def test_a_checkpoint_that_is_not_florence(tmp_path: Path) -> None:
+    """The checkpoint's own error, and nothing left."""
+    write_json(tmp_path / "config.json", {"model_type": "bart"})
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        build(tmp_path, tmp_path / "bundle", CPU)
+    assert leftovers(tmp_path) == {"config.json"}

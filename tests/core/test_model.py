@@ -1,0 +1,178 @@
+"""``load`` and ask: the face of the package on the tiny bundle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from checkpoints import TINY
+from PIL import Image
+
+import f2edge
+from f2edge import model as module
+from f2edge.decoding import DecodedToken
+from f2edge.errors import DeviceError, InputError, LimitError, TaskError
+from f2edge.generation import GenerationSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from f2edge.arrays import ByteArray
+    from f2edge.model import Florence2
+
+STAGES = ("preprocess", "vision", "encoder", "decode", "postprocess")
+FREE = "Locate the boat, the red one"
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle: Path) -> Florence2:
+    """The tiny bundle, opened."""
+    return f2edge.load(tiny_bundle)
+
+
+def picture(seed: int = 0) -> ByteArray:
+    """A picture of noise, of no special size."""
+    return np.random.default_rng(seed).integers(0, 256, (70, 110, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("task", "text"), [("od", None), ("<CAPTION>", None), ("", FREE), ("open_vocabulary_detection", "car")])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stream_is_the_greedy_answer(task: str, text: str | None, seed: int, model: Florence2) -> None:
+    """Piece by piece, without the start token that the whole sequence begins with."""
+    encoded = model.encode(picture(seed))
+    whole = encoded.run(task, text, num_beams=1)
+    pieces = list(encoded.stream(task, text))
+    assert "</s>" + "".join(pieces) == whole.text
+    assert len(pieces) > 2
+    assert "".join(encoded.stream(task, text, max_new_tokens=5)) == encoded.run(task, text, num_beams=1, max_new_tokens=5).text[4:]
+
+
+def test_characters_of_several_tokens_come_whole(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None before its last token; what is cut off in the middle comes at the end, as in the whole answer."""
+    ids = model.tokenizer.encode("aé€")[1:-1]
+    assert len(ids) == 6
+    cases = {6: ["a", "é", "€"], 5: ["a", "é", "\N{REPLACEMENT CHARACTER}"], 2: ["a", "\N{REPLACEMENT CHARACTER}"]}
+    for length, expected in cases.items():
+        tokens = [DecodedToken(token_id, 0.0) for token_id in ids[:length]]
+        monkeypatch.setattr(module, "stream", lambda *_, tokens=tokens: iter(tokens))
+        pieces: Iterator[str] = model.encode(picture()).stream("caption")
+        assert list(pieces) == expected
+        assert "".join(expected) == "".join(model.tokenizer.decode_tokens(ids[:length]))
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_one_encoding_many_questions(num_beams: int, model: Florence2) -> None:
+    """The same answers, in any order, as asking about the image afresh each time."""
+    encoded, other = model.encode(picture()), model.encode(picture(1))
+    questions = [("od", None), ("caption", None), ("", FREE), ("od", None)]
+    answers = [encoded.run(task, text, num_beams=num_beams) for task, text in questions]
+    other.run("od")
+    for (task, text), answer in reversed(list(zip(questions, answers, strict=True))):
+        fresh = model.run(picture(), task, text, num_beams=num_beams)
+        again = encoded.run(task, text, num_beams=num_beams)
+        timings = {"timings_ms": {}}
+        assert replace(fresh, **timings) == replace(again, **timings) == replace(answer, **timings)
+    assert other.run("od").token_ids != answers[0].token_ids
+
+
+def test_an_answer_in_full(model: Florence2) -> None:
+    """Sequence, log-probabilities, score and text belong together, and go to JSON."""
+    result = model.run(picture(), "od")
+    assert result.task == "<OD>"
+    assert result.token_ids[:2] == (2, 0)
+    assert len(result.token_logprobs) == len(result.token_ids) - 1
+    assert result.score == pytest.approx(sum(result.token_logprobs) / len(result.token_logprobs), rel=1e-5)
+    assert result.text == model.tokenizer.decode(result.token_ids)
+    assert json.loads(json.dumps(result.to_json()))["token_ids"] == list(result.token_ids)
+
+
+def test_timings(model: Florence2) -> None:
+    """Every stage, their sum, and two that are parts of decoding; an encoding's own are not lost or doubled."""
+    encoded = model.encode(picture())
+    assert encoded.timings_ms.keys() == {"preprocess", "vision"}
+    for result in (encoded.run("od"), encoded.run("caption")):
+        timings = dict(result.timings_ms)
+        assert timings.keys() == {*STAGES, "first_token", "per_token", "total"}
+        assert timings["total"] == pytest.approx(sum(timings[stage] for stage in STAGES))
+        assert {name: timings[name] for name in encoded.timings_ms} == encoded.timings_ms
+        assert 0 < timings["first_token"] <= timings["decode"]
+        assert 0 < timings["per_token"] <= timings["decode"]
+    assert encoded.timings_ms.keys() == {"preprocess", "vision"}
+
+
+def test_settings_of_a_question(model: Florence2) -> None:
+    """The bundle's, or others, with beams and tokens on top of either."""
+    own = model.bundle.generation
+    assert model.settings() == own
+    assert model.settings(5, 7) == replace(own, num_beams=5, max_new_tokens=7)
+    wanted = GenerationSettings(num_beams=2, max_new_tokens=9, forced_bos_token_id=None, early_stopping="never")
+    assert model.settings(settings=wanted) == wanted
+    assert model.settings(1, settings=wanted) == replace(wanted, num_beams=1)
+    answer = model.run(picture(), "od", settings=wanted)
+    assert len(answer.token_ids) <= 10
+    assert answer.token_ids != model.run(picture(), "od", max_new_tokens=9).token_ids
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_as_many_tokens_as_there_are_positions(num_beams: int, model: Florence2) -> None:
+    """The last one is never fed back, so the limit is the table's size itself."""
+    settings = replace(model.bundle.generation, eos_token_id=1599, forced_eos_token_id=None, early_stopping="never")
+    result = model.run(picture(), "od", num_beams=num_beams, max_new_tokens=80, settings=settings)
+    assert len(result.token_ids) == 81
+    assert result.truncated
+    assert model.run(picture(), "od", num_beams=num_beams, max_new_tokens=1).token_ids == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "message"),
+    [
+        ({"max_new_tokens": 81}, LimitError, "max_new_tokens is 81; this model takes 1 to 80"),
+        ({"settings": GenerationSettings(max_new_tokens=200)}, LimitError, "max_new_tokens is 200"),
+        ({"settings": GenerationSettings()}, LimitError, "max_new_tokens is 1024"),
+        ({"max_new_tokens": 0}, InputError, "max_new_tokens is 0; it must be at least 1"),
+        ({"num_beams": 0}, InputError, "num_beams is 0; it must be at least 1"),
+        ({"num_beams": -3}, InputError, "num_beams is -3"),
+    ],
+)
+def test_limits(wanted: dict[str, Any], error: type[Exception], message: str, model: Florence2) -> None:
+    """Each is named with what the model takes; a stream keeps to them too."""
+    with pytest.raises(error, match=message):
+        model.run(picture(), "od", **wanted)
+    if "max_new_tokens" in wanted:
+        with pytest.raises(error, match=message):
+            list(model.encode(picture()).stream("od", max_new_tokens=wanted["max_new_tokens"]))
+
+
+def test_the_longest_prompt(model: Florence2) -> None:
+    """As many tokens as the table has beside the image, begin and end included; one more is refused."""
+    limit = TINY.max_prompt_tokens
+    longest = "<loc_7>" * (limit - 2)
+    assert len(model.prompt_ids(longest)) == limit
+    assert model.run(picture(), "", longest).token_ids[0] == 2
+    with pytest.raises(LimitError, match=f"the prompt has {limit + 1} tokens, this bundle takes {limit}; shorten the text"):
+        model.run(picture(), "", longest + "<loc_8>")
+
+
+def test_a_free_prompt_and_regions(model: Florence2) -> None:
+    """Text passes as it is; a region in pixels of the original image becomes location tokens."""
+    encoded = model.encode(Image.fromarray(picture()))
+    assert encoded.size == (110, 70)
+    free = encoded.run("", FREE)
+    assert free.task == ""
+    assert free.answer.keys() == {""}
+    region = encoded.run("region_to_category", region=(11.0, 7.0, 55.0, 35.0))
+    tokens = "<loc_100><loc_100><loc_500><loc_500>"
+    assert region.token_ids == encoded.run("", f"What is the region {tokens}?").token_ids
+    with pytest.raises(TaskError, match="not inside the image of 110x70"):
+        encoded.run("region_to_category", region=(0, 0, 111, 70))
+
+
+def test_on_a_device_by_name(tiny_bundle: Path) -> None:
+    """The bundle's own, or one that is not there."""
+    assert f2edge.load(tiny_bundle, "CPU").runtime.device == "CPU"
+    with pytest.raises(DeviceError, match="no device XPU"):
+        f2edge.load(str(tiny_bundle), "XPU")
