@@ -13,6 +13,8 @@ from f2edge.errors import CompileError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 _SMALL = 1024  # elements; below that nothing is saved, and scales and shapes live there
 
 
@@ -53,7 +55,7 @@ def _store_weights_in_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend([*casts, *nodes])
 
 
-def _half(tensor: TensorProto) -> np.ndarray:  # type: ignore[type-arg]
+def _half(tensor: TensorProto) -> NDArray[np.float16]:
     values = numpy_helper.to_array(tensor)
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)

@@ -68,11 +68,14 @@ class GoldenArrays:
         """
         try:
             with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as data:
-                single = {name: data[name] for name in ("picture", "image_features", "columns")}
-                per_case = {
-                    name: tuple(data[f"{name}_{i}"] for i in range(num_cases))
-                    for name in ("cross_index", "cross", "logits")
-                }
+                cases = range(num_cases)
+                return cls(
+                    picture=data["picture"],
+                    image_features=data["image_features"],
+                    columns=data["columns"],
+                    cross_index=tuple(data[f"cross_index_{i}"] for i in cases),
+                    cross=tuple(data[f"cross_{i}"] for i in cases),
+                    logits=tuple(data[f"logits_{i}"] for i in cases),
+                )
         except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
-        return cls(**single, **per_case)

@@ -15,7 +15,7 @@ from f2edge.image import load_image, pixel_values
 if TYPE_CHECKING:
     from typing import Any
 
-    from f2edge.arrays import ByteArray, FloatArray
+    from f2edge.arrays import ByteArray, FloatArray, IntArray
     from f2edge.geometry import Geometry
     from f2edge.golden import GoldenCase
     from f2edge.model import Florence2
@@ -135,9 +135,10 @@ def relative_error(values: FloatArray, reference: FloatArray) -> float:
     return difference / norm if norm else difference and float("inf")
 
 
-def sample(tensors: list[FloatArray], index: np.ndarray[Any, np.dtype[np.int64]]) -> FloatArray:
+def sample(tensors: list[FloatArray], index: IntArray) -> FloatArray:
     """The values at ``index`` of all tensors, flattened and concatenated."""
-    return np.concatenate([tensor.ravel() for tensor in tensors])[index]
+    values: FloatArray = np.concatenate([tensor.ravel() for tensor in tensors])[index]
+    return values
 
 
 def teacher_forced(session: PromptSession, case: GoldenCase, golden: GoldenArrays) -> FloatArray:

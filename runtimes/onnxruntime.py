@@ -124,10 +124,10 @@ def _value(array: FloatArray | IntArray) -> Any:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
-def _empty(shape: list[int | str]) -> Any:
+def _empty(shape: list[Any]) -> Any:
     """Keys or values of no token yet, for one beam: the sizes that have a name are beams and past length."""
     _, heads, _, width = shape
-    return _value(np.zeros((1, heads, 0, width), np.float32))  # type: ignore[arg-type]
+    return _value(np.zeros((1, heads, 0, width), np.float32))
 
 
 def _first_line(error: Exception) -> str:

@@ -63,7 +63,7 @@ class ConvEmbed(nn.Module):
         """(B, H, W, C) to (B, H/stride, W/stride, C')."""
         if self.prenorm:
             return _conv(self.conv, self.norm(x))
-        return self.norm(_conv(self.conv, x))
+        return self.norm(_conv(self.conv, x))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
