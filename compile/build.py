@@ -13,10 +13,11 @@ from f2edge.atomic import new_bundle_directory, refuse_occupied
 from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Component, Recipe, open_bundle, sha256
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.export import export, graphs
-from f2edge.compile.golden import make_golden
+from f2edge.compile.golden import check_prompts, make_golden
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
 from f2edge.runtimes import open_runtime
+from f2edge.targets import get_target
 from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 
@@ -74,6 +75,9 @@ def build(
     Raises:
         F2EdgeError: see :mod:`f2edge.errors`; the checkpoint, the place, an option, or a tool that failed.
     """
+    get_target(options.target.name)
+    if options.precision == "int8":
+        raise CompileError("precision int8 is not there yet in this version; available: fp32, fp16")
     refuse_occupied(destination, force=force)
     progress("load")
     loaded = _with_limits(load_checkpoint(checkpoint, options.image_size), options)
@@ -91,6 +95,7 @@ def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
             f"tokenizer.json has {loaded.tokenizer.vocab_size} tokens, the model only {geometry.vocab_size}; "
             "they do not belong together"
         )
+    check_prompts(loaded)
     tokens, limit = options.max_new_tokens, geometry.decoder_positions
     if tokens is None:
         return loaded

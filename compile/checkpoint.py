@@ -73,7 +73,7 @@ def _assign(model: Florence2, named: Mapping[str, Tensor]) -> None:
         if name in found and tuple(found[name].shape) != shape
     ]
     if faults:
-        raise CheckpointError(f"{len(faults)} wrong tensors: " + "; ".join(faults))
+        raise CheckpointError(f"wrong tensors ({len(faults)}): " + "; ".join(faults))
     model.load_state_dict({name: found[name].float().contiguous() for name in expected}, assign=True)
 
 

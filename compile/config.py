@@ -57,8 +57,8 @@ def _wanted(values: Section, name: str) -> Any:
     return values[name]
 
 
-def _checked(name: str, kind: type, values: Any, least: int) -> tuple[Any, ...]:
-    if any(type(value) is not kind or (kind is int and value < least) for value in values):
+def _checked(name: str, kind: type, values: list[Any] | tuple[Any, ...], least: int) -> tuple[Any, ...]:
+    if any(type(value) is not kind for value in values) or (kind is int and min(values) < least):
         wanted = "true or false" if kind is bool else f"whole numbers from {least}"
         raise CheckpointError(f"config.json: {name} is {values!r:.60}; it must be {wanted}")
     return tuple(values)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from onnxscript import ir
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -130,7 +131,7 @@ def _encoder(model: Florence2) -> Graph:
     geometry = model.geometry
     inputs = {
         "image_features": torch.zeros(1, geometry.num_image_tokens, geometry.d_model),
-        "input_ids": torch.zeros(1, 7, dtype=torch.int64),
+        "input_ids": torch.zeros(1, min(7, geometry.max_prompt_tokens), dtype=torch.int64),
     }
     dynamic = {
         "image_features": None,
@@ -187,15 +188,24 @@ def export(graph: Graph, path: Path) -> None:
                 optimize=True,
             )
         except Exception as error:
-            raise CompileError(f"exporting {path.stem} to ONNX failed: {str(error).strip().splitlines()[0]}") from error
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise CompileError(f"exporting {path.stem} to ONNX failed: {reason}") from error
         assert program is not None
+        ir.passes.common.ClearMetadataAndDocStringPass()(
+            program.model
+        )  # source lines of every node, with this machine's paths
         program.save(path, external_data=True)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter prints its progress and warns of its own internals; neither concerns the user."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -9,6 +9,7 @@ import numpy as np
 
 from f2edge.compile.torch_runtime import TorchRuntime
 from f2edge.decoding import generate
+from f2edge.errors import LimitError
 from f2edge.golden import GoldenArrays, GoldenCase
 from f2edge.tasks import build_prompt, resolve
 from f2edge.verify import golden_pixels, sample, teacher_forced
@@ -24,6 +25,24 @@ _SAMPLES = 4096
 _COLUMNS = 64
 
 
+def check_prompts(checkpoint: Checkpoint) -> None:
+    """Refuse a model that has no room for the golden questions.
+
+    Raises:
+        LimitError: which question is too long.
+    """
+    limit = checkpoint.model.geometry.max_prompt_tokens
+    for task, _ in QUESTIONS:
+        tokens = len(_prompt_ids(checkpoint, task))
+        if tokens > limit:
+            name = resolve(task).name
+            raise LimitError(f"this image size leaves {limit} tokens for a prompt, and {name} takes {tokens}")
+
+
+def _prompt_ids(checkpoint: Checkpoint, task: str) -> IntArray:
+    return np.array(checkpoint.tokenizer.encode(build_prompt(resolve(task))))
+
+
 def make_golden(checkpoint: Checkpoint) -> tuple[tuple[GoldenCase, ...], GoldenArrays]:
     """Ask the reference every golden question and record what it says and computes on the way."""
     model, runtime = checkpoint.model, TorchRuntime(checkpoint.model)
@@ -34,7 +53,7 @@ def make_golden(checkpoint: Checkpoint) -> tuple[tuple[GoldenCase, ...], GoldenA
     empty = GoldenArrays(picture, runtime.features_to_host(features), columns, (), (), ())
     cases, index, cross, logits = [], [], [], []
     for task, num_beams in QUESTIONS:
-        prompt = np.array(checkpoint.tokenizer.encode(build_prompt(resolve(task))))
+        prompt = _prompt_ids(checkpoint, task)
         case = _answer(checkpoint, runtime.start(features, prompt), prompt, resolve(task).name, num_beams)
         session = runtime.start(features, prompt)
         places, values = _sampled(session.cross_key_values(), rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,7 @@ def compile_onnx(source: Path, destination: Path, *, fp16: bool) -> list[Path]:
         _store_weights_in_half(model)
     data = destination.name + ".data"
     onnx.save(model, destination, save_as_external_data=True, location=data, size_threshold=1024)
+    shutil.copymode(destination, destination.with_name(data))  # onnx writes it for its owner alone
     return [destination, destination.with_name(data)]
 
 

@@ -182,7 +182,7 @@ def _dim(shapes: Shapes, name: str, axis: int, fallback: Any) -> int:
     if len(shape) > axis and shape[axis]:
         return shape[axis]
     if type(fallback) is not int or fallback < 1:
-        raise CheckpointError(f"1 wrong tensor: {'misshapen' if name in shapes else 'missing'}: {name}")
+        raise CheckpointError(f"wrong tensors (1): {'misshapen' if name in shapes else 'missing'}: {name}")
     return fallback
 
 

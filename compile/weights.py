@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from f2edge.errors import CheckpointError, MissingExtraError
+from f2edge.schema import parse
 
 HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
 
@@ -70,11 +71,12 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
 
 def _read_shards(directory: Path, index_name: str) -> dict[str, Tensor]:
     weight_map = read_json(directory / index_name).get("weight_map")
-    named = isinstance(weight_map, Mapping) and all(isinstance(shard, str) for shard in weight_map.values())
-    if not weight_map or not named:
-        raise CheckpointError(f"{directory / index_name} has no weight_map; download the checkpoint again")
+    try:
+        shards: dict[str, str] = parse(dict[str, str], weight_map or None, "weight_map")
+    except ValueError as error:
+        raise CheckpointError(f"{directory / index_name} has no weight_map; download the checkpoint again") from error
     tensors: dict[str, Tensor] = {}
-    for shard in sorted(set(weight_map.values())):
+    for shard in sorted(set(shards.values())):
         if shard == ".." or Path(shard).name != shard:
             raise CheckpointError(f"{directory / index_name} names a shard outside the checkpoint: {shard}")
         if not (directory / shard).is_file():

@@ -6,10 +6,11 @@ python demo/demo.py [--out demo/out]
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 UNSEEN_SEED = 2000
 SCENES = 4
+SHOWN = 4
 DRAWN = ("OD", "REFERRING_EXPRESSION_SEGMENTATION", "OCR_WITH_REGION")
 
 
-def command(*arguments: str | Path) -> None:
-    """Run ``f2edge`` as a user would; what it prints goes where it belongs."""
-    subprocess.run([sys.executable, "-m", "f2edge", *map(str, arguments)], check=True)  # noqa: S603
+def command(*arguments: str | Path, stdout: IO[str] | None = None) -> None:
+    """Run ``f2edge`` as a user would; its results go to ``stdout``, its tables to stderr."""
+    subprocess.run([sys.executable, "-m", "f2edge", *map(str, arguments)], check=True, stdout=stdout)  # noqa: S603
 
 
 def answer(model: f2edge.Florence2, scene: Scene, questions: list[Question]) -> list[f2edge.Result]:
@@ -44,16 +46,21 @@ def answer(model: f2edge.Florence2, scene: Scene, questions: list[Question]) -> 
 
 def show(console: Console, title: str, questions: list[Question], results: list[f2edge.Result]) -> None:
     """A table of what was asked, what the model said and what would have been right."""
-    table = Table("task", "about", "answer", "truth", title=title, title_justify="left")
+    table = Table("task", "about", "answer", "truth", title=title, title_justify="left", box=None)
     for question, result in zip(questions, results, strict=True):
         about = question.text if question.region is None else str([round(v) for v in question.region])
-        table.add_row(question.task.lower(), about, plain(result.text), question.answer)
+        table.add_row(question.task.lower(), about, plain(result.text), plain(question.answer))
     console.print(table)
 
 
 def plain(text: str) -> str:
-    """The answer without begin and end tokens."""
-    return text.replace("<s>", "").replace("</s>", "")
+    """The answer without begin and end tokens; a run of location tokens as its numbers, a long one cut short."""
+
+    def numbers(run: re.Match[str]) -> str:
+        bins = re.findall(r"\d+", run.group())
+        return f" [{' '.join(bins[:SHOWN])}{' ...' if len(bins) > SHOWN else ''}] "
+
+    return re.sub(r"(<loc_\d+>)+", numbers, text.replace("<s>", "").replace("</s>", "")).strip()
 
 
 def picture_of(scene: Scene, questions: list[Question], results: list[f2edge.Result]) -> Image.Image:
@@ -72,7 +79,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     bundle = out / "demo.cpu"
     command("compile", HERE / "checkpoint", "-o", bundle, "--force")
-    model, console = f2edge.load(bundle), Console()
+    model, console = f2edge.load(bundle), Console(width=None if sys.stdout.isatty() else 140)
     rows = []
     for index in range(SCENES):
         scene = make_scene(UNSEEN_SEED, index)
@@ -82,7 +89,8 @@ def main() -> None:
         rows.append(picture_of(scene, questions, results))
     stack(rows).save(out / "answers.png")
     console.print(f"drawn: {out / 'answers.png'}")
-    command("bench", bundle, "--task", "od", "--runs", "20", "--html", out / "latency.html")
+    with (out / "latency.json").open("w", encoding="utf-8") as report:
+        command("bench", bundle, "--task", "od", "--runs", "20", "--html", out / "latency.html", stdout=report)
 
 
 def stack(rows: list[Image.Image]) -> Image.Image:

@@ -197,6 +197,8 @@ class EncodedImage:
             if not piece.endswith("\N{REPLACEMENT CHARACTER}"):
                 yield piece
                 pending.clear()
+        if pending:  # cut off within a character
+            yield self.model.tokenizer.decode(pending)
 
     def _start(self, task: str, text: str | None, region: Region | None) -> tuple[Task, PromptSession]:
         asked = resolve(task)

@@ -102,7 +102,7 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write a ``tokenizer.json`` that holds the added tokens too."""
-        self._backend.save(str(path))
+        Path(path).write_text(self._backend.to_str(pretty=True), encoding="utf-8")
 
 
 def _location_ids(backend: _Backend) -> list[int]:

@@ -94,13 +94,11 @@ def test_encoder(length: int, model: Florence2, sessions: dict[str, Any]) -> Non
 @pytest.mark.parametrize(("previous", "beams"), [(1, 1), (1, 3), (3, 3), (3, 5), (5, 1), (5, 2)])
 def test_decoder(length: int, previous: int, beams: int, model: Florence2, sessions: dict[str, Any]) -> None:
     """One step after ``length`` others, from ``previous`` beams to ``beams``: all scores, keys and values."""
-    tokens, parents = torch.arange(beams) * 411 + 5, (torch.arange(beams) * 2 + 1) % previous
+    tokens, parents = torch.arange(beams) * 311 + 5, (torch.arange(beams) * 2 + 1) % previous
     past = {n: noise(previous, HEADS, length, WIDTH, seed=i) for i, n in enumerate(layer_names("past", LAYERS))}
     cross = {n: noise(1, HEADS, 17 + beams, WIDTH, seed=9 + i) for i, n in enumerate(layer_names("cross", LAYERS))}
     position = torch.tensor([length])
-    found = run(
-        sessions["decoder"], {"input_ids": tokens, "position": position, "beam_idx": parents, **past, **cross}
-    )
+    found = run(sessions["decoder"], {"input_ids": tokens, "position": position, "beam_idx": parents, **past, **cross})
     ordered = [tensor[parents] for tensor in past.values()]
     logits, present = model.step(
         tokens[:, None], position, pairs(ordered) if length else None, pairs(list(cross.values()))
@@ -141,7 +139,11 @@ def test_the_opset_is_that_of_layer_normalization(protos: dict[str, onnx.ModelPr
 
 def test_each_layer_norm_is_one_node(model: Florence2, protos: dict[str, onnx.ModelProto]) -> None:
     """Engines have a kernel for it, and quantization must be able to tell it."""
-    parts = {"vision": [model.vision_tower, model.multi_modal_projector], "encoder": [model.encoder], "decoder": [model.decoder]}
+    parts: dict[str, list[torch.nn.Module]] = {
+        "vision": [model.vision_tower, model.multi_modal_projector],
+        "encoder": [model.encoder],
+        "decoder": [model.decoder],
+    }
     for name, modules in parts.items():
         norms = sum(isinstance(m, torch.nn.LayerNorm) for part in modules for m in part.modules())
         nodes = [node.op_type for node in protos[name].graph.node]
@@ -163,7 +165,13 @@ def test_what_is_free_and_what_is_fixed(protos: dict[str, onnx.ModelProto]) -> N
     assert dims(encoder.input) == {"image_features": [1, tokens, d], "input_ids": [1, "prompt"]}
     assert list(dims(encoder.output)) == layer_names("cross", LAYERS)
     inputs, outputs = dims(decoder.input), dims(decoder.output)
-    assert list(inputs) == ["input_ids", "position", "beam_idx", *layer_names("past", LAYERS), *layer_names("cross", LAYERS)]
+    assert list(inputs) == [
+        "input_ids",
+        "position",
+        "beam_idx",
+        *layer_names("past", LAYERS),
+        *layer_names("cross", LAYERS),
+    ]
     assert (inputs["input_ids"], inputs["position"], inputs["beam_idx"]) == (["beams"], [1], ["beams"])
     for name in layer_names("past", LAYERS):
         assert inputs[name] == ["previous_beams", HEADS, "past", WIDTH]
@@ -180,7 +188,9 @@ def test_weights_lie_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_o
         inside = [t.name for t in proto.graph.initializer if t.data_location != TensorProto.EXTERNAL]
         sizes = {t.name: int(np.prod(t.dims)) for t in proto.graph.initializer}
         assert [tensor for tensor in inside if sizes[tensor] > 256] == []
-        assert {e.value for t in proto.graph.initializer for e in t.external_data if e.key == "location"} == {f"{name}.onnx.data"}
+        assert {e.value for t in proto.graph.initializer for e in t.external_data if e.key == "location"} == {
+            f"{name}.onnx.data"
+        }
         assert (tiny_onnx_bundle / f"{name}.onnx").stat().st_size < 400_000
 
 

@@ -106,7 +106,7 @@ def test_embeddings_that_differ_are_refused(layout: str, different: int, state: 
     changed = embedding.clone()
     changed[-1, -1] += 1
     for wrong in (changed, embedding[:-1]):
-        with pytest.raises(CheckpointError, match="should be tied to shared.weight") as error:
+        with pytest.raises(CheckpointError, match=r"should be tied to shared.weight") as error:
             to_reference({**tensors, EMBEDDING[layout][different]: wrong})
         assert str(error.value).count(".weight") == 2
 

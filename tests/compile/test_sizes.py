@@ -71,8 +71,8 @@ def test_null_is_as_good_as_absent(name: str) -> None:
     assert sizes.geometry(SHAPES, without(name), PROCESSOR) == TINY
 
 
-NEEDED = ("encoder_attention_heads", "decoder_attention_heads", "num_heads", "num_groups", "window_size")
-NEEDED += ("patch_size", "patch_stride", "patch_padding", "patch_prenorm")
+PATCHES = ("patch_size", "patch_stride", "patch_padding", "patch_prenorm")
+NEEDED = ("encoder_attention_heads", "decoder_attention_heads", "num_heads", "num_groups", "window_size", *PATCHES)
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -121,7 +121,8 @@ def test_all_contradictions_stand_in_one_line() -> None:
 @pytest.mark.parametrize("name", ["vision_config", "text_config"])
 def test_a_missing_section(name: str) -> None:
     """Absent, null, or not an object."""
-    for value in (None, [], "x", ...):
+    values: tuple[Any, ...] = (None, [], "x", ...)
+    for value in values:
         data = config()
         data[name] = value
         if value is ...:

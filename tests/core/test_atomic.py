@@ -41,6 +41,13 @@ def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
+def attempt(destination: Path, error: BaseException, *, force: bool = False) -> None:
+    """Write something, then fail."""
+    with new_bundle_directory(destination, force=force) as partial:
+        (partial / "new").touch()
+        raise error
+
+
 def test_it_appears_at_the_end(tmp_path: Path) -> None:
     """Until then there is only the partial beside it, on the same file system."""
     destination = tmp_path / "bundle"
@@ -54,17 +61,15 @@ def test_it_appears_at_the_end(tmp_path: Path) -> None:
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     """Not even the partial."""
-    with pytest.raises(KeyboardInterrupt), new_bundle_directory(tmp_path / "bundle") as partial:
-        (partial / "file").touch()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        attempt(tmp_path / "bundle", KeyboardInterrupt())
     assert names(tmp_path) == set()
 
 
 def test_an_error_leaves_the_old_bundle(old: Path) -> None:
     """With --force too."""
-    with pytest.raises(ZeroDivisionError), new_bundle_directory(old, force=True) as partial:
-        (partial / "new").touch()
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        attempt(old, ZeroDivisionError(), force=True)
     assert names(old) == {MANIFEST, "old"}
     assert names(old.parent) == {"bundle"}
 
@@ -111,9 +116,14 @@ def test_only_a_bundle_or_an_empty_directory_is_replaced(force: bool, old: Path,
 def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     """A compilation takes minutes, in which somebody may have put something there."""
     destination = tmp_path / "bundle"
-    with pytest.raises(BundleError, match="not empty and no bundle"), new_bundle_directory(destination):
-        destination.mkdir()
-        (destination / "precious").touch()
+
+    def compile_slowly() -> None:
+        with new_bundle_directory(destination):
+            destination.mkdir()
+            (destination / "precious").touch()
+
+    with pytest.raises(BundleError, match="not empty and no bundle"):
+        compile_slowly()
     assert names(destination) == {"precious"}
     assert names(tmp_path) == {"bundle"}
 
@@ -176,12 +186,8 @@ def test_a_failed_rename_puts_the_old_bundle_back(old: Path, monkeypatch: pytest
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     """Whatever could not be written inside the block."""
-    with (
-        pytest.raises(BundleError, match=r"bundle cannot be written: No space left on device"),
-        new_bundle_directory(tmp_path / "bundle") as partial,
-    ):
-        (partial / "file").touch()
-        raise OSError(28, "No space left on device")
+    with pytest.raises(BundleError, match=r"bundle cannot be written: No space left on device"):
+        attempt(tmp_path / "bundle", OSError(28, "No space left on device"))
     assert names(tmp_path) == set()
 
 

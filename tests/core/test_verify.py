@@ -129,7 +129,7 @@ def test_not_a_number_in_one_case_is_not_lost_in_the_next(model: Florence2) -> N
             return getattr(runtime, name)
 
         def start(self, features: Any, prompt_ids: Any) -> Any:
-            session = runtime.start(features, prompt_ids)
+            session: Any = runtime.start(features, prompt_ids)
             calls.append(session)
             if len(calls) == 1:
                 cross = [np.full_like(values, np.nan) for values in session.cross_key_values()]

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -257,7 +257,7 @@ except MissingExtraError as error:
 def test_an_engine_that_is_not_installed(name: str, hint: str, request: pytest.FixtureRequest) -> None:
     """Its bundles say what to install; the other engine's devices are still listed."""
     code = _WITHOUT.format(engine=name, bundle=str(request.getfixturevalue(BUNDLES[name])))
-    done: Any = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - ours
     (other,) = set(BUNDLES) - {name}
     assert done.stdout.splitlines()[0] == str([other])
     assert f"{name} is not installed; run: pip install '{hint}" in done.stdout
