@@ -33,15 +33,20 @@ def print_components(bundle: Bundle) -> None:
     print_table(("component", "precision", "size", "files"), rows)
 
 
+def _number(value: float | None, spec: str) -> str:
+    """JSON has null for what is not a number."""
+    return "nan" if value is None else format(value, spec)
+
+
 def print_verified(verified: Mapping[str, Any]) -> None:
     """What ``verify`` measured (:meth:`f2edge.verify.Report.to_json`)."""
     rows = [
         (
             name,
             check["precision"],
-            f"{check['relative_error']:.2g}",
+            _number(check["relative_error"], ".2g"),
             f"{check['tolerance']:.2g}",
-            f"{check['sqnr_db']:.1f}",
+            _number(check["sqnr_db"], ".1f"),
             "yes" if check["passed"] else "NO",
         )
         for name, check in verified["components"].items()
