@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 MIB = 1024
+TOKENS = 32
 
 
 def write_random_checkpoint(size: str, path: Path) -> None:
@@ -74,12 +75,36 @@ def run(size: str, target: str, precision: str, *, with_run: bool) -> dict[str, 
         if not with_run:
             return report
         pictures = [str(path) for path in write_photographs(directory)]
-        answered = measure(["run", bundle, *pictures, "--task", "caption", "--max-new-tokens", "32", "--json"])
+        answered = measure(["run", bundle, *pictures, "--task", "caption", "--max-new-tokens", str(TOKENS), "--json"])
         lines = [json.loads(line) for line in answered["output"].splitlines()]
         report["run"] = _figures(answered) | {"timings_ms": [line["timings_ms"] for line in lines]}
-        bench = measure(["bench", bundle, "--new-tokens", "32", "--runs", "5", "--json"])
+        bench = measure(["bench", bundle, "--new-tokens", str(TOKENS), "--num-beams", "3", "--runs", "5", "--json"])
         report["bench"] = json.loads(bench["output"])
+        report["transformers"] = transformers_peer(size, TOKENS, runs=3)
         return report
+
+
+def transformers_peer(size: str, tokens: int, runs: int) -> dict[str, Any]:
+    """The same question to transformers' own model, fp32 with sdpa: milliseconds of whole answers."""
+    import torch
+    import transformers
+    from geometries import BASE, LARGE
+    from native import native_config, native_inputs
+    from transformers import Florence2ForConditionalGeneration
+
+    geometry = {"base": BASE, "large": LARGE}[size]
+    config = native_config(geometry)
+    config._attn_implementation = "sdpa"
+    model = Florence2ForConditionalGeneration._from_config(config, dtype=torch.float32).eval()
+    inputs = native_inputs(geometry, torch.zeros(1, 3, *geometry.image_size), [0, *range(10, 18), 2])
+    samples = []
+    for _ in range(runs + 1):
+        started = time.perf_counter()
+        model.generate(**inputs, num_beams=3, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False)
+        samples.append((time.perf_counter() - started) * 1e3)
+    measured = sorted(samples[1:])
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    return {"samples_ms": measured, "median_ms": measured[len(measured) // 2], "tokens": tokens, "versions": versions}
 
 
 def _figures(step: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@
     │   ├── ImageError        not a picture, or one too large to open safely
     │   ├── TaskError         unknown task, missing or superfluous text, region out of the image
     │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
+    ├── DatasetError          a data set that cannot be read, or that has nothing to measure
     ├── DeviceError           an engine or a device that failed, or is not there
     └── MissingExtraError     a package that an optional part needs is not installed
 
@@ -47,6 +48,10 @@ class TaskError(InputError):
 
 class LimitError(InputError):
     """More prompt, tokens or beams than the model or the bundle can take."""
+
+
+class DatasetError(F2EdgeError):
+    """A data set that cannot be read, or that has nothing to measure."""
 
 
 class DeviceError(F2EdgeError):

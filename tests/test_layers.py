@@ -12,7 +12,7 @@ import pytest
 from command import f2edge_process
 from PIL import Image
 
-ROOMS = ("core", "runtimes", "calibration", "quantize", "compile", "cli")
+ROOMS = ("core", "runtimes", "evaluation", "calibration", "quantize", "compile", "cli")
 """Each may import from those before it."""
 
 VENDORS: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,9 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "openvino": ("runtimes/openvino.py", "compile/openvino.py"),
     "onnxruntime": ("runtimes/onnxruntime.py", "calibration/"),
     "tensorrt": ("runtimes/tensorrt.py", "compile/tensorrt.py"),
+    "faster_coco_eval": ("evaluation/detection.py",),
+    "rapidfuzz": ("evaluation/texts.py",),
+    "shapely": ("evaluation/overlap.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
     "numpy": ("",),

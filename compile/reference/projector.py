@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from f2edge.geometry import Geometry
@@ -27,9 +28,11 @@ class MultiModalProjector(nn.Module):
         """Positions, temporal row 0 (a picture is a film of one frame), pooling, projection."""
         B, h, w, C = x.shape
         x = x + self.image_position_embed(h, w) + self.visual_temporal_embed()
-        tokens = x.reshape(B, h * w, C)
-        pooled = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
-        return self.image_proj_norm(self.image_projection(pooled))  # type: ignore[no-any-return]
+        # Linear and without bias, the projection may stand before the mean, which saves a token's worth of it.
+        tokens = self.image_projection(x.reshape(B, h * w, C))
+        # A concatenation, as a sum: OpenVINO's low-precision passes garble a graph that ends in one (docs/traps.md).
+        mean = F.pad(tokens.mean(1, keepdim=True), (0, 0, 0, h * w))
+        return self.image_proj_norm(mean + F.pad(tokens, (0, 0, 1, 0)))  # type: ignore[no-any-return]
 
 
 class LearnedPositionEmbedding2D(nn.Module):

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
 import click
 
-from f2edge.cli.options import PATH, POSITIVE, bundle_argument, json_option
-from f2edge.errors import F2EdgeError
+import f2edge
+from f2edge.bundle import open_bundle
+from f2edge.cli.options import PATH, POSITIVE, device_option
+from f2edge.cli.output import print_json, progress_bar
+from f2edge.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.evaluation import Dataset, Report
+
+_PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "shapely": "shapely"}
 
 
 @click.command("eval")
-@bundle_argument
-@click.option("--data", required=True, metavar="DIR", type=PATH, help="The data set.")
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=PATH)
+@click.option("--data", required=True, metavar="DIR", type=PATH, help="A data set's folder, or its annotation file.")
 @click.option("--limit", metavar="N", type=POSITIVE, help="Use the first N pictures only.")
-@json_option
-def command(**_options: object) -> None:
-    """Measure a bundle on a data set: not there yet in this version."""
-    raise F2EdgeError("eval is not there yet in this version; f2edge verify compares a bundle with the reference model")
+@device_option
+@click.option("--num-beams", metavar="N", type=POSITIVE, help="By default each bundle's own, mostly 3.")
+@click.option("--json/--markdown", "as_json", default=False, help="Print JSON, or a table (the default).")
+def command(
+    *,
+    bundles: tuple[Path, ...],
+    data: Path,
+    limit: int | None,
+    device: str | None,
+    num_beams: int | None,
+    as_json: bool,
+) -> None:
+    """Measure BUNDLE on a data set; several bundles side by side."""
+    _check_packages()
+    from f2edge.evaluation import open_dataset
+
+    for bundle in bundles:
+        open_bundle(bundle, check_hashes=False)  # a wrong one is told before the first has worked for hours
+    dataset = open_dataset(data)
+    if limit and limit > len(dataset.samples):
+        click.echo(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}", err=True)
+    report = _measure(bundles, dataset.first(limit), device, num_beams)
+    for note in report.notes():
+        click.echo(note, err=True)
+    print_json(report.to_json()) if as_json else click.echo(report.to_markdown())
+
+
+def _check_packages() -> None:
+    """Name the extra to install before any work is done."""
+    for module, package in _PACKAGES.items():
+        if find_spec(module) is None:
+            raise MissingExtraError(package, "eval")
+
+
+def _measure(bundles: tuple[Path, ...], dataset: Dataset, device: str | None, num_beams: int | None) -> Report:
+    """Ask one bundle after the other, so that one at a time is in memory."""
+    from f2edge.evaluation import Report, ask
+
+    with progress_bar(len(bundles) * len(dataset.samples)) as progress:
+        runs = {
+            name: ask(f2edge.load(bundle, device), dataset.samples, num_beams, progress)
+            for name, bundle in _names(bundles).items()
+        }
+    return Report.of(dataset, runs, num_beams)
+
+
+def _names(bundles: tuple[Path, ...]) -> dict[str, Path]:
+    """Bundles by the names of their directories, or by their paths where those are not all different."""
+    short = {bundle.resolve().name: bundle for bundle in bundles}
+    return short if len(short) == len(bundles) else {str(bundle): bundle for bundle in bundles}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from f2edge.errors import DatasetError
 from f2edge.evaluation.files import Pictures, reading
@@ -71,8 +71,8 @@ def _boxes(path: Path) -> Mapping[str, list[Shape]]:
     found: defaultdict[str, list[Shape]] = defaultdict(list)
     with reading(path):
         try:
-            objects = ElementTree.parse(path).getroot().findall("object")  # noqa: S314
-        except ElementTree.ParseError as error:
+            objects = ET.parse(path).getroot().findall("object")  # noqa: S314
+        except ET.ParseError as error:
             raise ValueError(error) from error
         for thing in objects:
             if (box := thing.find("bndbox")) is not None:

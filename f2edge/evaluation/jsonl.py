@@ -83,10 +83,11 @@ def _check(question: Question) -> None:
         ValueError: its truth is missing.
     """
     measure = MEASURES.get(question.task)
-    missing = [name for name in (measure.needs if measure else ()) if not getattr(question, name)]
+    if measure is None:
+        return
+    missing = [name for name in measure.needs if not getattr(question, name)]
     if missing:
         raise ValueError(f"{question.task or 'a free question'} needs {' and '.join(missing)}")
-    if question.boxes and question.labels and len(question.boxes) != len(question.labels):
-        raise ValueError(f"{len(question.labels)} labels, {len(question.boxes)} boxes")
-    if question.quads and len(question.quads) != len(question.labels):
-        raise ValueError(f"{len(question.labels)} labels, {len(question.quads)} quads")
+    shapes = getattr(question, measure.labelled) if measure.labelled else question.labels
+    if len(shapes) != len(question.labels):
+        raise ValueError(f"{question.task} has {len(question.labels)} labels for {len(shapes)} {measure.labelled}")

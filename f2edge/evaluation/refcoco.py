@@ -28,7 +28,9 @@ _IMAGE, _EXPRESSION = ("image", "img_path"), ("sent", "expression")
 
 def is_refs(data: Any) -> bool:
     """Whether a JSON value is the list that the published pickles hold."""
-    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and {"ref_id", "sentences"} <= set(data[0])
+    return (
+        isinstance(data, list) and bool(data) and isinstance(data[0], dict) and {"ref_id", "sentences"} <= set(data[0])
+    )
 
 
 def is_expression(line: Any) -> bool:
@@ -76,9 +78,7 @@ def _referred(ref: Json, thing: Json) -> list[Question]:
     for sentence in ref["sentences"]:
         questions.append(Question("<OPEN_VOCABULARY_DETECTION>", text=sentence["sent"], boxes=(box,)))
         if polygons:
-            questions.append(
-                Question("<REFERRING_EXPRESSION_SEGMENTATION>", text=sentence["sent"], polygons=polygons)
-            )
+            questions.append(Question("<REFERRING_EXPRESSION_SEGMENTATION>", text=sentence["sent"], polygons=polygons))
     return questions
 
 

@@ -1,0 +1,125 @@
+"""A model asked all questions of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from f2edge.errors import DatasetError, ImageError, InputError
+from f2edge.evaluation.measures import MEASURES, Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from f2edge.evaluation.samples import Question, Sample
+    from f2edge.image import ImageSource
+    from f2edge.result import Result
+    from f2edge.tasks import Region
+
+
+class Encoded(Protocol):
+    """A picture that can be asked about: ``f2edge.EncodedImage``, or anything that answers like it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture in pixels."""
+
+    def run(
+        self, task: str, text: str | None = None, *, region: Region | None = None, num_beams: int | None = None
+    ) -> Result:
+        """Answer one question."""
+
+
+class Model(Protocol):
+    """What is measured: ``f2edge.Florence2``, or anything that answers like it."""
+
+    def encode(self, image: ImageSource) -> Encoded:
+        """Take a picture in."""
+
+
+@dataclass
+class Run:
+    """What one model answered.
+
+    Args:
+        answers: by (number of the picture, number of the question about it).
+        pictures: how many pictures were asked about.
+        skipped: pictures that could not be read, with the reason.
+        refused: questions that the model could not be asked, with the reason.
+        unmeasured: how many questions of a task have no metric, by task.
+    """
+
+    answers: dict[tuple[int, int], Asked] = field(default_factory=dict)
+    pictures: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unmeasured: dict[str, int] = field(default_factory=dict)
+
+
+def ask(
+    model: Model,
+    samples: Iterable[Sample],
+    num_beams: int | None = None,
+    progress: Callable[[str], None] = lambda _name: None,
+) -> Run:
+    """Ask all questions; each picture is encoded once.
+
+    Args:
+        model: what is measured.
+        samples: pictures with their questions.
+        num_beams: of the search, by default the model's.
+        progress: called with the name of each picture as its turn comes.
+
+    Raises:
+        DatasetError: no picture could be read, or no question has a metric.
+        DeviceError: the engine failed.
+    """
+    run = Run()
+    for number, sample in enumerate(samples):
+        progress(sample.name)
+        try:
+            encoded = model.encode(sample.image)
+        except ImageError as error:
+            run.skipped[sample.name] = str(error)
+        else:
+            run.pictures += 1
+            _ask_all(run, encoded, number, sample, num_beams)
+    _check(run)
+    return run
+
+
+def _ask_all(run: Run, encoded: Encoded, number: int, sample: Sample, num_beams: int | None) -> None:
+    for index, question in enumerate(sample.questions):
+        if question.task not in MEASURES:
+            run.unmeasured[question.task] = run.unmeasured.get(question.task, 0) + 1
+            continue
+        try:
+            result = _answer(encoded, question, num_beams)
+        except InputError as error:
+            run.refused[f"{sample.name}, question {index + 1}"] = str(error)
+        else:
+            run.answers[number, index] = Asked(number, encoded.size, question, result)
+
+
+def _answer(encoded: Encoded, question: Question, num_beams: int | None) -> Result:
+    """One answer, without what no metric looks at."""
+    region = _inside(question.region, encoded.size) if question.region else None
+    result = encoded.run(question.task, question.text, region=region, num_beams=num_beams)
+    return replace(result, token_logprobs=(), timings_ms={})
+
+
+def _inside(region: Region, size: tuple[int, int]) -> Region:
+    """The region without what reaches out of the picture, as annotations do by rounding."""
+    x1, y1, x2, y2 = region
+    width, height = size
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+
+
+def _check(run: Run) -> None:
+    if run.skipped and not run.pictures:
+        raise DatasetError(
+            f"none of the {len(run.skipped)} pictures can be read; first {next(iter(run.skipped.values()))}"
+        )
+    if not run.answers:
+        why = next(iter(run.refused.values()), ", ".join(run.unmeasured)) or "no picture has a question"
+        raise DatasetError(f"no question that can be measured: {why}")

@@ -1,0 +1,81 @@
+"""CIDEr-D, the consensus of a caption with its references (Vedantam et al., 2015).
+
+The numbers are those of the scorer of coco-caption, whose tokens come from a Java program; here they come from a
+pattern that follows the same conventions: lower case, no punctuation, ``n't`` and ``'s`` as words of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from math import exp, log, sqrt
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Ngram: TypeAlias = tuple[str, ...]
+
+_LONGEST = 4
+_SIGMA = 6.0
+_SCALE = 10.0
+_NEGATION = re.compile(r"(?<=\w)n't\b")
+_TOKEN = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|[^\w\s.?!,:;'\"`()\[\]{}…–—-]")
+
+
+def tokenize(caption: str) -> list[str]:
+    """The words of a caption, as Penn Treebank and coco-caption part them."""
+    return _TOKEN.findall(_NEGATION.sub(" n't", caption.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))
+
+
+def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """CIDEr-D of each caption; their mean is the metric, 1.0 of it what papers write as 100.
+
+    How rare words are is learned from the references alone, so that the score of one caption does not depend on the
+    others.  With a single picture every word is in every reference, and all scores are 0.
+
+    Args:
+        candidates: one caption per picture.
+        references: the right captions of each picture.
+    """
+    cooked = [[_ngrams(tokenize(text)) for text in texts] for texts in references]
+    frequency = Counter(ngram for counts in cooked for ngram in set().union(*counts))
+    rarity = {ngram: log(len(cooked)) - log(found) for ngram, found in frequency.items()}
+    unseen = log(len(cooked)) if cooked else 0.0
+    scores = []
+    for text, counts in zip(candidates, cooked, strict=True):
+        vector = _Vector(_ngrams(tokenize(text)), rarity, unseen)
+        scores.append(_mean(vector.similarity(_Vector(one, rarity, unseen)) for one in counts) * _SCALE)
+    return scores
+
+
+class _Vector:
+    """The weights of a caption's n-grams, by their length."""
+
+    def __init__(self, counts: Counter[Ngram], rarity: Mapping[Ngram, float], unseen: float) -> None:
+        self.weights: list[dict[Ngram, float]] = [{} for _ in range(_LONGEST)]
+        for ngram, count in counts.items():
+            self.weights[len(ngram) - 1][ngram] = count * rarity.get(ngram, unseen)
+        self.norms = [sqrt(sum(weight**2 for weight in weights.values())) for weights in self.weights]
+        self.length = sum(count for ngram, count in counts.items() if len(ngram) == 2)  # noqa: PLR2004 - as coco-caption
+
+    def similarity(self, reference: _Vector) -> float:
+        """Mean over the lengths of n-grams of the clipped cosine, less the longer or shorter the caption is."""
+        penalty = exp(-((self.length - reference.length) ** 2) / (2 * _SIGMA**2))
+        return _mean(self._cosine(reference, n) for n in range(_LONGEST)) * penalty
+
+    def _cosine(self, reference: _Vector, n: int) -> float:
+        theirs, norms = reference.weights[n], self.norms[n] * reference.norms[n]
+        common = ((weight, theirs[ngram]) for ngram, weight in self.weights[n].items() if ngram in theirs)
+        return sum(min(mine, other) * other for mine, other in common) / norms if norms else 0.0
+
+
+def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
+    return Counter(
+        tuple(words[start : start + n]) for n in range(1, _LONGEST + 1) for start in range(len(words) - n + 1)
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else 0.0

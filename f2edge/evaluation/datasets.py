@@ -1,0 +1,141 @@
+"""Which data set is in a folder, told by its files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from f2edge.errors import DatasetError
+from f2edge.evaluation.coco import is_captions, is_instances, load_coco
+from f2edge.evaluation.files import read_json, read_jsonl
+from f2edge.evaluation.flickr30k import is_flickr30k, load_flickr30k
+from f2edge.evaluation.jsonl import load_jsonl
+from f2edge.evaluation.refcoco import CONVERT, is_expression, is_refs, load_expressions, load_refs
+from f2edge.evaluation.samples import Dataset
+from f2edge.evaluation.textvqa import is_textvqa, load_textvqa
+
+if TYPE_CHECKING:
+    from f2edge.evaluation.samples import Sample
+
+LOOKED_FOR = (
+    "*.jsonl with image and questions in each line; COCO captions or instances as *.json, in it or in annotations/; "
+    "Sentences/ and Annotations/ of Flickr30k Entities; refs as *.json with instances.json, or *.jsonl with image, "
+    "sent and bbox, of RefCOCO; *.json of TextVQA"
+)
+KINDS = {
+    "questions": "JSONL of questions",
+    "captions": "COCO captions",
+    "instances": "COCO instances",
+    "flickr30k": "Flickr30k Entities",
+    "refs": "RefCOCO",
+    "expressions": "RefCOCO as JSONL",
+    "textvqa": "TextVQA",
+}
+_TOGETHER = ({"captions", "instances"}, {"refs", "instances"})
+_TRAINING = re.compile("train", re.IGNORECASE)
+_PICKLES = (".p", ".pkl", ".pickle")
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Read the data set in a folder, or the one of an annotation file.
+
+    In a folder, files with "train" in their names are passed over; to measure on one, name the file itself.
+
+    Raises:
+        DatasetError: nothing there that is known, several at once, or files that are damaged.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise DatasetError(f"{place} is not there; give the folder of a data set")
+    root = _root(place)
+    found = _annotations(place)
+    if place.is_dir() and is_flickr30k(place):
+        found["flickr30k"] = [(place, None)]
+    _check(place, found)
+    samples = _load(found, root)
+    if not samples:
+        raise DatasetError(f"{place} has no picture with a question; nothing to measure")
+    return Dataset(str(place), " and ".join(KINDS[kind] for kind in found), samples)
+
+
+def _root(place: Path) -> Path:
+    """The folder that the pictures are in or below."""
+    if place.is_dir():
+        return place
+    return place.parent.parent if place.parent.name.lower() == "annotations" else place.parent
+
+
+def _annotations(place: Path) -> dict[str, list[tuple[Path, Any]]]:
+    """The files that hold annotations, by what they hold, each with its value."""
+    files = [place]
+    if place.is_dir():
+        below = [path for folder in (place, place / "annotations") for path in sorted(folder.glob("*.json*"))]
+        files = [path for path in below if not _TRAINING.search(path.name)]
+    found: dict[str, list[tuple[Path, Any]]] = {}
+    for path in files:
+        kind, value = _identify(path)
+        if kind:
+            found.setdefault(kind, []).append((path, value))
+    return found
+
+
+def _identify(path: Path) -> tuple[str, Any]:
+    if path.suffix in _PICKLES:
+        raise DatasetError(f"{path} is a pickle; {CONVERT}")
+    if path.suffix == ".jsonl":
+        return _identify_lines(path), None
+    if path.suffix != ".json":
+        return "", None
+    value = read_json(path)
+    if is_refs(value):
+        return "refs", value
+    if is_textvqa(value):
+        return "textvqa", value
+    return _identify_coco(path, value), value
+
+
+def _identify_lines(path: Path) -> str:
+    """What the first line of a JSONL file says it is."""
+    _, line = next(read_jsonl(path), ("", None))
+    if isinstance(line, dict) and {"image", "questions"} <= set(line):
+        return "questions"
+    return "expressions" if is_expression(line) else ""
+
+
+def _identify_coco(path: Path, value: Any) -> str:
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in ("images", "annotations")):
+        return ""
+    if not value["annotations"] or not isinstance(value["annotations"][0], dict):
+        raise DatasetError(f"{path} is a COCO file without annotations; take one of captions or of instances")
+    if is_captions(value):
+        return "captions"
+    return "instances" if is_instances(value) else ""
+
+
+def _check(place: Path, found: dict[str, list[tuple[Path, Any]]]) -> None:
+    if not found:
+        if place.is_dir() and (pickles := [path for path in place.iterdir() if path.suffix in _PICKLES]):
+            raise DatasetError(f"{pickles[0]} is a pickle; {CONVERT}")
+        raise DatasetError(f"{place} holds no data set that is known; looked for: {LOOKED_FOR}")
+    if set(found) == {"refs"}:
+        raise DatasetError(f"{found['refs'][0][0]} needs RefCOCO's instances.json in the same folder")
+    files = [path for entries in found.values() for path, _ in entries]
+    if len(files) > len(found) or (len(found) > 1 and set(found) not in _TOGETHER):
+        names = ", ".join(str(path) for path in files)
+        raise DatasetError(f"{place} holds several data sets ({names}); give one of these files instead")
+
+
+def _load(found: dict[str, list[tuple[Path, Any]]], root: Path) -> tuple[Sample, ...]:
+    one = {kind: entries[0] for kind, entries in found.items()}
+    if "refs" in one:
+        return load_refs(one["refs"], one["instances"], root)
+    if "flickr30k" in one:
+        return load_flickr30k(root)
+    if "textvqa" in one:
+        return load_textvqa(*one["textvqa"], root)
+    if "questions" in one:
+        return load_jsonl(one["questions"][0], root)
+    if "expressions" in one:
+        return load_expressions(one["expressions"][0], root)
+    return load_coco(list(one.values()), root)

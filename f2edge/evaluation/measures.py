@@ -1,0 +1,191 @@
+"""Which metrics a task has, and what of a question and its answer goes into them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from f2edge.evaluation.cider import cider
+from f2edge.evaluation.detection import AveragePrecision
+from f2edge.evaluation.overlap import MATCH, box_iou, mask_iou, matched
+from f2edge.evaluation.statistics import Metric, Ratio
+from f2edge.evaluation.texts import answer_accuracy, edit_distance, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from f2edge.evaluation.samples import Question
+    from f2edge.evaluation.statistics import Statistic
+    from f2edge.result import Result
+
+CIDER = Metric("cider", "CIDEr")
+EXACT = Metric("exact_match", "exact match")
+RECALL = Metric("recall_at_1", "R@1, IoU 0.5")
+HIT = Metric("accuracy_iou50", "accuracy, IoU 0.5")
+MEAN_IOU = Metric("mean_iou", "mean IoU")
+ERRORS = Metric("cer", "character error rate", higher_is_better=False)
+QUAD_F1 = Metric("quad_f1", "quad F1, IoU 0.5")
+ACCURACY = Metric("accuracy", "accuracy")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with its answer.
+
+    Args:
+        picture: its number among the pictures.
+        size: (width, height) of the picture in pixels.
+        question: what was asked, and the truth.
+        result: what the model said.
+    """
+
+    picture: int
+    size: tuple[int, int]
+    question: Question
+    result: Result
+
+    @property
+    def text(self) -> str:
+        """The answer in words; empty where the answer is no text."""
+        answer = next(iter(self.result.answer.values()), "")
+        return plain(answer) if isinstance(answer, str) else ""
+
+
+Answers: TypeAlias = "Sequence[Asked]"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a task is measured.
+
+    Args:
+        score: answers to questions of one task to their metrics.
+        needs: what the truth of a question must not lack.
+        labelled: "boxes" or "quads" where each of these has a label.
+    """
+
+    score: Callable[[Answers], list[Statistic]]
+    needs: tuple[str, ...] = ()
+    labelled: str = ""
+
+
+def _captions(asked: Answers) -> list[Statistic]:
+    """CIDEr learns from the references which words are rare; those of a single picture teach it nothing."""
+    enough = len(asked) > 1
+    consensus = cider([one.text for one in asked], [one.question.answers for one in asked]) if enough else [math.nan]
+    exact = [one.text in map(plain, one.question.answers) for one in asked]
+    return [Ratio(CIDER, _pictures(asked), consensus), Ratio(EXACT, _pictures(asked), exact)]
+
+
+def _objects(asked: Answers) -> list[Statistic]:
+    """COCO takes one answer per picture, so a question that a picture is asked again counts as a picture."""
+    truth = []
+    for question in (one.question for one in asked):
+        crowd = question.crowd or (False,) * len(question.boxes)
+        truth.append([(n, *b, c) for n, b, c in zip(question.labels, question.boxes, crowd, strict=True)])
+    found = [
+        [(n, *b, c) for n, b, c in zip(r.labels, r.boxes, r.confidences, strict=True)]
+        for r in (o.result for o in asked)
+    ]
+    return [AveragePrecision(truth, found)]
+
+
+def _phrases(asked: Answers) -> list[Statistic]:
+    """A phrase is found if the first box that the model names by it fits any of its boxes."""
+    pictures, hits = [], []
+    for one in asked:
+        first = {_key(n): b for n, b in zip(reversed(one.result.labels), reversed(one.result.boxes), strict=True)}
+        for phrase in dict.fromkeys(map(_key, one.question.labels)):
+            right = [b for n, b in zip(one.question.labels, one.question.boxes, strict=True) if _key(n) == phrase]
+            pictures.append(one.picture)
+            hits.append(_fits(first.get(phrase, ()), right))
+    return [Ratio(RECALL, _dense(pictures), hits)]
+
+
+def _expressions(asked: Answers) -> list[Statistic]:
+    hits = [_fits(one.result.boxes[0] if one.result.boxes else (), one.question.boxes) for one in asked]
+    return [Ratio(HIT, _pictures(asked), hits)]
+
+
+def _masks(asked: Answers) -> list[Statistic]:
+    overlaps = []
+    for one in asked:
+        found = [polygon for thing in one.result.polygons for polygon in thing]
+        overlaps.append(mask_iou(found, one.question.polygons, one.size))
+    return [Ratio(MEAN_IOU, _pictures(asked), overlaps)]
+
+
+def _readings(asked: Answers) -> list[Statistic]:
+    """Where several readings are right, the closest counts."""
+    pairs = [_closest(one.text, one.question.answers) for one in asked]
+    return [_error_rate(asked, pairs)]
+
+
+def _read_quads(asked: Answers) -> list[Statistic]:
+    pairs = [_closest(" ".join(one.result.labels), [" ".join(one.question.labels)]) for one in asked]
+    twice = [2 * matched(one.result.quads, one.question.quads) for one in asked]
+    of = [len(one.result.quads) + len(one.question.quads) for one in asked]
+    return [_error_rate(asked, pairs), Ratio(QUAD_F1, _pictures(asked), twice, of)]
+
+
+def _categories(asked: Answers) -> list[Statistic]:
+    return [Ratio(ACCURACY, _pictures(asked), [one.text in map(plain, one.question.answers) for one in asked])]
+
+
+def _replies(asked: Answers) -> list[Statistic]:
+    return [Ratio(ACCURACY, _pictures(asked), [answer_accuracy(one.text, one.question.answers) for one in asked])]
+
+
+def _closest(read: str, truths: Sequence[str]) -> tuple[int, int]:
+    """Characters that are wrong, and characters there are to read."""
+    distances = [(edit_distance(plain(read), plain(truth)), len(plain(truth))) for truth in truths]
+    return min(distances)
+
+
+def _error_rate(asked: Answers, pairs: Sequence[tuple[int, int]]) -> Ratio:
+    """Text read where there is none counts as insertions."""
+    return Ratio(ERRORS, _pictures(asked), [wrong for wrong, _ in pairs], [length for _, length in pairs])
+
+
+def _fits(box: Sequence[float], right: Sequence[Sequence[float]]) -> bool:
+    return any(box_iou(box, one) >= MATCH for one in right)
+
+
+def _key(label: str) -> str:
+    return plain(label).casefold()
+
+
+def _pictures(asked: Answers) -> list[int]:
+    return _dense([one.picture for one in asked])
+
+
+def _dense(pictures: Sequence[int]) -> list[int]:
+    """Numbers of pictures without gaps."""
+    order = {picture: number for number, picture in enumerate(dict.fromkeys(pictures))}
+    return [order[picture] for picture in pictures]
+
+
+_CAPTION = Measure(_captions, ("answers",))
+_OBJECTS = Measure(_objects, labelled="boxes")
+_MASK = Measure(_masks, ("polygons",))
+_READING = Measure(_readings, ("answers",))
+
+MEASURES = {
+    "<CAPTION>": _CAPTION,
+    "<DETAILED_CAPTION>": _CAPTION,
+    "<MORE_DETAILED_CAPTION>": _CAPTION,
+    "<REGION_TO_DESCRIPTION>": _CAPTION,
+    "<OD>": _OBJECTS,
+    "<DENSE_REGION_CAPTION>": _OBJECTS,
+    "<CAPTION_TO_PHRASE_GROUNDING>": Measure(_phrases, ("labels", "boxes"), "boxes"),
+    "<OPEN_VOCABULARY_DETECTION>": Measure(_expressions, ("boxes",)),
+    "<REFERRING_EXPRESSION_SEGMENTATION>": _MASK,
+    "<REGION_TO_SEGMENTATION>": _MASK,
+    "<OCR>": _READING,
+    "<REGION_TO_OCR>": _READING,
+    "<OCR_WITH_REGION>": Measure(_read_quads, labelled="quads"),
+    "<REGION_TO_CATEGORY>": Measure(_categories, ("answers",)),
+    "": Measure(_replies, ("answers",)),
+}
+"""By task; ``<REGION_PROPOSAL>`` has none.  The empty one is a question in free words."""

@@ -1,0 +1,74 @@
+"""How far shapes cover each other: boxes, masks of polygons, quads around lines of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from f2edge.errors import MissingExtraError
+
+try:
+    import shapely
+except ImportError as error:
+    raise MissingExtraError("shapely", "eval") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+MATCH = 0.5
+"""The IoU from which on a thing counts as found."""
+
+_BOX = 4
+_TRIANGLE = 6
+
+
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes x1, y1, x2, y2; 0 for what is not a box."""
+    if len(a) != _BOX or len(b) != _BOX:
+        return 0.0
+    overlap = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = sum(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]) for box in (a, b)) - overlap
+    return overlap / union if union > 0 else 0.0
+
+
+def mask_iou(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], size: tuple[int, int]) -> float:
+    """Intersection over union of two masks in pixels; 0 where both are empty.
+
+    Args:
+        a: polygons x, y, x, y, ... that make up one mask.
+        b: those of the other.
+        size: (width, height) of the picture.
+    """
+    first, second = _rasterise(a, size), _rasterise(b, size)
+    union = np.count_nonzero(first | second)
+    return float(np.count_nonzero(first & second) / union) if union else 0.0
+
+
+def _rasterise(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = Image.new("1", size)
+    for polygon in polygons:
+        if len(polygon) >= _TRIANGLE:
+            ImageDraw.Draw(mask).polygon(list(polygon[: len(polygon) // 2 * 2]), fill=1)
+    return np.asarray(mask)
+
+
+def quad_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two quads x, y, x, y, ...; one whose sides cross counts as its convex hull."""
+    first, second = (shapely.MultiPoint(np.reshape(quad, (-1, 2))).convex_hull for quad in (a, b))
+    union = first.union(second).area
+    return float(first.intersection(second).area / union) if union > 0 else 0.0
+
+
+def matched(found: Sequence[Sequence[float]], truth: Sequence[Sequence[float]]) -> int:
+    """How many quads are found: pairs with an IoU of at least ``MATCH``, the best first, each quad in one pair."""
+    overlaps = np.array([[quad_iou(one, right) for right in truth] for one in found]).reshape(len(found), len(truth))
+    count = 0
+    while overlaps.size and overlaps.max() >= MATCH:
+        row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
+        overlaps[row, :] = overlaps[:, column] = 0.0
+        count += 1
+    return count

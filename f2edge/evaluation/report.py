@@ -1,0 +1,154 @@
+"""What an evaluation found, for machines and for people."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from f2edge.evaluation.scores import agreement, score
+from f2edge.evaluation.statistics import RESAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from f2edge.evaluation.asking import Run
+    from f2edge.evaluation.samples import Dataset
+    from f2edge.evaluation.scores import Agreement, Row
+    from f2edge.evaluation.statistics import Estimate
+
+_FREE = "question"
+_MINUS = "\N{MINUS SIGN}"
+_NOTHING = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Metrics of one or several bundles on one data set.
+
+    Args:
+        dataset: what was asked about.
+        runs: by the bundle's name.
+        rows: the metrics.
+        agreements: of each bundle but the first with the first.
+        num_beams: what was asked for; None for each bundle's own.
+    """
+
+    dataset: Dataset
+    runs: Mapping[str, Run]
+    rows: tuple[Row, ...]
+    agreements: tuple[Agreement, ...]
+    num_beams: int | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, runs: Mapping[str, Run], num_beams: int | None) -> Report:
+        """Measure what was answered."""
+        first, *others = runs.values()
+        agreements = tuple(agreement(first, other) for other in others)
+        return cls(dataset, runs, tuple(score(list(runs.values()))), agreements, num_beams)
+
+    @property
+    def first(self) -> Run:
+        """What the first bundle answered."""
+        return next(iter(self.runs.values()))
+
+    def notes(self) -> list[str]:
+        """What the numbers leave out, one line each."""
+        skipped, asked = self.first.skipped, len(self.dataset.samples)
+        notes = [f"skipped {len(skipped)} of {asked} pictures that cannot be read:"] if skipped else []
+        notes += [f"  {name}: {why}" for name, why in skipped.items()]
+        for bundle, run in self.runs.items():
+            notes += [f"{bundle}: left out {where}: {why}" for where, why in run.refused.items()]
+        unmeasured = self.first.unmeasured.items()
+        notes += [f"left out {count} questions of {task}: it has no metric here" for task, count in unmeasured]
+        empty = [row for row in self.rows if math.isnan(row.estimates[0].value)]
+        return notes + [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values; NaN where there is no value."""
+        counts = Counter(one.question.task for one in self.first.answers.values())
+        return {
+            "data": {
+                "path": self.dataset.path,
+                "kind": self.dataset.kind,
+                "pictures": self.first.pictures,
+                "skipped": [{"image": name, "reason": why} for name, why in self.first.skipped.items()],
+                "questions": dict(counts),
+            },
+            "num_beams": self.num_beams,
+            "interval": {"level": 0.95, "method": "bootstrap over pictures", "resamples": RESAMPLES},
+            "bundles": [self._bundle(index, name) for index, name in enumerate(self.runs)],
+        }
+
+    def _bundle(self, index: int, name: str) -> dict[str, Any]:
+        metrics: dict[str, dict[str, Any]] = {}
+        for row in self.rows:
+            found: dict[str, Any] = {**row.estimates[index].to_json(), "count": row.count}
+            if index:
+                found["difference"] = row.differences[index - 1].to_json()
+            metrics.setdefault(row.task, {})[row.metric.key] = found
+        answers = {"bundle": name, "refused": len(self.runs[name].refused), "metrics": metrics}
+        return answers | ({"agreement": asdict(self.agreements[index - 1])} if index else {})
+
+    def to_markdown(self) -> str:
+        """A table: a row for each metric, a column for each bundle, and the differences to the first."""
+        names = list(self.runs)
+        columns = ["task", "metric", "n", *names, *(f"{name} {_MINUS} {names[0]}" for name in names[1:])]
+        rows = [[*_head(row), *map(_value, row.estimates), *map(_difference, row.differences)] for row in self.rows]
+        beams = f"{self.num_beams} beams" if self.num_beams else "each bundle's own beams"
+        about = f"{self.first.pictures} pictures of {self.dataset.path} ({self.dataset.kind}), {beams}."
+        scale = "Metrics in points (x 100), 95 % intervals from a bootstrap over the pictures in brackets."
+        return f"{about} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
+
+    def _agreed(self) -> list[list[str]]:
+        """The rows of token agreement, with the first bundle as what the others are compared with."""
+        if not self.agreements:
+            return []
+        count, blank = str(self.agreements[0].questions), [""] * len(self.agreements)
+        shares = [f"{100 * found.identical:.1f} %" for found in self.agreements]
+        places = [_NOTHING if a.first_divergence is None else f"{a.first_divergence:g}" for a in self.agreements]
+        return [
+            ["all", "identical tokens", count, _NOTHING, *shares, *blank],
+            ["all", "tokens before the first difference, median", count, _NOTHING, *places, *blank],
+        ]
+
+
+def _head(row: Row) -> list[str]:
+    better = "" if row.metric.higher_is_better else " (less is better)"
+    return [_task(row), f"{row.metric.title}{better}", str(row.count)]
+
+
+def _task(row: Row) -> str:
+    return row.task.strip("<>").lower() or _FREE
+
+
+def _title(row: Row) -> str:
+    return f"{_task(row)}, {row.metric.title},"
+
+
+def _value(found: Estimate) -> str:
+    return _with_interval(found, "")
+
+
+def _difference(found: Estimate) -> str:
+    return _with_interval(found, "+")
+
+
+def _with_interval(found: Estimate, sign: str) -> str:
+    if math.isnan(found.value):
+        return _NOTHING
+    value, low, high = (f"{100 * part:{sign}.1f}".replace("-", _MINUS) for part in (found.value, found.low, found.high))
+    return value if math.isnan(found.low) else f"{value} [{low}, {high}]"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [[_cell(value) for value in line] for line in (columns, *rows)]
+    widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(columns))]
+    padded = [[value.ljust(width) for value, width in zip(line, widths, strict=True)] for line in lines]
+    rule = ["-" * width if index < 2 else "-" * (width - 1) + ":" for index, width in enumerate(widths)]  # noqa: PLR2004
+    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
