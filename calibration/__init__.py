@@ -1,1 +1,1 @@
-"""Data to calibrate INT8 on.  Nothing is here yet."""
+"""What INT8 is calibrated on: pictures, prompts, and a record of what flows into each graph for them."""

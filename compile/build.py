@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from f2edge.atomic import new_bundle_directory, refuse_occupied
 from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Component, Recipe, open_bundle, sha256
+from f2edge.calibration.pictures import select_pictures
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.export import export, graphs
 from f2edge.compile.golden import check_prompts, make_golden
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str], None]
 """Called with the name of each stage as it begins."""
 
+Notice: TypeAlias = Callable[[str], None]
+"""Called with one line for the user."""
+
+CALIBRATION_SAMPLES = 128
 STAGES = (
     "load",
     *(f"export {name}" for name in COMPONENTS),
@@ -35,7 +40,9 @@ STAGES = (
     *(f"compile {name}" for name in COMPONENTS),
     "verify",
 )
-_TOOLS = ("f2edge", "torch", "onnx", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers")
+INT8_STAGES = ("record", *(f"quantize {name}" for name in COMPONENTS))
+"""Between "golden" and the compilers, where INT8 is asked for."""
+_TOOLS = ("f2edge", "torch", "onnx", "nncf", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers")
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,16 @@ class Options:
         precision: of every component; by default the target's.
         image_size: side of the square input in pixels; by default the checkpoint's.
         max_new_tokens: longest answer the bundle gives unless asked otherwise; by default the checkpoint's limit.
+        calibration: directory with pictures to calibrate INT8 on.
+        samples: how many of them to take.
     """
 
     target: Target
     precision: Precision | None = None
     image_size: int | None = None
     max_new_tokens: int | None = None
+    calibration: Path | None = None
+    samples: int = CALIBRATION_SAMPLES
 
 
 def build(
@@ -62,6 +73,7 @@ def build(
     *,
     force: bool = False,
     progress: Progress = lambda _stage: None,
+    notice: Notice = lambda _text: None,
 ) -> Bundle:
     """Compile a checkpoint into a bundle.  Nothing is left at ``destination`` or beside it where that fails.
 
@@ -71,21 +83,44 @@ def build(
         options: target, precision and limits.
         force: replace a bundle that is there.
         progress: told of each stage.
+        notice: told what the user should know, though it is no error.
 
     Raises:
         F2EdgeError: see :mod:`f2edge.errors`; the checkpoint, the place, an option, or a tool that failed.
     """
     get_target(options.target.name)
-    if options.precision == "int8":
-        raise CompileError("precision int8 is not there yet in this version; available: fp32, fp16")
+    _check_calibration(options)
     refuse_occupied(destination, force=force)
+    pictures = _pictures(options, notice)
     progress("load")
     loaded = _with_limits(load_checkpoint(checkpoint, options.image_size), options)
     with new_bundle_directory(destination, force=force) as directory:
-        draft = _draft(directory, str(checkpoint), options, loaded, progress)
+        draft = _draft(directory, str(checkpoint), options, loaded, pictures, progress)
         progress("verify")
         _verified(draft).write_manifest()
     return open_bundle(destination, check_hashes=False)
+
+
+def _check_calibration(options: Options) -> None:
+    if (options.precision == "int8") == (options.calibration is None):
+        raise CompileError(
+            "precision int8 needs pictures to calibrate on; give --calibration DIR"
+            if options.precision == "int8"
+            else "--calibration goes with --precision int8"
+        )
+
+
+def _pictures(options: Options, notice: Notice) -> tuple[Path, ...]:
+    """What to calibrate on; nothing unless INT8 is asked for."""
+    if options.calibration is None:
+        return ()
+    selection = select_pictures(options.calibration, options.samples)
+    if selection.unreadable:
+        names = ", ".join(path.name for path in selection.unreadable)
+        notice(f"{len(selection.unreadable)} pictures cannot be read and were left out: {names}")
+    if len(selection.pictures) < options.samples:
+        notice(f"calibrating on {len(selection.pictures)} pictures; {options.samples} would be better")
+    return selection.pictures
 
 
 def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
@@ -104,7 +139,14 @@ def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
     return replace(loaded, settings=replace(loaded.settings, max_new_tokens=tokens))
 
 
-def _draft(directory: Path, checkpoint: str, options: Options, loaded: Checkpoint, progress: Progress) -> Bundle:
+def _draft(
+    directory: Path,
+    checkpoint: str,
+    options: Options,
+    loaded: Checkpoint,
+    pictures: Sequence[Path],
+    progress: Progress,
+) -> Bundle:
     """Everything but the manifest, in ``directory``."""
     precision = options.precision or options.target.precision
     with tempfile.TemporaryDirectory(prefix=".onnx-", dir=directory) as scratch:
@@ -114,11 +156,11 @@ def _draft(directory: Path, checkpoint: str, options: Options, loaded: Checkpoin
         progress("golden")
         cases, arrays = make_golden(loaded)
         arrays.save(directory / GOLDEN)
+        sources = _sources(Path(scratch), loaded, pictures, progress)
         components = {}
         for name in COMPONENTS:
             progress(f"compile {name}")
-            source = Path(scratch) / f"{name}.onnx"
-            files = _compile(source, directory, options.target, precision, loaded.model.geometry.decoder_layers)
+            files = _compile(sources[name], directory, options.target, precision, loaded.model.geometry.decoder_layers)
             hashes = {file.name: sha256(file) for file in files}
             components[name] = Component(name, files[0].name, precision, hashes)
     loaded.tokenizer.save(directory / TOKENIZER)
@@ -134,8 +176,18 @@ def _draft(directory: Path, checkpoint: str, options: Options, loaded: Checkpoin
     )
 
 
+def _sources(scratch: Path, loaded: Checkpoint, pictures: Sequence[Path], progress: Progress) -> dict[str, Path]:
+    """The graphs to compile: as exported, or quantized from what the pictures made flow through them."""
+    exported = {name: scratch / f"{name}.onnx" for name in COMPONENTS}
+    if not pictures:
+        return exported
+    from f2edge.compile.quantized import quantized_graphs  # noqa: PLC0415 - only INT8 needs nncf
+
+    return quantized_graphs(exported, pictures, loaded, progress)
+
+
 def _compile(source: Path, directory: Path, target: Target, precision: Precision, decoder_layers: int) -> list[Path]:
-    fp16 = precision == "fp16"
+    fp16 = precision != "fp32"  # what INT8 leaves float is stored in half precision
     if target.runtime == "onnxruntime":
         from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415 - each target needs its own tool only
 

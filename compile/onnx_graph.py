@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_QUANTIZING = ("QuantizeLinear", "DequantizeLinear")  # parsers want their scales constant
 _SMALL = 1024  # elements; below that nothing is saved, and scales and shapes live there
 
 
@@ -45,8 +46,9 @@ def compile_onnx(source: Path, destination: Path, *, fp16: bool) -> list[Path]:
 
 def _store_weights_in_half(model: onnx.ModelProto) -> None:
     casts = []
+    scales = {name for node in model.graph.node if node.op_type in _QUANTIZING for name in node.input[1:]}
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _SMALL:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _SMALL or tensor.name in scales:
             continue
         name = tensor.name
         half = _half(tensor)

@@ -1,6 +1,8 @@
-"""How well a bundle answers about unseen scenes, measured through the product's own runtime.
+"""How well a bundle answers about unseen scenes, measured through the product's own runtime and metrics.
 
 Usage: ``python demo/evaluate.py BUNDLE [--count 500] [--seed 3000] [--device CPU] [--json]``
+
+On what ``demo/scenes.py`` writes, ``f2edge eval BUNDLE --data DIR`` gives the same numbers and more; this needs no folder.
 """
 
 from __future__ import annotations
@@ -8,164 +10,59 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass, field
-from itertools import product
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
-from metrics import box_iou, edit_distance, mask_iou
-from questions import ask
+from questions import ask as ask_about
 from scenes import make_scene
-from shapes import COLOURS, KINDS
 
 import f2edge
+from f2edge.evaluation import Sample, ask, score
+from f2edge.evaluation.jsonl import parse_question
+from f2edge.evaluation.overlap import box_iou
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from PIL import Image
-    from questions import Question
-
-    from f2edge.result import Result
+    from f2edge.evaluation import Run
+    from f2edge.evaluation.asking import Model
 
 EVALUATION_SEED = 3000
-_CATEGORIES = [f"{colour} {kind}" for colour, kind in product(COLOURS, KINDS)]
+MEASURES = {
+    ("<CAPTION>", "exact_match"): "caption_exact",
+    ("<OD>", "ap50"): "od_map50",
+    ("<CAPTION_TO_PHRASE_GROUNDING>", "recall_at_1"): "grounding_recall1",
+    ("<REFERRING_EXPRESSION_SEGMENTATION>", "mean_iou"): "segmentation_miou",
+    ("<REGION_TO_CATEGORY>", "accuracy"): "category_accuracy",
+    ("<OCR>", "cer"): "ocr_cer",
+    ("<OCR_WITH_REGION>", "cer"): "ocr_region_cer",
+}
 
 
-class Encoded(Protocol):
-    """A picture that can be asked about."""
-
-    def run(
-        self, task: str, text: str | None = None, *, region: tuple[float, float, float, float] | None = None
-    ) -> Result:
-        """Answer one question."""
-
-
-class Predictor(Protocol):
-    """What is measured: ``f2edge.Florence2``, or anything that answers like it."""
-
-    def encode(self, image: Image.Image) -> Encoded:
-        """Take a picture in."""
-
-
-@dataclass
-class Answers:
-    """What came back so far, ready to be averaged; one entry per question, or per phrase or quad.
-
-    `distances` and `lengths` are characters, of a word and of what was read instead.
-    """
-
-    captions: list[bool] = field(default_factory=list)
-    categories: list[bool] = field(default_factory=list)
-    phrases: list[bool] = field(default_factory=list)
-    masks: list[float] = field(default_factory=list)
-    quads: list[float] = field(default_factory=list)
-    distances: dict[str, list[int]] = field(default_factory=lambda: {"OCR": [], "OCR_WITH_REGION": []})
-    lengths: list[int] = field(default_factory=list)
-    truth: list[tuple[int, str, Sequence[float], float]] = field(default_factory=list)
-    found: list[tuple[int, str, Sequence[float], float]] = field(default_factory=list)
-
-    def add(self, picture: int, size: tuple[int, int], question: Question, result: Result) -> None:
-        """Score one answer; `size` is (width, height) of the picture."""
-        if question.task == "CAPTION":
-            self.captions.append(_plain(result) == question.answer)
-        elif question.task == "REGION_TO_CATEGORY":
-            self.categories.append(_plain(result) == question.answer)
-        elif question.task == "OD":
-            self._add_detections(picture, question, result)
-        elif question.task == "CAPTION_TO_PHRASE_GROUNDING":
-            self._add_phrases(question, result)
-        elif question.task == "REFERRING_EXPRESSION_SEGMENTATION":
-            polygon = result.polygons[0][0] if result.polygons else ()
-            self.masks.append(mask_iou(polygon, question.polygons[0], size))
-        else:
-            self._add_reading(question, result)
-
-    def _add_detections(self, picture: int, question: Question, result: Result) -> None:
-        for label, wanted in zip(question.labels, question.boxes, strict=True):
-            self.truth.append((picture, label, wanted, 1.0))
-        for label, box, score in zip(result.labels, result.boxes, result.confidences, strict=True):
-            self.found.append((picture, label, box, score))
-
-    def _add_phrases(self, question: Question, result: Result) -> None:
-        """A phrase is found if the first box with its label fits."""
-        first = dict(zip(reversed(result.labels), reversed(result.boxes), strict=True))
-        for label, wanted in zip(question.labels, question.boxes, strict=True):
-            self.phrases.append(box_iou(first.get(label, ()), wanted) >= 0.5)
-
-    def _add_reading(self, question: Question, result: Result) -> None:
-        """Text where there is none counts as insertions, since a picture without a word adds no length."""
-        wanted = question.labels[0] if question.quads else question.answer
-        read = _plain(result) if question.task == "OCR" else " ".join(result.labels)
-        self.distances[question.task].append(edit_distance(wanted, read))
-        if question.task == "OCR":
-            self.lengths.append(len(wanted))
-        for quad in question.quads:
-            self.quads.append(box_iou(_hull(result.quads[0] if result.quads else ()), _hull(quad)))
-
-    def scores(self) -> dict[str, float]:
-        """All measures, between 0 and 1; the error rates may exceed 1."""
-        errors = {task: sum(values) / max(sum(self.lengths), 1) for task, values in self.distances.items()}
-        return {
-            "caption_exact": float(np.mean(self.captions)),
-            "od_map50": mean_average_precision(self.truth, self.found),
-            "grounding_recall1": float(np.mean(self.phrases)),
-            "segmentation_miou": float(np.mean(self.masks)),
-            "category_accuracy": float(np.mean(self.categories)),
-            "ocr_cer": errors["OCR"],
-            "ocr_region_cer": errors["OCR_WITH_REGION"],
-            "ocr_region_iou": float(np.mean(self.quads)) if self.quads else 0.0,
-        }
-
-
-def evaluate(predictor: Predictor, count: int, seed: int) -> dict[str, float]:
-    """Ask all questions on scenes 0 to `count` - 1 of a seed, one picture after the other."""
-    answers = Answers()
+def samples(count: int, seed: int) -> Iterator[Sample]:
+    """Scenes 0 to `count` - 1 of a seed, with the questions that `scenes.py` writes down."""
     for index in range(count):
         scene = make_scene(seed, index)
-        encoded = predictor.encode(scene.image)
-        for question in ask(scene, np.random.default_rng([seed, index, 1])):
-            text = question.text if question.text and question.region is None else None
-            result = encoded.run(question.task, text, region=question.region)
-            answers.add(index, scene.image.size, question, result)
-    return answers.scores()
+        questions = ask_about(scene, np.random.default_rng([seed, index, 1]))
+        yield Sample(f"scene {index}", scene.image, tuple(parse_question(asdict(q)) for q in questions))
 
 
-def mean_average_precision(
-    truth: Sequence[tuple[int, str, Sequence[float], float]],
-    found: Sequence[tuple[int, str, Sequence[float], float]],
-) -> float:
-    """COCO's mean average precision at IoU 0.5; an entry is (picture, label, box, score).
+def evaluate(model: Model, count: int, seed: int) -> dict[str, float]:
+    """Ask all questions about scenes 0 to `count` - 1 of a seed: all measures, between 0 and 1.
 
-    The categories are the pairs of colour and kind; a label that is none of them has no place in the measure.
+    The error rates may exceed 1.
     """
-    detections = [_coco_box(*entry) for entry in found if entry[1] in _CATEGORIES]
-    if not detections:
-        return 0.0
-    pictures = sorted({entry[0] for entry in truth})
-    ground_truth = COCO(
-        {
-            "info": {},
-            "images": [{"id": picture + 1} for picture in pictures],
-            "categories": [{"id": k + 1, "name": name} for k, name in enumerate(_CATEGORIES)],
-            "annotations": [_coco_box(*entry) | {"id": k + 1} for k, entry in enumerate(truth)],
-        }
-    )
-    measure = COCOeval_faster(ground_truth, ground_truth.loadRes(detections), "bbox")
-    measure.run()
-    return float(measure.stats_as_dict["AP_50"])
+    run = ask(model, samples(count, seed))
+    found = {(row.task, row.metric.key): row.estimates[0].value for row in score([run], resamples=0)}
+    return {name: found[key] for key, name in MEASURES.items()} | {"ocr_region_iou": _quad_overlap(run)}
 
 
-def _coco_box(picture: int, label: str, box: Sequence[float], score: float) -> dict[str, object]:
-    x1, y1, x2, y2 = box
-    width, height = max(x2 - x1, 0.0), max(y2 - y1, 0.0)
-    place = {"image_id": picture + 1, "category_id": _CATEGORIES.index(label) + 1, "iscrowd": 0}
-    return place | {"bbox": [x1, y1, width, height], "area": width * height, "score": score}
-
-
-def _plain(result: Result) -> str:
-    return str(next(iter(result.answer.values()))).strip()
+def _quad_overlap(run: Run) -> float:
+    """Mean IoU of the upright boxes around the word and around the first line that was read."""
+    asked = [one for one in run.answers.values() if one.question.quads]
+    pairs = [(one.result.quads[0] if one.result.quads else (), one.question.quads[0]) for one in asked]
+    return float(np.mean([box_iou(_hull(found), _hull(truth)) for found, truth in pairs])) if pairs else 0.0
 
 
 def _hull(quad: Sequence[float]) -> tuple[float, ...]:

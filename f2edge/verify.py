@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from f2edge.model import Florence2
     from f2edge.runtime import Features, PromptSession
 
-TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
-"""Largest relative error of a component that passes, by its precision; fp16 weights of an fp16 checkpoint are exact."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.5}
+"""Largest relative error of a component that passes, by its precision.
+
+fp16 weights of an fp16 checkpoint are exact.  What INT8 costs is for ``f2edge eval`` to say; here only nonsense fails.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""INT8.  Nothing is here yet."""
+"""INT8 by NNCF, on the ONNX graphs that all engines share."""

@@ -15,6 +15,9 @@ except ImportError as error:
     raise MissingExtraError("onnxruntime", "onnx") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
     from f2edge.runtime import Features
@@ -30,15 +33,25 @@ def open_runtime(bundle: Bundle, device: str) -> OnnxRuntime:
     """
     if device != "CPU":
         raise DeviceError(f"the ONNX Runtime engine has no device {device}; it has: CPU")
+    return load_graphs({name: bundle.file(name) for name in bundle.components})
+
+
+def load_graphs(graphs: Mapping[str, Path]) -> OnnxRuntime:
+    """Load graphs by component, from a bundle or fresh from the export.
+
+    Raises:
+        DeviceError: ONNX Runtime cannot load one.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     try:
         sessions = {
-            name: ort.InferenceSession(bundle.file(name), options, providers=["CPUExecutionProvider"])
-            for name in bundle.components
+            name: ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            for name, path in graphs.items()
         }
     except Exception as error:
-        raise DeviceError(f"ONNX Runtime cannot load {bundle.path}: {_first_line(error)}") from error
+        where = graphs["vision"].parent
+        raise DeviceError(f"ONNX Runtime cannot load the graphs in {where}: {_first_line(error)}") from error
     return OnnxRuntime(sessions)
 
 

@@ -16,6 +16,7 @@ except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def open_runtime(bundle: Bundle, device: str) -> OpenVINORuntime:
-    """Compile a bundle's graphs for ``device`` ("CPU", "GPU", "NPU", ...).
+    """Load a bundle's graphs on ``device``; see :func:`load_graphs`."""
+    return load_graphs({name: bundle.file(name) for name in bundle.components}, device)
+
+
+def load_graphs(graphs: Mapping[str, Path], device: str) -> OpenVINORuntime:
+    """Compile graphs (``.xml``), by component, for ``device`` ("CPU", "GPU", "NPU", ...).
 
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
@@ -33,18 +39,13 @@ def open_runtime(bundle: Bundle, device: str) -> OpenVINORuntime:
     if device.split(".", maxsplit=1)[0] not in {name.split(".")[0] for name in core.available_devices}:
         raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
     try:
-        compiled = {
-            name: core.compile_model(bundle.file(name), device, _options(name, device)) for name in bundle.components
-        }
+        compiled = {name: core.compile_model(path, device, _options(name, device)) for name, path in graphs.items()}
     except RuntimeError as error:
-        raise DeviceError(f"OpenVINO cannot load {bundle.path} on {device}: {_last_line(error)}") from error
+        where = graphs["vision"].parent
+        raise DeviceError(f"OpenVINO cannot load the graphs in {where} on {device}: {_last_line(error)}") from error
     # The vision tower's weights were copied into the layout that its kernels want; the file's pages are not needed.
-    release_mapped_pages(_weights(bundle, "vision"))
-    return OpenVINORuntime(compiled, device, encoder_weights=_weights(bundle, "encoder"))
-
-
-def _weights(bundle: Bundle, component: str) -> Path:
-    return bundle.file(component).with_suffix(".bin")
+    release_mapped_pages(graphs["vision"].with_suffix(".bin"))
+    return OpenVINORuntime(compiled, device, encoder_weights=graphs["encoder"].with_suffix(".bin"))
 
 
 def _options(component: str, device: str) -> dict[str, str]:

@@ -55,31 +55,35 @@ def command(
     as_json: bool,
 ) -> None:
     """Turn CHECKPOINT, a directory or a hub id, into a bundle."""
-    chosen, wanted = get_target(target), _available(precision, calibration)
+    chosen, wanted = get_target(target), _available(precision)
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
-    _check_packages()
+    _check_packages(wanted)
     with _clean_exit():
-        from f2edge.compile.build import STAGES, Options, build
+        from f2edge.compile.build import INT8_STAGES, STAGES, Options, build
 
-        options = Options(chosen, wanted, image_size, max_new_tokens)
-        with progress_bar(len(STAGES)) as progress:
-            bundle = build(checkpoint, destination, options, force=force, progress=progress)
+        options = Options(chosen, wanted, image_size, max_new_tokens, calibration)
+        stages = len(STAGES) + (len(INT8_STAGES) if wanted == "int8" else 0)
+        with progress_bar(stages) as progress:
+            bundle = build(checkpoint, destination, options, force=force, progress=progress, notice=_notice)
     _print_json(bundle) if as_json else _print(bundle)
 
 
-def _available(precision: str | None, calibration: Path | None) -> Precision | None:
-    if precision in ("int8", "auto"):
-        raise CompileError(f"--precision {precision} is not there yet in this version; use fp32 or fp16")
-    if calibration is not None:
-        raise CompileError("--calibration is not there yet in this version; leave it out")
+def _available(precision: str | None) -> Precision | None:
+    if precision == "auto":
+        raise CompileError("--precision auto is not there yet in this version; use fp32, fp16 or int8")
     return precision  # type: ignore[return-value]
 
 
-def _check_packages() -> None:
+def _check_packages(precision: Precision | None) -> None:
     """Name the extra to install before any work is done, where the packages of the build side are missing."""
-    for package in _PACKAGES:
+    wanted = {package: "compile" for package in _PACKAGES} | ({"nncf": "int8"} if precision == "int8" else {})
+    for package, extra in wanted.items():
         if find_spec(package) is None:
-            raise MissingExtraError(package, "compile")
+            raise MissingExtraError(package, extra)
+
+
+def _notice(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @contextmanager

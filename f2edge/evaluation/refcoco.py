@@ -35,7 +35,7 @@ def is_refs(data: Any) -> bool:
 
 def is_expression(line: Any) -> bool:
     """Whether a line of JSONL is one expression with its box."""
-    return isinstance(line, dict) and "bbox" in line and _first(line, _IMAGE) and _first(line, _EXPRESSION)
+    return isinstance(line, dict) and "bbox" in line and all(_first(line, keys) for keys in (_IMAGE, _EXPRESSION))
 
 
 def load_refs(refs: tuple[Path, list[Json]], instances: tuple[Path, Json], root: Path) -> tuple[Sample, ...]:

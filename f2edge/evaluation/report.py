@@ -96,7 +96,7 @@ class Report:
         names = list(self.runs)
         columns = ["task", "metric", "n", *names, *(f"{name} {_MINUS} {names[0]}" for name in names[1:])]
         rows = [[*_head(row), *map(_value, row.estimates), *map(_difference, row.differences)] for row in self.rows]
-        beams = f"{self.num_beams} beams" if self.num_beams else "each bundle's own beams"
+        beams = f"num_beams {self.num_beams or 'of the bundle'}"
         about = f"{self.first.pictures} pictures of {self.dataset.path} ({self.dataset.kind}), {beams}."
         scale = "Metrics in points (x 100), 95 % intervals from a bootstrap over the pictures in brackets."
         return f"{about} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"

@@ -93,13 +93,25 @@ def test_json(tiny_bundle: Path, tmp_path: Path) -> None:
     "options",
     [
         *(["--target", name] for name in ("igpu", "npu", "jetson", "rtx")),
-        *(["--precision", name] for name in ("int8", "auto")),
-        ["--calibration", "pictures"],
+        ["--precision", "auto"],
     ],
 )
 def test_not_there_yet(options: list[str], tmp_path: Path) -> None:
     """Options that a later version fills are known, and say so."""
     assert "not there yet in this version" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
+
+
+@pytest.mark.parametrize("options", [["--precision", "int8"], ["--calibration", "pictures"]])
+def test_int8_and_calibration_go_together(options: list[str], tmp_path: Path) -> None:
+    """One without the other is said before anything is loaded."""
+    assert "--calibration" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
+
+
+def test_calibration_pictures_that_are_not_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Said before the export, which takes minutes."""
+    options = ["--precision", "int8", "--calibration", tmp_path / "nowhere"]
+    assert "nowhere is not a directory" in f2edge("compile", tiny_checkpoint, "-o", tmp_path / "b", *options).error
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("package", ["torch", "onnxscript"])

@@ -1,4 +1,4 @@
-"""``f2edge targets``, ``devices`` and ``eval``."""
+"""``f2edge targets`` and ``devices``."""
 
 from __future__ import annotations
 
@@ -37,8 +37,3 @@ def test_devices_without_an_engine() -> None:
     outcome = f2edge_process("devices", "--json", first="import sys; sys.modules['onnxruntime'] = None")
     assert outcome.code == 0
     assert {device["runtime"] for device in outcome.json} == {"openvino"}
-
-
-def test_eval_is_not_there_yet() -> None:
-    """It takes its options and says so."""
-    assert "eval is not there yet" in f2edge("eval", "b", "--data", "d", "--limit", "3", "--json").error

@@ -233,12 +233,6 @@ def test_targets_that_are_not_there_yet(target: str, tmp_path: Path) -> None:
         build(tmp_path / "none", tmp_path / "bundle", Options(TARGETS[target]))
 
 
-def test_int8_is_not_there_yet(tmp_path: Path) -> None:
-    """It must not be a name for something else."""
-    with pytest.raises(CompileError, match="precision int8 is not there yet"):
-        build(tmp_path / "none", tmp_path / "bundle", Options(TARGETS["cpu"], "int8"))
-
-
 def test_the_api_of_the_package_reads_what_was_built(tiny_bundle: Path) -> None:
     """``f2edge.open_bundle`` and the manifest on disk say the same."""
     manifest = json.loads((tiny_bundle / MANIFEST).read_text())

@@ -1,0 +1,112 @@
+"""``f2edge eval``: metrics of bundles side by side, and every bad data set in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from command import f2edge, f2edge_process
+from evaluations import write_json, write_jsonl, write_picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCK = "import sys\nfor name in ('torch', 'onnx', 'nncf', 'transformers'): sys.modules[name] = None\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three pictures with questions, of which one is missing and one is no picture."""
+    questions = [
+        {"task": "REGION_TO_CATEGORY", "region": [0, 0, 30, 30], "answer": "red star"},
+        {"task": "OD", "labels": ["star"], "boxes": [[0, 0, 30, 30]]},
+        {"task": "REGION_PROPOSAL"},
+    ]
+    names = ["a.png", "missing.png", "text.png", "b.png"]
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / name)
+    (tmp_path / "text.png").write_text("no picture")
+    write_jsonl(tmp_path / "truth.jsonl", [{"image": name, "questions": questions} for name in names])
+    return tmp_path
+
+
+def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> None:
+    """The table on stdout, what was left out on stderr; both engines give the same tokens."""
+    outcome = f2edge("eval", tiny_bundle, tiny_onnx_bundle, "--data", data, "--num-beams", 1)
+    assert outcome.code == 0
+    lines = outcome.stdout.splitlines()
+    assert lines[0].startswith(f"2 pictures of {data} (JSONL of questions), num_beams 1.")
+    assert "tiny.onnx − tiny.cpu" in lines[2]
+    assert [line.split("|")[2].strip() for line in lines[4:7]] == ["mAP", "AP50", "accuracy"]
+    assert "100.0 %" in lines[7]
+    notes = outcome.stderr.splitlines()
+    assert notes[0] == "skipped 2 of 4 pictures that cannot be read:"
+    assert [note.split(":")[0].strip() for note in notes[1:3]] == ["missing.png", "text.png"]
+    assert notes[3:] == ["left out 2 questions of <REGION_PROPOSAL>: it has no metric here"]
+
+
+def test_json(tiny_bundle: Path, data: Path) -> None:
+    """One line with the documented keys, the same twice."""
+    outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
+    assert outcome.stdout.count("\n") == 1
+    assert f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json") == outcome
+    found = outcome.json
+    assert list(found) == ["data", "num_beams", "interval", "bundles"]
+    assert found["data"]["pictures"] == 2
+    assert [skipped["image"] for skipped in found["data"]["skipped"]] == ["missing.png", "text.png"]
+    (bundle,) = found["bundles"]
+    assert set(bundle["metrics"]) == {"<REGION_TO_CATEGORY>", "<OD>"}
+    assert set(bundle["metrics"]["<OD>"]["map"]) == {"value", "low", "high", "count"}
+
+
+def test_limit(tiny_bundle: Path, data: Path) -> None:
+    """The first N pictures of the file, and a word where there are fewer."""
+    one = f2edge("eval", tiny_bundle, "--data", data, "--limit", 1, "--json", "--num-beams", 1)
+    assert one.json["data"]["pictures"] == 1
+    many = f2edge("eval", tiny_bundle, "--data", data, "--limit", 9, "--json", "--num-beams", 1)
+    assert many.stderr.splitlines()[0] == f"{data} has 4 pictures, fewer than --limit 9"
+
+
+def test_same_names(tiny_bundle: Path, data: Path) -> None:
+    """Bundles of one name are told apart by their paths; one that is given twice is measured once."""
+    other = data / "tiny.cpu"
+    other.symlink_to(tiny_bundle)
+    outcome = f2edge("eval", tiny_bundle, other, "--data", data, "--limit", 1, "--json", "--num-beams", 1)
+    assert [bundle["bundle"] for bundle in outcome.json["bundles"]] == [str(tiny_bundle), str(other)]
+
+
+def test_without_the_build_side(tiny_bundle: Path, data: Path) -> None:
+    """A device measures without torch; without the extra, the line names it."""
+    arguments = ("eval", tiny_bundle, "--data", data, "--limit", 1, "--json", "--num-beams", 1)
+    assert f2edge_process(*arguments, first=BLOCK).code == 0
+    missing = (
+        "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda n: n != 'rapidfuzz' and find(n) or None"
+    )
+    assert "run: pip install 'f2edge[eval]'" in f2edge_process(*arguments, first=missing).error
+
+
+def test_bad_data_sets(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Nothing known, no annotations, no readable picture, nothing with a metric: one line each, nothing on stdout."""
+    coco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
+    places = {
+        "empty": ([], "looked for: *.jsonl"),
+        "unread": ([{"image": "a.png", "questions": [{"task": "od"}]}], "none of the 1 pictures can be read"),
+        "unmeasured": (
+            [{"image": str(tmp_path / "a.png"), "questions": [{"task": "region_proposal"}]}],
+            "no question that can be measured: <REGION_PROPOSAL>",
+        ),
+    }
+    write_picture(tmp_path / "a.png")
+    for name, (lines, words) in places.items():
+        (tmp_path / name).mkdir()
+        write_jsonl(tmp_path / name / "truth.jsonl", lines)
+        outcome = f2edge("eval", tiny_bundle, "--data", tmp_path / name)
+        assert words in outcome.error
+        assert outcome.stdout == ""
+    line = f2edge("eval", tiny_bundle, "--data", write_json(tmp_path / "coco" / "captions.json", coco)).error
+    assert "is a COCO file without annotations" in line
+
+
+def test_a_bad_bundle_is_told_first(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Before the first has worked for hours, and before the data, here missing, is looked at."""
+    assert "is not a bundle" in f2edge("eval", tiny_bundle, tmp_path / "none", "--data", tmp_path / "no").error

@@ -1,0 +1,87 @@
+"""INT8 graphs: what they must be for every engine's parser, and that the engines agree on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+import f2edge
+from f2edge.bundle import COMPONENTS
+from f2edge.compile.build import Options, build
+from f2edge.compile.openvino import compile_openvino
+from f2edge.runtimes.openvino import load_graphs
+from f2edge.targets import TARGETS
+from f2edge.verify import relative_error, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.arrays import FloatArray
+
+SAMPLES = 6
+
+
+@pytest.fixture(scope="module")
+def int8_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint in INT8 for ONNX Runtime, calibrated on a few noisy pictures."""
+    directory = tmp_path_factory.mktemp("int8")
+    (directory / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(SAMPLES):
+        noise = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+        Image.fromarray(noise).resize((120, 100)).save(directory / "pictures" / f"{index}.png")
+    options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", samples=SAMPLES)
+    build(tiny_checkpoint, directory / "bundle", options)
+    return directory / "bundle"
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """Initializers by name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_zero_points_are_zero(component: str, int8_bundle: Path) -> None:
+    """TensorRT's parser refuses others; scales of activations are single numbers."""
+    model = onnx.load(int8_bundle / f"{component}.onnx")
+    values = constants(model)
+    nodes = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert nodes
+    for node in nodes:
+        if len(node.input) > 2:
+            assert not values[node.input[2]].any(), node.name
+        if node.op_type == "QuantizeLinear":
+            assert values[node.input[1]].size == 1, node.name
+
+
+def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
+    """Measured against the float reference; noise of INT8 and not more, and a smaller bundle."""
+    bundle = f2edge.open_bundle(int8_bundle)
+    assert {component.precision for component in bundle.components.values()} == {"int8"}
+    report = verify(f2edge.load(int8_bundle))
+    assert report.passed
+    for check in report.checks:
+        assert 1e-4 < check.relative_error < check.tolerance
+
+
+def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path) -> None:
+    """The same INT8 graph on both: nearer to each other than to the float reference (docs/traps.md)."""
+    model = f2edge.load(int8_bundle)
+    layers = model.bundle.geometry.decoder_layers
+    for name in COMPONENTS:
+        compile_openvino(model.bundle.file(name), tmp_path / f"{name}.xml", decoder_layers=layers, fp16=False)
+    other = load_graphs({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, "CPU")
+    pixels = np.random.default_rng(1).standard_normal((1, 3, *model.bundle.geometry.image_size)).astype(np.float32)
+    ours, theirs = model.runtime.encode_image(pixels), other.encode_image(pixels)
+    features: FloatArray = model.runtime.features_to_host(ours)
+    assert relative_error(other.features_to_host(theirs), features) < 0.1
+    prompt = np.array([0, 40, 300, 77, 2])
+    sessions = [model.runtime.start(ours, prompt), other.start(other.features_from_host(features), prompt)]
+    for token in (2, 0, 410, 900):
+        steps = [session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions]
+        assert relative_error(steps[1], steps[0]) < 0.1
