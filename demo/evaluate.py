@@ -2,7 +2,7 @@
 
 Usage: ``python demo/evaluate.py BUNDLE [--count 500] [--seed 3000] [--device CPU] [--json]``
 
-On what ``demo/scenes.py`` writes, ``f2edge eval BUNDLE --data DIR`` gives the same numbers and more; this needs no folder.
+On what ``demo/scenes.py`` writes, ``f2edge eval BUNDLE --data DIR`` gives the same numbers and more.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _available(precision: str | None) -> Precision | None:
 
 def _check_packages(precision: Precision | None) -> None:
     """Name the extra to install before any work is done, where the packages of the build side are missing."""
-    wanted = {package: "compile" for package in _PACKAGES} | ({"nncf": "int8"} if precision == "int8" else {})
+    wanted = dict.fromkeys(_PACKAGES, "compile") | ({"nncf": "int8"} if precision == "int8" else {})
     for package, extra in wanted.items():
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)

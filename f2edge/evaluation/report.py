@@ -138,7 +138,8 @@ def _difference(found: Estimate) -> str:
 def _with_interval(found: Estimate, sign: str) -> str:
     if math.isnan(found.value):
         return _NOTHING
-    value, low, high = (f"{100 * part:{sign}.1f}".replace("-", _MINUS) for part in (found.value, found.low, found.high))
+    parts = (round(100 * part, 1) + 0.0 for part in (found.value, found.low, found.high))  # + 0.0 drops the sign of -0
+    value, low, high = (f"{part:{sign}.1f}".replace("-", _MINUS) for part in parts)
     return value if math.isnan(found.low) else f"{value} [{low}, {high}]"
 
 
