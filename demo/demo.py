@@ -1,4 +1,4 @@
-"""The main job on the embedded checkpoint: compile it for the CPU, ask about unseen scenes, measure the latency.
+"""The main job on the embedded checkpoint: compile it for the CPU, ask about unseen scenes, compare fp32 and INT8.
 
 python demo/demo.py [--out demo/out]
 """
@@ -6,6 +6,7 @@ python demo/demo.py [--out demo/out]
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from PIL import Image
 from questions import ask
 from rich.console import Console
 from rich.table import Table
-from scenes import make_scene
+from scenes import make_scene, write_scenes
 
 import f2edge
 from f2edge.draw import draw
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 UNSEEN_SEED = 2000
+CALIBRATION_SEED = 4000
+CALIBRATION_SCENES = 128
+MEASURED_SCENES = 60
 SCENES = 4
+STAGES = ("preprocess", "vision", "encoder", "first_token", "per_token", "total")
 SHOWN = 4
 DRAWN = ("OD", "REFERRING_EXPRESSION_SEGMENTATION", "OCR_WITH_REGION")
 
@@ -71,26 +76,56 @@ def picture_of(scene: Scene, questions: list[Question], results: list[f2edge.Res
     return Image.fromarray(np.hstack([np.asarray(picture) for picture in drawn]))
 
 
+def compile_bundles(out: Path) -> dict[str, Path]:
+    """The checkpoint in fp32, and in INT8 calibrated on scenes drawn for that."""
+    write_scenes(out / "calibration", CALIBRATION_SCENES, CALIBRATION_SEED)
+    bundles = {precision: out / f"demo.{precision}" for precision in ("fp32", "int8")}
+    for precision, bundle in bundles.items():
+        options = ["--calibration", out / "calibration"] if precision == "int8" else []
+        command("compile", HERE / "checkpoint", "-o", bundle, "--precision", precision, "--force", *options)
+    return bundles
+
+
+def show_answers(console: Console, bundle: Path, picture: Path) -> None:
+    """Everything about a few unseen scenes, and a picture of what was found in them."""
+    model = f2edge.load(bundle)
+    rows = []
+    for index in range(SCENES):
+        scene = make_scene(UNSEEN_SEED, index)
+        questions = ask(scene, np.random.default_rng(index))
+        results = answer(model, scene, questions)
+        show(console, f"scene {index} of seed {UNSEEN_SEED}, answered by {bundle.name}", questions, results)
+        rows.append(picture_of(scene, questions, results))
+    stack(rows).save(picture)
+    console.print(f"drawn: {picture}")
+
+
+def compare(console: Console, bundles: dict[str, Path], out: Path) -> None:
+    """Metrics, size and latency of the bundles side by side."""
+    write_scenes(out / "scenes", MEASURED_SCENES, UNSEEN_SEED)
+    command("eval", *bundles.values(), "--data", out / "scenes")
+    table = Table("bundle", "MiB", *STAGES, title="median milliseconds, 3 beams", title_justify="left", box=None)
+    for precision, bundle in bundles.items():
+        report = out / f"latency.{precision}.json"
+        with report.open("w", encoding="utf-8") as file:
+            page = out / f"latency.{precision}.html"
+            command("bench", bundle, "--task", "od", "--runs", "20", "--html", page, stdout=file)
+        stages = json.loads(report.read_text(encoding="utf-8"))["stages_ms"]
+        size = f2edge.open_bundle(bundle).size_bytes / 2**20
+        table.add_row(bundle.name, f"{size:.1f}", *(f"{stages[stage]['p50']:.1f}" for stage in STAGES))
+    console.print(table)
+
+
 def main() -> None:
     """Compile, ask, draw, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "out")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    bundle = out / "demo.cpu"
-    command("compile", HERE / "checkpoint", "-o", bundle, "--force")
-    model, console = f2edge.load(bundle), Console(width=None if sys.stdout.isatty() else 140)
-    rows = []
-    for index in range(SCENES):
-        scene = make_scene(UNSEEN_SEED, index)
-        questions = ask(scene, np.random.default_rng(index))
-        results = answer(model, scene, questions)
-        show(console, f"scene {index} of seed {UNSEEN_SEED}", questions, results)
-        rows.append(picture_of(scene, questions, results))
-    stack(rows).save(out / "answers.png")
-    console.print(f"drawn: {out / 'answers.png'}")
-    with (out / "latency.json").open("w", encoding="utf-8") as report:
-        command("bench", bundle, "--task", "od", "--runs", "20", "--html", out / "latency.html", stdout=report)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    bundles = compile_bundles(out)
+    show_answers(console, bundles["int8"], out / "answers.png")
+    compare(console, bundles, out)
 
 
 def stack(rows: list[Image.Image]) -> Image.Image:
