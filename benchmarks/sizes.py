@@ -71,7 +71,7 @@ def run(size: str, target: str, precision: str, *, with_run: bool) -> dict[str, 
         options = ["--target", target, "--precision", precision]
         compiled = measure(["compile", str(directory / size), "-o", bundle, *options, "--json"])
         report = {"size": size, "target": target, "precision": precision, "compile": _figures(compiled)}
-        report["bundle"] = json.loads(compiled["output"])
+        report["bundle"] = {k: v for k, v in json.loads(compiled["output"]).items() if k != "path"}
         if not with_run:
             return report
         pictures = [str(path) for path in write_photographs(directory)]

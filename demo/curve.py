@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from batches import DECODER_START, TASKS, collate
-from metrics import box_iou, edit_distance, mask_iou
 from model import image_features
 from questions import Question, ask
 from scenes import make_scene
 
+from f2edge.evaluation.overlap import box_iou, mask_iou
+from f2edge.evaluation.texts import edit_distance
 from f2edge.location import dequantize
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _score(question: Question, answer: str, size: tuple[int, int]) -> float:
         hits = [a[0] == b[0] and box_iou(a[1], b[1]) >= 0.5 for a, b in zip(wanted, given, strict=False)]
         return sum(hits) / max(len(wanted), len(given))
     if question.task == "REFERRING_EXPRESSION_SEGMENTATION":
-        return mask_iou(question.polygons[0], given[0][1] if given else [], size)
+        return mask_iou([question.polygons[0]], [given[0][1]] if given else [], size)
     if question.task == "OCR_WITH_REGION":
         return float([a[0] for a in wanted] == [a[0] for a in given])
     return float(answer == question.answer)

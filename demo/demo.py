@@ -69,9 +69,11 @@ def plain(text: str) -> str:
 
 
 def picture_of(scene: Scene, questions: list[Question], results: list[f2edge.Result]) -> Image.Image:
-    """Boxes, mask and word drawn into one scene each, side by side."""
+    """Boxes, mask and word, as far as any were found, each drawn into the scene, side by side."""
     drawn = [
-        draw(scene.image, result) for question, result in zip(questions, results, strict=True) if question.task in DRAWN
+        draw(scene.image, result)
+        for question, result in zip(questions, results, strict=True)
+        if question.task in DRAWN and (result.boxes or result.polygons or result.quads)
     ]
     return Image.fromarray(np.hstack([np.asarray(picture) for picture in drawn]))
 

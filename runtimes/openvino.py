@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +18,16 @@ except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
     from f2edge.runtime import Features
+
+_KERNELS = "64"
+"""Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen.  A decoder's length is new at
+every step: with their defaults of thousands, memory grows by more than a megabyte a token (docs/traps.md)."""
 
 
 def open_runtime(bundle: Bundle, device: str) -> OpenVINORuntime:
@@ -35,6 +41,7 @@ def load_graphs(graphs: Mapping[str, Path], device: str) -> OpenVINORuntime:
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
     """
+    os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", _KERNELS)  # read when the first graph is compiled
     core = ov.Core()
     if device.split(".", maxsplit=1)[0] not in {name.split(".")[0] for name in core.available_devices}:
         raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
@@ -54,7 +61,23 @@ def _options(component: str, device: str) -> dict[str, str]:
         # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
         # where its key length grows (logits off by 20 and more); see docs/traps.md.
         options["SNIPPETS_MODE"] = "DISABLE"
+        options["CPU_RUNTIME_CACHE_CAPACITY"] = _KERNELS
     return options
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The engine's errors, a request that another thread is using among them, as ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO failed while running: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    """OpenVINO's messages begin with source lines of its own; the reason stands last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def devices() -> list[tuple[str, str]]:
@@ -81,6 +104,7 @@ class OpenVINORuntime:
         except RuntimeError:
             return None
 
+    @_translated()
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Pixels (1, 3, H, W) to image features, a tensor that outlives the next picture."""
         self._vision.set_output_tensor(ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape))
@@ -91,6 +115,7 @@ class OpenVINORuntime:
         self._compiled["vision"].release_memory()
         return features
 
+    @_translated()
     def start(self, features: Features, prompt_ids: IntArray) -> OpenVINOSession:
         """Run the encoder; its outputs become the decoder's inputs without a copy."""
         tokens = features.shape[1] + len(prompt_ids)
@@ -129,6 +154,7 @@ class OpenVINOSession:
         for name, tensor in cross.items():
             request.set_tensor(name, tensor)
 
+    @_translated()
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed the beams' last tokens, reorder the state, and give the scores of the next ones."""
         position = np.array([self._position])
@@ -136,9 +162,9 @@ class OpenVINOSession:
         self._position += 1
         output = self._request.get_tensor
         return StepScores(
-            token_ids=output("candidate_ids").data,
-            logits=output("candidate_logits").data,
-            log_sum_exp=output("log_sum_exp").data,
+            token_ids=output("candidate_ids").data.copy(),
+            logits=output("candidate_logits").data.copy(),
+            log_sum_exp=output("log_sum_exp").data.copy(),
             fetch_logits=lambda: output("logits").data,
         )
 
@@ -148,15 +174,6 @@ class OpenVINOSession:
 
 
 def _infer(request: Any, inputs: dict[str, Any]) -> None:
-    try:
-        for name, value in inputs.items():
-            request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
-        request.infer()
-    except RuntimeError as error:
-        raise DeviceError(f"OpenVINO failed while running: {_last_line(error)}") from error
-
-
-def _last_line(error: Exception) -> str:
-    """OpenVINO's messages begin with source lines of its own; the reason stands last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    for name, value in inputs.items():
+        request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
+    request.infer()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from dense import dense_target
 from make_tokenizer import florence_tokens, make_tokenizer
-from metrics import box_iou, edit_distance, mask_iou
 from questions import ask
 from scenes import MAX_IOU, MIN_ORDER_GAP, make_scene, write_scenes
 from shapes import COLOURS, KINDS, WORDS, outline
 
+from f2edge.evaluation.overlap import box_iou, mask_iou
 from f2edge.parsers import find_instances
 from f2edge.tasks import resolve
 
@@ -134,7 +134,7 @@ def test_answers_parse_to_the_truth(questions: list[tuple[Scene, Question]]) -> 
             np.testing.assert_allclose(instance.shapes[0], coordinates, atol=1.0)
             seen.add(question.task)
         if question.task == "REFERRING_EXPRESSION_SEGMENTATION":
-            assert mask_iou(found[0].shapes[0], question.polygons[0], scene.image.size) > 0.9
+            assert mask_iou([found[0].shapes[0]], [question.polygons[0]], scene.image.size) > 0.9
             seen.add(question.task)
     expected = {"OD", "CAPTION_TO_PHRASE_GROUNDING", "OCR_WITH_REGION", "REFERRING_EXPRESSION_SEGMENTATION"}
     assert seen == expected
@@ -192,14 +192,3 @@ def test_writing_scenes(tmp_path: Path) -> None:
     captions = [q["answer"] for line in lines for q in line["questions"] if q["task"] == "CAPTION"]
     assert len(captions) == 3
     assert captions[0].startswith("a ")
-
-
-def test_metrics() -> None:
-    """Half-overlapping boxes, a polygon against itself and against nothing, and a distance known by hand."""
-    assert box_iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
-    assert box_iou((0, 0, 10, 10), ()) == 0
-    square = (10, 10, 30, 10, 30, 30, 10, 30)
-    assert mask_iou(square, square, (40, 40)) == 1
-    assert mask_iou(square, (), (40, 40)) == 0
-    assert edit_distance("STOP", "SHOPS") == 2
-    assert edit_distance("", "AB") == 2

@@ -261,3 +261,24 @@ def test_an_engine_that_is_not_installed(name: str, hint: str, request: pytest.F
     (other,) = set(BUNDLES) - {name}
     assert done.stdout.splitlines()[0] == str([other])
     assert f"{name} is not installed; run: pip install '{hint}" in done.stdout
+
+
+_GROWTH = """
+import numpy as np, f2edge
+from f2edge.machine import peak_rss_mib
+model = f2edge.load({bundle!r})
+session = model.runtime.start(model.encode(np.zeros((9, 9, 3), np.uint8)).features, np.array([0, 40, 2]))
+peaks = []
+for step in range(79):
+    session.step(np.full(3 if step else 1, 5), np.zeros(3 if step else 1, np.int64))
+    peaks.append(peak_rss_mib())
+print(peaks[-1] - peaks[20])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
+def test_memory_does_not_grow_with_the_answer(tiny_bundle: Path) -> None:
+    """OpenVINO would keep kernels for the length of each step, some 70 MiB in these 58 (docs/traps.md)."""
+    code = _GROWTH.format(bundle=str(tiny_bundle))
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    assert float(done.stdout) < 45
