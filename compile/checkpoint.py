@@ -40,9 +40,19 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Ch
         image_size: side of the square input in pixels, instead of the one in the preprocessor's config.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read, is not Florence-2, or lacks something; all faults in one line.
+        CheckpointError: the checkpoint cannot be read, is not Florence-2, or lacks something; all faults in one line
+            that names the directory.
     """
     directory = locate(checkpoint)
+    try:
+        return _load(directory, image_size)
+    except CheckpointError as error:
+        if str(directory) in str(error):
+            raise
+        raise CheckpointError(f"{directory}: {error}") from error
+
+
+def _load(directory: Path, image_size: int | None) -> Checkpoint:
     config = read_json(directory / "config.json")
     tensors = read_tensors(directory)
     layout = layouts.detect(tensors)
@@ -53,28 +63,34 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Ch
         geometry = replace(geometry, image_size=(image_size, image_size))
     with torch.device("meta"):
         model = Florence2(geometry)
-    _assign(model, named)
+    _assign(model, named, layout)
     sizes.check_image_size(geometry)
     settings = sizes.generation_settings(layout, config, _optional(directory / "generation_config.json"), geometry)
     model.eval().requires_grad_(requires_grad=False)
     return Checkpoint(model, settings, Tokenizer.from_file(directory), layout)
 
 
-def _assign(model: Florence2, named: Mapping[str, Tensor]) -> None:
+def _assign(model: Florence2, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
     """Give ``model``, which has no storage yet, its weights; every fault of them is reported at once."""
-    buffers = _default_buffers(model)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {**buffers, **named}
-    faults = [f"missing: {name}" for name in expected if name not in found]
-    faults += [f"unexpected: {name}" for name in found if name not in expected]
-    faults += [
-        f"misshapen: {name} is {list(found[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and tuple(found[name].shape) != shape
-    ]
+    expected = model.state_dict()
+    found = {**_default_buffers(model), **named}
+    faults = [("missing: {}", name) for name in expected if name not in found]
+    faults += [("unexpected: {}", name) for name in found if name not in expected]
+    common = [name for name in expected if name in found]
+    faults += [(fault, name) for name in common if (fault := _fault(found[name], expected[name]))]
     if faults:
-        raise CheckpointError(f"wrong tensors ({len(faults)}): " + "; ".join(faults))
+        lines = [fault.format(layouts.file_name(name, layout)) for fault, name in faults]
+        raise CheckpointError(f"wrong tensors ({len(lines)}): " + "; ".join(lines))
     model.load_state_dict({name: found[name].float().contiguous() for name in expected}, assign=True)
+
+
+def _fault(found: Tensor, expected: Tensor) -> str | None:
+    """Why a tensor cannot be a weight; of numbers that are none only the kind is looked at."""
+    if found.shape != expected.shape:
+        return f"misshapen: {{}} is {list(found.shape)}, expected {list(expected.shape)}"
+    if not found.is_floating_point():
+        return f"not floats: {{}} holds {str(found.dtype).removeprefix('torch.')}"
+    return None if bool(torch.isfinite(found.float()).all()) else "not finite: {}"
 
 
 def _default_buffers(model: Florence2) -> dict[str, Tensor]:

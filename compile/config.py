@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,18 +71,19 @@ def image_size(processor: Section) -> tuple[int, int]:
     Raises:
         CheckpointError: it says something else.
     """
-    size = processor.get("size") or {}
-    if isinstance(size, int):
+    size = {} if processor.get("size") is None else processor["size"]
+    if type(size) is int:
         return size, size
     known = isinstance(size, Mapping) and size.keys() <= {"height", "width"}
-    sides = [size.get(name) or DEFAULT_IMAGE_SIZE for name in ("height", "width")] if known else []
+    found = [size.get(name) for name in ("height", "width")] if known else []
+    sides = [DEFAULT_IMAGE_SIZE if side is None else side for side in found]
     if not sides or any(type(side) is not int for side in sides):
         raise CheckpointError(f"the image processor's size is {size!r:.60}; it must have a height and a width")
     return sides[0], sides[1]
 
 
 def channels(processor: Section, name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Three numbers of the image processor, one for each colour.
+    """Three finite numbers of the image processor, one for each colour.
 
     Raises:
         CheckpointError: something else stands there.
@@ -93,4 +95,6 @@ def channels(processor: Section, name: str, default: tuple[float, float, float])
         values: tuple[float, float, float] = parse(tuple[float, float, float], found, name)
     except ValueError as error:
         raise CheckpointError(f"the image processor's {error}") from error
+    if not all(map(math.isfinite, values)):
+        raise CheckpointError(f"the image processor's {name} is {values}; it must be finite")
     return values

@@ -29,6 +29,11 @@ _MICROSOFT: tuple[tuple[str, str], ...] = (
     (r"^language_model\.model\.", ""),
     (r"^language_model\.", ""),
 )
+_TEXT = r"(shared|encoder|decoder|final_logits_bias)\b"
+_TO_TRANSFORMERS: tuple[tuple[str, str], ...] = (
+    (rf"^{_TEXT}", r"model.language_model.\1"),
+    (r"^(vision_tower|multi_modal_projector)\.", r"model.\1."),
+)
 _TRANSFORMERS: tuple[tuple[str, str], ...] = (
     (r"^model\.language_model\.", ""),
     (r"^model\.", ""),
@@ -84,6 +89,11 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if layout == "microsoft" and projection is not None and projection.dim() == 2:  # noqa: PLR2004
         named["multi_modal_projector.image_projection.weight"] = projection.T  # Microsoft multiplies from the right
     return _untie(named)
+
+
+def file_name(name: str, layout: Layout) -> str:
+    """What a file of this layout calls the reference's tensor ``name``."""
+    return _rename(name, _TO_MICROSOFT if layout == "microsoft" else _TO_TRANSFORMERS)
 
 
 def to_microsoft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from f2edge.compile import config as values
 from f2edge.errors import CheckpointError, InputError
 from f2edge.generation import GenerationSettings
-from f2edge.geometry import Geometry, VisionGeometry
+from f2edge.geometry import Geometry, VisionGeometry, image_size_fault, size_faults
 from f2edge.schema import parse
 
 if TYPE_CHECKING:
@@ -42,18 +43,19 @@ def geometry(shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, 
             _dim(shapes, "multi_modal_projector.image_position_embed.column_embeddings.weight", 0, 50),
         ),
         temporal_positions=_dim(shapes, "multi_modal_projector.visual_temporal_embed.pos_idx_to_embed", 0, 100),
-        d_model=_dim(shapes, "shared.weight", 1, text.get("d_model")),
+        d_model=_agreed(shapes, r"(?:(?:en|de)coder\.layernorm_embedding|shared)\.weight", -1, text.get("d_model")),
         encoder_layers=_count(shapes, r"encoder\.layers\.(\d+)\."),
         decoder_layers=_count(shapes, r"decoder\.layers\.(\d+)\."),
         encoder_attention_heads=values.integer(text, "encoder_attention_heads"),
         decoder_attention_heads=values.integer(text, "decoder_attention_heads"),
-        encoder_ffn_dim=_dim(shapes, "encoder.layers.0.fc1.weight", 0, text.get("encoder_ffn_dim")),
-        decoder_ffn_dim=_dim(shapes, "decoder.layers.0.fc1.weight", 0, text.get("decoder_ffn_dim")),
+        encoder_ffn_dim=_agreed(shapes, r"encoder\.layers\.\d+\.fc1\.\w+", 0, text.get("encoder_ffn_dim")),
+        decoder_ffn_dim=_agreed(shapes, r"decoder\.layers\.\d+\.fc1\.\w+", 0, text.get("decoder_ffn_dim")),
         encoder_positions=_positions(shapes, "encoder"),
         decoder_positions=_positions(shapes, "decoder"),
         vocab_size=_dim(shapes, "shared.weight", 0, text.get("vocab_size")),
     )
     faults = [*_unsupported(vision, text), *_contradictions(sizes, vision, text), *_indivisible(sizes)]
+    faults += size_faults(sizes)
     if faults:
         raise CheckpointError("config.json does not fit the tensors: " + "; ".join(faults))
     return sizes
@@ -63,17 +65,10 @@ def check_image_size(sizes: Geometry) -> None:
     """Refuse an image size that the model cannot take.
 
     Raises:
-        CheckpointError: not a multiple of 32, or larger than the position tables.
+        CheckpointError: not a multiple of 32, larger than the position tables, or without room for a prompt.
     """
-    height, width = sizes.image_size
-    if height <= 0 or width <= 0 or height % 32 or width % 32:
-        raise CheckpointError(f"image size {height}x{width}: both sides must be positive multiples of 32")
-    rows, columns = sizes.feature_map
-    if rows > sizes.image_positions[0] or columns > sizes.image_positions[1]:
-        limit = 32 * min(sizes.image_positions)
-        raise CheckpointError(f"image size {height}x{width} is over what this checkpoint's tables allow: {limit}")
-    if sizes.max_prompt_tokens < 3:  # noqa: PLR2004 - begin, one token, end
-        raise CheckpointError(f"image size {height}x{width} leaves no room for a prompt; choose a smaller one")
+    if fault := image_size_fault(sizes):
+        raise CheckpointError(fault)
 
 
 def generation_settings(
@@ -82,6 +77,9 @@ def generation_settings(
     """The checkpoint's defaults: Microsoft's stand in ``text_config``, transformers' in ``generation_config.json``.
 
     Microsoft's ``generation_config.json`` is not read, since Microsoft's ``generate`` does not (spec, section A).
+
+    Raises:
+        CheckpointError: a setting that no search can follow, or a token that the vocabulary does not have.
     """
     source = config["text_config"] if layout == "microsoft" else generation_config
     settings = asdict(GenerationSettings())
@@ -90,9 +88,12 @@ def generation_settings(
             settings[name] = _single(source[name])
     settings["max_new_tokens"] = min(settings["max_new_tokens"], sizes.decoder_positions)
     try:
-        return parse(GenerationSettings, settings, "settings")  # type: ignore[no-any-return]
+        parsed: GenerationSettings = parse(GenerationSettings, settings, "settings")
     except (ValueError, InputError) as error:
         raise CheckpointError(f"the checkpoint's generation {error}") from error
+    if faults := parsed.beyond(sizes.vocab_size):
+        raise CheckpointError(f"the checkpoint's generation settings: {'; '.join(faults)}")
+    return parsed
 
 
 def _single(value: Any) -> Any:
@@ -104,8 +105,8 @@ def _vision(shapes: Shapes, vision: Mapping[str, Any]) -> VisionGeometry:
     stages = range(_count(shapes, r"vision_tower\.convs\.(\d+)\."))
     widths = vision.get("dim_embed", vision.get("embed_dim"))
     widths = widths if isinstance(widths, list) and len(widths) == len(stages) else [None] * len(stages)
-    embed_dim = [_dim(shapes, f"vision_tower.convs.{i}.conv.weight", 0, widths[i]) for i in stages]
-    fc1 = "vision_tower.blocks.{}.0.spatial_block.ffn.fc1.weight"
+    embed_dim = [_agreed(shapes, rf"vision_tower\.convs\.{i}\.conv\.\w+", 0, widths[i]) for i in stages]
+    fc1 = r"vision_tower\.blocks\.{}\.\d+\.\w+_block\.ffn\.fc1\.\w+"
     return VisionGeometry(
         embed_dim=tuple(embed_dim),
         depths=tuple(_count(shapes, rf"vision_tower\.blocks\.{i}\.(\d+)\.") for i in stages),
@@ -116,7 +117,7 @@ def _vision(shapes: Shapes, vision: Mapping[str, Any]) -> VisionGeometry:
         patch_padding=values.per_stage(vision, "patch_padding", len(stages), least=0),
         patch_prenorm=values.per_stage(vision, "patch_prenorm", len(stages), kind=bool),
         window_size=values.integer(vision, "window_size"),
-        mlp_dim=tuple(_dim(shapes, fc1.format(i), 0, 4 * embed_dim[i]) for i in stages),
+        mlp_dim=tuple(_agreed(shapes, fc1.format(i), 0, 4 * embed_dim[i]) for i in stages),
     )
 
 
@@ -174,6 +175,21 @@ def _positions(shapes: Shapes, stack: str) -> int:
     if rows <= _UNUSED_POSITIONS:
         raise CheckpointError(f"{name} has {rows} rows, and the first {_UNUSED_POSITIONS} are no positions")
     return rows - _UNUSED_POSITIONS
+
+
+def _agreed(shapes: Shapes, pattern: str, axis: int, told: Any) -> int:
+    """A size that several tensors share: where they disagree the one that the config tells, or else the commonest.
+
+    The tensors that have another are reported with all other misshapen ones.
+    """
+    shared = (shape for name, shape in shapes.items() if re.fullmatch(pattern, name))
+    found = Counter(shape[axis] for shape in shared if shape and all(shape))
+    known = type(told) is int and told > 0
+    if found and not (known and told in found):
+        return found.most_common(1)[0][0]
+    if not known:
+        raise CheckpointError(f"wrong tensors: there is none like {pattern}")
+    return int(told)
 
 
 def _dim(shapes: Shapes, name: str, axis: int, fallback: Any) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MANIFEST = "manifest.json"
+_WINDOWS = sys.platform == "win32"
+_DAY = 24 * 60 * 60
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def _clear_up(destination: Path) -> None:
     """Put back a bundle that a killed attempt had moved aside, and remove all else that it left."""
     for path in sorted(destination.parent.glob(".*")):
         kind, _, pid = path.name.removeprefix(f".{destination.name}.").partition("-")
-        if kind not in ("old", "partial") or not pid.isdigit() or _alive(int(pid)):
+        if kind not in ("old", "partial") or not pid.isdigit() or _alive(int(pid), path):
             continue
         if kind == "old" and _is_bundle(path) and not destination.exists():
             path.rename(destination)
@@ -96,10 +100,15 @@ def _clear_up(destination: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
-    """Whether another process has this id; what carries our own was left by one that had it before."""
+def _alive(pid: int, path: Path) -> bool:
+    """Whether another process has this id; what carries our own was left by one that had it before.
+
+    Windows cannot be asked without harm, since ``os.kill`` ends a process there: nobody compiles for a day.
+    """
     if pid == os.getpid():
         return False
+    if _WINDOWS:
+        return time.time() - path.stat().st_mtime < _DAY
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

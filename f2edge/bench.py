@@ -33,15 +33,23 @@ Progress: TypeAlias = Callable[[str], None]
 """Called with what begins: a warm-up or a measured run."""
 
 STAGES = (
-    *("load", "preprocess", "vision", "encoder", "first_token", "per_token"),
+    *("load", "first_answer", "preprocess", "vision", "encoder", "first_token", "per_token"),
     *("decode", "postprocess", "total", "second_question"),
 )
-"""``decode`` holds the first token and all others; ``total`` is one question about a new image, the load
-left out; ``second_question`` is one about an image that was encoded before."""
+MEANINGS = {
+    "first_answer": "The total of the very first question after the load, when engines still prepare for its shapes.",
+    "per_token": "The mean time of a decoder step after the first.",
+    "decode": "The whole search: the first token and all later steps, with beams also those that go on after the best "
+    "answer has ended, so it is first_token + (steps - 1) x per_token.",
+    "total": "One question about a new image, from its file to the answer: preprocess, vision, encoder, decode and "
+    "postprocess; the load is left out.",
+    "second_question": "One question about an image that was encoded before: a total without preprocess and vision.",
+}
+"""Of the stages whose names do not tell."""
 
 EXCLUDED = (
-    "Not measured: compiling the checkpoint into the bundle, and the start of Python. Load is measured once, "
-    "with checking the SHA-256 of all files; preprocess holds reading and decoding an image file."
+    "Not measured: compiling the checkpoint into the bundle, and the start of Python. Load and first_answer are "
+    "measured once; load checks the SHA-256 of all files; preprocess holds reading and decoding an image file."
 )
 _PERCENTILES = (50, 90, 99)
 _PACKAGES = ("f2edge", "numpy", "pillow", "tokenizers")
@@ -52,9 +60,10 @@ class LatencyReport:
     """What :func:`bench` measured.
 
     Args:
-        samples_ms: milliseconds of each stage, one for each run, a single one of ``load``.
+        samples_ms: milliseconds of each stage, one for each run, a single one of ``load`` and ``first_answer``.
         task: what was asked.
         tokens: generated for one answer, the end token included.
+        steps: of the decoder for that answer; beam search may go on after the best answer has ended.
         num_beams: of the search.
         image_size: (height, width) of the model's input in pixels.
         warmup: runs before those that were measured.
@@ -69,6 +78,7 @@ class LatencyReport:
     samples_ms: Mapping[str, tuple[float, ...]]
     task: str
     tokens: int
+    steps: int
     num_beams: int
     image_size: tuple[int, int]
     warmup: int
@@ -94,6 +104,7 @@ class LatencyReport:
             "bundle_sha256": self.bundle_sha256,
             "task": self.task,
             "tokens": self.tokens,
+            "steps": self.steps,
             "num_beams": self.num_beams,
             "image_size": list(self.image_size),
             "runs": self.runs,
@@ -146,6 +157,7 @@ def bench(
     for index in range(-warmup, runs):
         progress("warming up" if index < 0 else f"run {index + 1}")
         result, timings = _ask_twice(model, picture, task, settings)
+        samples.setdefault("first_answer", [timings["total"]])
         for stage in STAGES if index >= 0 else ():
             if stage in timings:
                 samples[stage].append(timings[stage])
@@ -156,7 +168,8 @@ def _check(task: str, runs: int) -> None:
     if runs < 1:
         raise InputError(f"bench with {runs} runs measures nothing; it takes at least 1")
     if resolve(task).input != "none":
-        raise TaskError(f"bench asks without a text or a region, {task} needs one; choose caption or od, say")
+        name = resolve(task).name or "a free prompt"
+        raise TaskError(f"bench asks without a text or a region, {name} needs one; choose caption or od, say")
 
 
 def _settings(model: Florence2, num_beams: int | None, new_tokens: int | None) -> GenerationSettings:
@@ -206,6 +219,7 @@ def _report(
         samples_ms=samples,
         task=result.task,
         tokens=len(result.token_ids) - 1,
+        steps=result.steps,
         num_beams=settings.num_beams,
         image_size=bundle.geometry.image_size,
         warmup=warmup,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from f2edge.atomic import MANIFEST
 from f2edge.errors import BundleError, InputError
 from f2edge.generation import GenerationSettings
-from f2edge.geometry import Geometry
+from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.golden import GoldenCase
 from f2edge.schema import parse
 from f2edge.targets import Precision
@@ -51,10 +51,42 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class VerifiedComponent:
+    """How far one graph was from the reference; null stands for what was not a number."""
+
+    precision: Precision
+    relative_error: float | None
+    sqnr_db: float | None
+    tolerance: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class VerifiedAnswer:
+    """How many tokens of one golden answer agreed."""
+
+    task: str
+    num_beams: int
+    tokens: int
+    agreeing: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The shape of :meth:`f2edge.verify.Report.to_json`."""
+
+    device: str
+    passed: bool
+    components: dict[str, VerifiedComponent]
+    answers: tuple[VerifiedAnswer, ...]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A bundle on disk whose manifest and files were found in order.
 
-    ``verified`` holds what ``verify`` measured on the machine that compiled it.
+    ``verified`` holds what ``verify`` measured on the machine that compiled it; it is empty where the manifest holds
+    something else there, as nothing but a display depends on it.
     """
 
     path: Path
@@ -151,10 +183,34 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
 
 
 def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
-    kinds = {name: kind for name, kind in get_type_hints(Bundle).items() if name != "path"}
+    kinds = {name: kind for name, kind in get_type_hints(Bundle).items() if name not in ("path", "verified")}
     if missing := kinds.keys() - manifest.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    return Bundle(path=directory, **{name: parse(kind, manifest[name], name) for name, kind in kinds.items()})
+    values = {name: parse(kind, manifest[name], name) for name, kind in kinds.items()}
+    bundle = Bundle(path=directory, **values, verified=_verified(manifest.get("verified")))
+    if faults := _impossible(bundle):
+        raise ValueError("; ".join(faults))
+    return bundle
+
+
+def _verified(value: Any) -> dict[str, Any]:
+    try:
+        parse(Verified, value, "verified")
+    except ValueError:
+        return {}
+    return dict(value)
+
+
+def _impossible(bundle: Bundle) -> list[str]:
+    """Values of the right types that no model has."""
+    geometry, settings = bundle.geometry, bundle.generation
+    if faults := size_faults(geometry) or image_faults(geometry):
+        return [f"geometry: {fault}" for fault in faults]
+    faults = [f"generation: {fault}" for fault in settings.beyond(geometry.vocab_size)]
+    if settings.max_new_tokens > (limit := geometry.decoder_positions):
+        faults.append(f"generation: max_new_tokens is {settings.max_new_tokens}, and the model takes 1 to {limit}")
+    cases = enumerate(bundle.golden)
+    return [*faults, *(f"golden[{i}]: {fault}" for i, case in cases for fault in case.faults(geometry))]
 
 
 def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:

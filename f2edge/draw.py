@@ -78,7 +78,7 @@ def _marks(result: Result, size: tuple[int, int]) -> list[_Mark]:
     for index, (thing, label) in enumerate(zip(things, result.labels, strict=True)):
         outlines = tuple(_points(flat, size) for flat in thing if flat)
         colour = ImageColor.getrgb(_COLOURS[(names.index(label) if label else index) % len(_COLOURS)])
-        percent = f"{result.confidences[index]:.0%}" if result.confidences else ""
+        percent = f"{result.confidences[index]:.1%}" if result.confidences else ""
         if outlines:
             marks.append(_Mark(outlines, " ".join(label.split()), percent, colour, alpha))
     return marks

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STRIDE = 32
+"""Pixels of the image, in either direction, to one position of the tower's last map (spec, section B)."""
+
+_MAX_SIZE = 2**16  # ten times what any Florence-2 has
+_MAX_VOCABULARY = 2**20
+_SHORTEST_PROMPT = 3  # begin, one token, end
 
 
 @dataclass(frozen=True)
@@ -88,3 +99,54 @@ class Geometry:
     def to_json(self) -> dict[str, Any]:
         """The geometry as plain JSON values."""
         return asdict(self)
+
+
+def size_faults(geometry: Geometry) -> list[str]:
+    """What is wrong with the sizes that the weights fix, each as a short sentence; nothing for a sound model."""
+    limits = {"vocab_size": _MAX_VOCABULARY}
+    wrong = [
+        f"{name} is {value}; it must be {least} to {limits.get(name, _MAX_SIZE)}"
+        for name, value in _sizes(geometry)
+        if not (least := int(name != "patch_padding")) <= value <= limits.get(name, _MAX_SIZE)
+    ]
+    strides = geometry.vision.patch_stride
+    if math.prod(strides) != STRIDE:
+        wrong.append(f"patch_stride is {list(strides)}; the product must be {STRIDE}")
+    return wrong
+
+
+def image_faults(geometry: Geometry) -> list[str]:
+    """What is wrong with the pixels that a model of sound sizes is given, each as a short sentence."""
+    faults = [
+        f"{name} is {list(values)}; it must be finite"
+        for name, values in (("image_mean", geometry.image_mean), ("image_std", geometry.image_std))
+        if not all(map(math.isfinite, values))
+    ]
+    if any(value <= 0 for value in geometry.image_std):
+        faults.append(f"image_std is {list(geometry.image_std)}; pixels are divided by it")
+    fault = image_size_fault(geometry)
+    return [*faults, fault] if fault else faults
+
+
+def image_size_fault(geometry: Geometry) -> str | None:
+    """Why a model of sound sizes cannot take images of its size; ``None`` if it can."""
+    (height, width), positions = geometry.image_size, geometry.image_positions
+    size = f"image size {height}x{width}"
+    if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
+        return f"{size}: both sides must be positive multiples of {STRIDE}"
+    if height > STRIDE * positions[0] or width > STRIDE * positions[1]:
+        return f"{size} is over what this checkpoint's tables allow: {STRIDE * min(positions)}"
+    if geometry.feature_map != (height // STRIDE, width // STRIDE):
+        return f"{size}: patch_size, patch_stride and patch_padding do not make a map of {STRIDE} pixels a position"
+    if geometry.max_prompt_tokens < _SHORTEST_PROMPT:
+        return f"{size} leaves no room for a prompt; choose a smaller one"
+    return None
+
+
+def _sizes(geometry: Geometry) -> Iterator[tuple[str, int]]:
+    """Every whole number of the geometry by its field's name, but for the image's own size."""
+    for part in (geometry, geometry.vision):
+        for name, value in vars(part).items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if type(number) is int and name != "image_size":
+                    yield name, number

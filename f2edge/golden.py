@@ -10,11 +10,13 @@ from zipfile import BadZipFile
 import numpy as np
 
 from f2edge.errors import BundleError
+from f2edge.generation import MAX_NUM_BEAMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import ByteArray, FloatArray, IntArray
+    from f2edge.geometry import Geometry
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,18 @@ class GoldenCase:
     num_beams: int
     max_new_tokens: int
     token_ids: tuple[int, ...]
+
+    def faults(self, geometry: Geometry) -> list[str]:
+        """What of it a model of these sizes cannot replay, each as a short sentence."""
+        limits = {
+            "num_beams": (self.num_beams, 1, MAX_NUM_BEAMS),
+            "max_new_tokens": (self.max_new_tokens, 1, geometry.decoder_positions),
+            "the number of prompt_ids": (len(self.prompt_ids), 1, geometry.max_prompt_tokens),
+            "the number of token_ids": (len(self.token_ids), 2, geometry.decoder_positions + 1),
+        }
+        faults = [f"{name} is {value}, not {a} to {b}" for name, (value, a, b) in limits.items() if not a <= value <= b]
+        foreign = [n for n in (*self.prompt_ids, *self.token_ids) if not 0 <= n < geometry.vocab_size]
+        return [*faults, f"token {foreign[0]} is not in the vocabulary"] if foreign else faults
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from f2edge.bundle import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
 from f2edge.errors import LimitError
 from f2edge.image import load_image, pixel_values
-from f2edge.result import Result
+from f2edge.result import Result, without_special_tokens
 from f2edge.tasks import build_prompt, resolve
 from f2edge.tokenizer import Tokenizer
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from f2edge.decoding import DecoderSession, StepScores
     from f2edge.generation import GenerationSettings
     from f2edge.image import ImageSource
-    from f2edge.runtime import Features, PromptSession, Runtime
+    from f2edge.runtime import Features, Runtime
     from f2edge.tasks import Region, Task
 
 
@@ -166,7 +166,8 @@ class EncodedImage:
         """Ask one question; see :meth:`Florence2.run`."""
         chosen = self.model.settings(num_beams, max_new_tokens, settings)
         clock = Stopwatch(self.timings_ms)
-        asked, session = self._start(task, text, region)
+        asked, ids = self._prompt(task, text, region)
+        session = self.model.runtime.start(self.features, ids)
         clock.lap("encoder")
         timed = _TimedSession(session)
         generation = generate(timed, chosen)
@@ -174,7 +175,8 @@ class EncodedImage:
         pieces = self.model.tokenizer.decode_tokens(generation.token_ids)
         result = Result.from_generation(asked, pieces, generation, self.size)
         clock.lap("postprocess")
-        return replace(result, timings_ms={**clock.laps, **timed.timings_ms(), "total": sum(clock.laps.values())})
+        timings = {**clock.laps, **timed.timings_ms(), "total": sum(clock.laps.values())}
+        return replace(result, timings_ms=timings, steps=timed.steps)
 
     def stream(
         self,
@@ -186,12 +188,20 @@ class EncodedImage:
     ) -> Iterator[str]:
         """Ask one question and yield the answer's text piece by piece as greedy search decides it.
 
-        Special tokens are kept; a character that takes several tokens comes with the last of them.
+        Location tokens are kept, ``<s>``, ``</s>`` and ``<pad>`` are not; a character that takes several tokens comes
+        with the last of them.
+
+        Raises:
+            InputError: the task, its text or region, or a limit; at the call.
+            DeviceError: the engine failed; while the answer is read.
         """
         settings = self.model.settings(1, max_new_tokens)
-        _, session = self._start(task, text, region)
+        _, ids = self._prompt(task, text, region)
+        return filter(None, map(without_special_tokens, self._pieces(ids, settings)))
+
+    def _pieces(self, ids: IntArray, settings: GenerationSettings) -> Iterator[str]:
         pending: list[int] = []
-        for token in stream(session, settings):
+        for token in stream(self.model.runtime.start(self.features, ids), settings):
             pending.append(token.token_id)
             piece = self.model.tokenizer.decode(pending)
             if not piece.endswith("\N{REPLACEMENT CHARACTER}"):
@@ -200,10 +210,9 @@ class EncodedImage:
         if pending:  # cut off within a character
             yield self.model.tokenizer.decode(pending)
 
-    def _start(self, task: str, text: str | None, region: Region | None) -> tuple[Task, PromptSession]:
+    def _prompt(self, task: str, text: str | None, region: Region | None) -> tuple[Task, IntArray]:
         asked = resolve(task)
-        ids = self.model.prompt_ids(build_prompt(asked, text, region, self.size))
-        return asked, self.model.runtime.start(self.features, ids)
+        return asked, self.model.prompt_ids(build_prompt(asked, text, region, self.size))
 
 
 class Stopwatch:
@@ -232,6 +241,11 @@ class _TimedSession:
         scores = self._session.step(tokens, beam_indices)
         self._done.append(time.perf_counter())
         return scores
+
+    @property
+    def steps(self) -> int:
+        """How many steps the search took."""
+        return len(self._done)
 
     def timings_ms(self) -> dict[str, float]:
         """Until the first step was done, and the mean from step to step after it, the loop's own work included."""

@@ -38,6 +38,7 @@ class Result:
         confidences: from 0 to 1, how sure the model is of where each thing is.
         truncated: the answer was cut off at its longest allowed length.
         timings_ms: milliseconds of each stage.
+        steps: of the decoder; beam search may go on after the best answer has ended.
     """
 
     task: str
@@ -53,6 +54,12 @@ class Result:
     confidences: tuple[float, ...] = ()
     truncated: bool = False
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+
+    @property
+    def plain_text(self) -> str:
+        """The text without ``<s>``, ``</s>`` and ``<pad>``; location tokens stay."""
+        return without_special_tokens(self.text).strip()
 
     @classmethod
     def from_generation(
@@ -110,14 +117,15 @@ def _located(instances: Sequence[Instance]) -> dict[str, Any]:
     shapes = [tuple(map(tuple, found.shapes)) for found in instances]
     kinds = [found.kind for found in instances]
     return {
-        "labels": tuple(_plain(found.label) for found in instances),
+        "labels": tuple(without_special_tokens(found.label).strip() for found in instances),
         "boxes": tuple(shape[0] for kind, shape in zip(kinds, shapes, strict=True) if kind == "boxes"),
         "quads": tuple(shape[0] for kind, shape in zip(kinds, shapes, strict=True) if kind == "quads"),
         "polygons": tuple(shape for kind, shape in zip(kinds, shapes, strict=True) if kind == "polygons"),
     }
 
 
-def _plain(label: str) -> str:
+def without_special_tokens(text: str) -> str:
+    """Take ``<s>``, ``</s>`` and ``<pad>`` out of a text, and nothing else."""
     for tag in SPECIAL_TOKENS:
-        label = label.replace(tag, "")
-    return label.strip()
+        text = text.replace(tag, "")
+    return text

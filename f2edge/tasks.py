@@ -81,6 +81,8 @@ def resolve(name: str) -> Task:
     Raises:
         TaskError: there is no such task.
     """
+    if not isinstance(name, str):
+        raise TaskError(f"a task is a name such as od, not {name!r:.60}; an empty name passes the text on as it is")
     bare = name.strip().removeprefix("<").removesuffix(">").upper()
     if not bare:
         return FREE_TEXT
@@ -111,6 +113,8 @@ def build_prompt(
     Raises:
         TaskError: the input is missing, not wanted, or not a region of the image.
     """
+    if text is not None and not isinstance(text, str):
+        raise TaskError(f"the text is {text!r:.60}; give it as a string")
     if task.input == "none":
         _refuse_input(task, text, region)
         return task.prompt
@@ -122,6 +126,7 @@ def build_prompt(
 def expand_prompt(prompt: str) -> tuple[Task, str]:
     """Expand a prompt in Microsoft's one-string style, as its code does: ``<OPEN_VOCABULARY_DETECTION>car``.
 
+    Public API for ports of code that was written for Microsoft's processor; f2edge itself keeps task and text apart.
     The task's name may stand anywhere in it; what is left is not stripped.  Without the name of a task the
     prompt passes unchanged as ``FREE_TEXT``.
 
@@ -169,12 +174,21 @@ def _region_text(region: Region, image_size: tuple[int, int] | None) -> str:
     if image_size is None:
         raise TaskError("a region in pixels needs the size of its image")
     width, height = image_size
-    if len(region) != 4 or not all(map(math.isfinite, region)):  # noqa: PLR2004
-        raise TaskError(f"{region} is not a region: give x1, y1, x2, y2 in pixels")
-    x1, y1, x2, y2 = region
+    x1, y1, x2, y2 = _four_numbers(region)
     if not (0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height):
         raise TaskError(
             f"the region {x1:g},{y1:g},{x2:g},{y2:g} is not inside the image of {width}x{height} pixels: "
             f"x1 <= x2 <= {width} and y1 <= y2 <= {height} must hold"
         )
-    return location_text(quantize(region, image_size))
+    return location_text(quantize((x1, y1, x2, y2), image_size))
+
+
+def _four_numbers(region: Region) -> Region:
+    """Of whatever a caller hands in; numbers in a string are no numbers."""
+    try:
+        x1, y1, x2, y2 = (float(value + 0) for value in region)
+    except (TypeError, ValueError, OverflowError):
+        x1 = y1 = x2 = y2 = math.nan
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):
+        raise TaskError(f"{region!r:.60} is not a region: give x1, y1, x2, y2 in pixels")
+    return x1, y1, x2, y2

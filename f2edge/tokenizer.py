@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as _Backend
 
-from f2edge.errors import CheckpointError
+from f2edge.errors import CheckpointError, TaskError
 from f2edge.location import BINS
 
 if TYPE_CHECKING:
@@ -73,7 +73,17 @@ class Tokenizer:
         return size
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text between ``<s>`` and ``</s>``."""
+        """Token ids of a text between ``<s>`` and ``</s>``.
+
+        Raises:
+            TaskError: the text holds surrogates, as a command line that is not UTF-8 does.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise TaskError(
+                f"the text is not valid Unicode from character {error.start + 1} on; give it in UTF-8"
+            ) from error
         ids: list[int] = self._backend.encode(text).ids
         return ids
 

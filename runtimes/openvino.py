@@ -50,9 +50,21 @@ def load_graphs(graphs: Mapping[str, Path], device: str) -> OpenVINORuntime:
     except RuntimeError as error:
         where = graphs["vision"].parent
         raise DeviceError(f"OpenVINO cannot load the graphs in {where} on {device}: {_last_line(error)}") from error
-    # The vision tower's weights were copied into the layout that its kernels want; the file's pages are not needed.
-    release_mapped_pages(graphs["vision"].with_suffix(".bin"))
-    return OpenVINORuntime(compiled, device, encoder_weights=graphs["encoder"].with_suffix(".bin"))
+    weights = {name: _MappedWeights(path.with_suffix(".bin")) for name, path in graphs.items()}
+    weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
+    return OpenVINORuntime(compiled, device, weights)
+
+
+class _MappedWeights:
+    """A file whose weights the engine copies into the layout that its kernels want; then its pages are not needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Path | None = path
+
+    def release_once(self) -> None:
+        if self._path is not None:
+            release_mapped_pages(self._path)
+            self._path = None
 
 
 def _options(component: str, device: str) -> dict[str, str]:
@@ -89,10 +101,10 @@ def devices() -> list[tuple[str, str]]:
 class OpenVINORuntime:
     """The contract of :class:`f2edge.runtime.Runtime` over three compiled models."""
 
-    def __init__(self, compiled: dict[str, Any], device: str, encoder_weights: Path) -> None:
+    def __init__(self, compiled: dict[str, Any], device: str, weights: dict[str, _MappedWeights]) -> None:
         self.device = device
         self._compiled = compiled
-        self._encoder_weights: Path | None = encoder_weights
+        self._weights = weights
         self._vision = compiled["vision"].create_infer_request()
         self._encoder = compiled["encoder"].create_infer_request()
 
@@ -126,14 +138,8 @@ class OpenVINORuntime:
             self._encoder.set_tensor(port, tensor)
             cross[port.get_any_name()] = tensor
         _infer(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
-        self._release_encoder_weights()
-        return OpenVINOSession(self._compiled["decoder"].create_infer_request(), cross)
-
-    def _release_encoder_weights(self) -> None:
-        """Once: graphs of dynamic shapes are laid out when they first run."""
-        if self._encoder_weights is not None:
-            release_mapped_pages(self._encoder_weights)
-            self._encoder_weights = None
+        self._weights["encoder"].release_once()
+        return OpenVINOSession(self._compiled["decoder"].create_infer_request(), cross, self._weights["decoder"])
 
     def features_to_host(self, features: Features) -> FloatArray:
         """A copy as an array."""
@@ -147,9 +153,10 @@ class OpenVINORuntime:
 class OpenVINOSession:
     """One answer being decoded; the infer request holds the keys and values of its beams."""
 
-    def __init__(self, request: Any, cross: dict[str, Any]) -> None:
+    def __init__(self, request: Any, cross: dict[str, Any], weights: _MappedWeights) -> None:
         self._request = request
         self._cross = cross
+        self._weights = weights
         self._position = 0
         for name, tensor in cross.items():
             request.set_tensor(name, tensor)
@@ -160,6 +167,7 @@ class OpenVINOSession:
         position = np.array([self._position])
         _infer(self._request, {"input_ids": tokens, "position": position, "beam_idx": beam_indices})
         self._position += 1
+        self._weights.release_once()
         output = self._request.get_tensor
         return StepScores(
             token_ids=output("candidate_ids").data.copy(),

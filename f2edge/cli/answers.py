@@ -18,7 +18,7 @@ def answer_lines(result: Result) -> list[str]:
     boxes = [_coordinates(shape) for shape in (*result.boxes, *result.quads)]
     polygons = [";".join(map(_coordinates, thing)) for thing in result.polygons]
     things = zip(result.labels, [*boxes, *polygons], result.confidences, strict=True)
-    return [f"{' '.join(label.split())}\t{where}\t{confidence:.2f}" for label, where, confidence in things]
+    return [f"{' '.join(label.split())}\t{where}\t{confidence:#.3g}" for label, where, confidence in things]
 
 
 def remark(result: Result) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from f2edge.bench import bench
+from f2edge.bench import MEANINGS, bench
 from f2edge.cli.bench_html import render
 from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option
 from f2edge.cli.output import check_place, print_json, print_table, progress_bar, replace_file
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 _WARMUP = 2
 
 
-@click.command("bench")
+_EPILOG = "\n\n".join(f"{stage}: {meaning}" for stage, meaning in MEANINGS.items())
+
+
+@click.command("bench", epilog=_EPILOG)
 @bundle_argument
 @device_option
 @click.option("--image", metavar="F", help="A picture; by default one that the bundle holds.")
@@ -57,9 +60,9 @@ def command(
             progress=progress,
         )
     _print(report)
+    print_json(report.to_json(), indent=None if as_json else 2)
     if html is not None:
         replace_file(html, render(report, bundle.resolve().name).encode())
-    print_json(report.to_json(), indent=None if as_json else 2)
 
 
 def _print(report: LatencyReport) -> None:
@@ -67,5 +70,5 @@ def _print(report: LatencyReport) -> None:
     rows = [(stage, *(f"{values[name]:.2f}" for name in names)) for stage, values in report.statistics().items()]
     print_table(("stage, ms", *names), rows, err=True)
     memory = "unknown" if report.peak_rss_mib is None else f"{report.peak_rss_mib:.0f} MiB"
-    asked = f"{report.runs} runs, {report.tokens} tokens, {report.num_beams} beams, peak memory {memory}"
-    click.echo(asked, err=True)
+    answer = f"{report.tokens} tokens in {report.steps} decoder steps, {report.num_beams} beams"
+    click.echo(f"{report.runs} runs, {answer}, peak memory {memory}", err=True)

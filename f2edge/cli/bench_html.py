@@ -5,13 +5,15 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from f2edge.bench import MEANINGS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from f2edge.bench import LatencyReport
 
 _COLUMNS = ("p50", "p90", "p99", "mean", "stdev")
-_ONCE = ("load",)  # not part of an answer; it would dwarf the bars
+_ONCE = ("load", "first_answer")  # measured once, before the runs; they would dwarf the bars
 _ROW, _LEFT, _WIDTH = 26, 150, 480
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -36,6 +38,9 @@ rect {{ fill: #0a7cff; }}
 <table class="numbers">
 {stages}
 </table>
+<dl>
+{meanings}
+</dl>
 <h2>Measured on</h2>
 <table>
 {facts}
@@ -50,14 +55,15 @@ def render(report: LatencyReport, name: str) -> str:
     """The page: table, bars of the medians, fingerprint; every value escaped."""
     height, width = report.image_size
     summary = (
-        f"{report.task}: {report.tokens} tokens with {report.num_beams} beams, {height}x{width} pixels; "
-        f"{report.runs} runs after {report.warmup} to warm up."
+        f"{report.task}: {report.tokens} tokens in {report.steps} decoder steps with {report.num_beams} beams, "
+        f"{height}x{width} pixels; {report.runs} runs after {report.warmup} to warm up."
     )
     return _PAGE.format(
         title=escape(f"{name}: latency"),
         summary=escape(summary),
         chart=_chart(report),
         stages=_stages(report),
+        meanings="\n".join(f"<dt>{escape(stage)}</dt><dd>{escape(told)}</dd>" for stage, told in MEANINGS.items()),
         facts="\n".join(_row("td", fact) for fact in _facts(report)),
         excluded=escape(report.excluded),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from f2edge.atomic import MANIFEST
 from f2edge.cli.options import PATH, POSITIVE, json_option
 from f2edge.cli.output import print_fields, print_json, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_verified, total_size
@@ -55,6 +56,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Turn CHECKPOINT, a directory or a hub id, into a bundle."""
+    _check_checkpoint(checkpoint)
     chosen, wanted = get_target(target), _available(precision)
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
     _check_packages(wanted)
@@ -66,6 +68,11 @@ def command(
         with progress_bar(stages) as progress:
             bundle = build(checkpoint, destination, options, force=force, progress=progress, notice=_notice)
     _print_json(bundle) if as_json else _print(bundle)
+
+
+def _check_checkpoint(checkpoint: str) -> None:
+    if (Path(checkpoint) / MANIFEST).is_file():
+        raise CompileError(f"{checkpoint} is a bundle, compiled already; compile the checkpoint that it was made from")
 
 
 def _available(precision: str | None) -> Precision | None:

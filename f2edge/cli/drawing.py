@@ -6,29 +6,33 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f2edge.cli.output import check_place, replace_file
+from f2edge.cli.output import check_place, check_writable, replace_file
 from f2edge.draw import draw
 from f2edge.errors import InputError
 from f2edge.image import load_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from f2edge.result import Result
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # of a larger one libjpeg prints a line of its own
 _QUALITY = 95
 
 
 def destinations(out: Path | None, images: Sequence[str]) -> list[Path | None]:
     """A file for each picture: ``out`` itself for a single one, else PNG files in the directory ``out``.
 
+    A single picture goes into a directory too where that is there already.
+
     Raises:
         InputError: ``out`` cannot take them, or one of the pictures would be overwritten.
     """
     if out is None:
         return [None] * len(images)
-    files = [_single(out)] if len(images) == 1 else _in_directory(out, images)
+    single = len(images) == 1 and not out.is_dir()
+    files = [_single(out)] if single else _in_directory(out, images)
     sources = {Path(image).resolve() for image in images}
     for file in files:
         if file.resolve() in sources:
@@ -36,25 +40,47 @@ def destinations(out: Path | None, images: Sequence[str]) -> list[Path | None]:
     return [*files]
 
 
+def create_directories(files: Iterable[Path | None]) -> None:
+    """Create what the drawings need to lie in."""
+    for directory in {file.parent for file in files if file}:
+        directory.mkdir(parents=True, exist_ok=True)
+
+
 def save_drawing(image: str, result: Result, path: Path) -> None:
-    """Draw what was found in a picture and write it, whole or not at all."""
+    """Draw what was found in a picture and write it, whole or not at all.
+
+    Raises:
+        InputError: the picture is larger than the format of ``path`` can hold.
+        OSError: the file cannot be written.
+    """
+    picture, kind = load_image(image), _FORMATS[path.suffix.lower()]
+    _check_size(path, kind, picture.size)
     buffer = io.BytesIO()
-    draw(load_image(image), result).save(buffer, _FORMATS[path.suffix.lower()], quality=_QUALITY)
+    draw(picture, result).save(buffer, kind, quality=_QUALITY)
     replace_file(path, buffer.getvalue())
+
+
+def _check_size(path: Path, kind: str, size: tuple[int, int]) -> None:
+    longest = _LONGEST_SIDE.get(kind)
+    if longest and max(size) > longest:
+        width, height = size
+        raise InputError(
+            f"--draw {path}: {kind} holds at most {longest} pixels a side, the picture has {width}x{height}; "
+            f"name a file that ends in .png"
+        )
 
 
 def _single(out: Path) -> Path:
     if out.suffix.lower() not in _FORMATS:
-        raise InputError(f"--draw {out}: not a name of a picture file; it must end in {', '.join(_FORMATS)}")
+        formats = ", ".join(_FORMATS)
+        raise InputError(f"--draw {out}: neither a directory nor a name of a picture file, which ends in {formats}")
     check_place("--draw", out)
     return out
 
 
 def _in_directory(out: Path, images: Sequence[str]) -> list[Path]:
     """Files of the pictures' names; the second picture of a name is numbered."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--draw {out} is a file; several pictures need a directory")
-    out.mkdir(parents=True, exist_ok=True)
+    _check_directory(out)
     stems: list[str] = []
     for image in images:
         stem, number = Path(image).stem, 2
@@ -62,3 +88,12 @@ def _in_directory(out: Path, images: Sequence[str]) -> list[Path]:
             stem, number = f"{Path(image).stem}-{number}", number + 1
         stems.append(stem)
     return [out / f"{stem}.png" for stem in stems]
+
+
+def _check_directory(out: Path) -> None:
+    if out.is_dir():
+        check_writable(out)
+    elif out.exists():
+        raise InputError(f"--draw {out} is a file; several pictures need a directory")
+    elif out.suffix.lower() in _FORMATS:
+        raise InputError(f"--draw {out} is a name of one picture file; for several pictures name a directory")

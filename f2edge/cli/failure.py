@@ -37,7 +37,7 @@ def print_failure(message: str) -> None:
 def reason(error: BaseException) -> str:
     """What is wrong, where, and what to do."""
     if isinstance(error, MemoryError):
-        return "out of memory; use a smaller image size, or a machine with more memory"
+        return "out of memory; use fewer beams, a smaller image size, or a machine with more memory"
     if isinstance(error, OSError):
         advice = _ADVICE.get(error.errno or 0, "check the path")
         return f"{error.filename or 'reading or writing failed'}: {error.strerror or error}; {advice}"

@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 POSITIVE = click.IntRange(min=1)
 
+
+def _device_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Engines write their devices' names in capitals."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("the name is empty; f2edge devices lists what is here.")
+    return value.strip().upper() if value else None
+
+
 bundle_argument = click.argument("bundle", type=PATH)
 device_option = click.option(
-    "--device", metavar="D", help="The engine's name of a device; by default the one compiled for."
+    "--device",
+    metavar="D",
+    callback=_device_callback,
+    help="The engine's name of a device; by default the one compiled for.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import contextmanager
 from itertools import count
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,21 +74,47 @@ def check_place(option: str, path: Path) -> None:
 
     Raises:
         InputError: the place is a directory, or in none.
+        OSError: the directory takes no files.
     """
     if path.is_dir():
         raise InputError(f"{option} {path} is a directory; name a file in it")
     if not path.parent.is_dir():
         raise InputError(f"{option} {path}: there is no directory {path.parent}; create it first")
+    check_writable(path.parent)
+
+
+def check_writable(directory: Path) -> None:
+    """Fail where no file can be created in a directory; only an attempt tells, whatever the permissions are.
+
+    Raises:
+        OSError: it takes no files; the error names the directory.
+    """
+    with _named(directory), TemporaryFile(dir=directory):
+        pass
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it into it, so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    """Write a file beside its place and rename it into it, so that it is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``.
+    """
+    partial = path.with_name(f".partial-{os.getpid()}")
+    with _named(path):
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error name the path that the user knows, not that of a temporary file."""
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager

@@ -10,12 +10,12 @@ import click
 
 import f2edge
 from f2edge.cli.answers import answer_lines, remark
-from f2edge.cli.drawing import destinations, save_drawing
-from f2edge.cli.failure import print_failure
+from f2edge.cli.drawing import create_directories, destinations, save_drawing
+from f2edge.cli.failure import print_failure, reason
 from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, region_callback
 from f2edge.cli.output import print_json, spinner
 from f2edge.errors import InputError
-from f2edge.tasks import build_prompt, resolve
+from f2edge.tasks import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,19 @@ if TYPE_CHECKING:
     from f2edge.tasks import Region
 
 
-@click.command("run")
+_NEEDS = {"none": "nothing", "text": "--text", "region": "--region"}
+
+
+def _tasks() -> str:
+    """Every task with what it needs, as lines that click leaves alone."""
+    rows = [f"  {task.name.strip('<>').lower():<33}  {_NEEDS[task.input]}" for task in TASKS.values()]
+    return "\n".join(("\b", "Tasks, and what each needs:", *rows, f"  {'(empty: a free prompt)':<33}  --text"))
+
+
+@click.command("run", epilog=_tasks())
 @bundle_argument
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--task", required=True, help='"<OD>" or od; empty for a prompt of your own in --text.')
+@click.option("--task", required=True, help='"<OD>" or od, see below; empty for a prompt of your own in --text.')
 @click.option("--text", help="What the task needs: a caption, a phrase, a prompt.")
 @click.option(
     "--region",
@@ -44,7 +53,7 @@ if TYPE_CHECKING:
     "--draw",
     metavar="OUT",
     type=PATH,
-    help="Draw what was found into a file, or for several pictures into a directory.",
+    help="Draw what was found into a file, or into a directory, which several pictures need.",
 )
 @json_option
 def command(
@@ -65,6 +74,7 @@ def command(
     drawings = destinations(draw, images)
     model = _open(bundle, device, prompt)
     settings = model.settings(num_beams, max_new_tokens)
+    create_directories(drawings)
     ask = partial(model.run, task=task, text=text, region=region, settings=settings)
     answered = [
         _answer(ask, image, drawing, several=len(images) > 1, as_json=as_json)
@@ -89,19 +99,27 @@ def _open(bundle: Path, device: str | None, prompt: str | None) -> Florence2:
 
 
 def _answer(ask: Callable[[str], Result], image: str, drawing: Path | None, *, several: bool, as_json: bool) -> bool:
-    """Ask about one picture and print the answer; false where that picture cannot be used."""
+    """Ask about one picture, print the answer and draw it; false where one of that was not possible."""
     try:
         with spinner(image):
             result = ask(image)
     except InputError as error:
         print_failure(str(error) if image in str(error) else f"{image}: {error}")
         return False
-    if drawing is not None:
-        save_drawing(image, result, drawing)
     if as_json:
         print_json({"image": image, **result.to_json()})
     else:
         _print(image, result, several=several)
+    return drawing is None or _draw(image, result, drawing)
+
+
+def _draw(image: str, result: Result, drawing: Path) -> bool:
+    """Write one drawing; a failure is told, and the pictures after it get theirs."""
+    try:
+        save_drawing(image, result, drawing)
+    except (InputError, OSError) as error:
+        print_failure(reason(error))
+        return False
     return True
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from command import f2edge
 
-from f2edge.bench import STAGES, LatencyReport, bench
+import f2edge.cli.bench as command_module
+from f2edge.bench import MEANINGS, STAGES, LatencyReport, bench
 from f2edge.cli.bench_html import render
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+@pytest.fixture(scope="module")
+def report(tiny_bundle: Path) -> LatencyReport:
+    """A real report."""
+    return bench(tiny_bundle, new_tokens=4, num_beams=1, runs=2, warmup=0)
 
 
 def test_json_and_table(tiny_bundle: Path, photo: Path) -> None:
@@ -41,6 +46,35 @@ def test_bad_input(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "needs one; choose caption" in f2edge("bench", tiny_bundle, "--task", "region_to_ocr").error
     assert "is not there" in f2edge("bench", tiny_bundle, "--image", tmp_path / "no.png", "--runs", 1).error
     assert "--html" in f2edge("bench", tmp_path / "none", "--html", tmp_path / "no" / "x.html").error
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a directory that takes no files, whoever asks")
+def test_page_in_a_place_that_takes_no_files(tmp_path: Path) -> None:
+    """It is told before the bundle, here missing, is opened, and by the name that the user gave."""
+    line = f2edge("bench", tmp_path / "none", "--html", "/proc/self/x.html").error
+    assert line.startswith("f2edge: /proc/self: ")
+
+
+def test_page_that_cannot_be_written_after_the_runs(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers are printed all the same."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.setattr(command_module, "render", lambda *_: (shutil.rmtree(folder), "page")[1])
+    outcome = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--html", folder / "x.html", "--json")
+    assert outcome.code == 1
+    assert outcome.json["runs"] == 1
+    assert outcome.stderr.splitlines()[-1].startswith(f"f2edge: {folder / 'x.html'}: No such file")
+
+
+def test_stages_are_explained(report: LatencyReport) -> None:
+    """In the help and on the page, one sentence each."""
+    told, page = " ".join(f2edge("bench", "-h").stdout.split()), Tags(render(report, "tiny")).text
+    assert {"first_answer", "decode", "second_question", "total"} < set(MEANINGS)
+    for stage, meaning in MEANINGS.items():
+        assert f"{stage}: {meaning}" in told
+        assert meaning in page
 
 
 def test_page(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -71,16 +105,10 @@ class Tags(HTMLParser):
         self.text += data
 
 
-@pytest.fixture(scope="module")
-def report(tiny_bundle: Path) -> LatencyReport:
-    """A real report."""
-    return bench(tiny_bundle, new_tokens=4, num_beams=1, runs=2, warmup=0)
-
-
 def test_chart(report: LatencyReport) -> None:
-    """One bar a stage, but for the load, and one row a stage."""
+    """One bar a stage, but for those measured once, and one row a stage."""
     tags = Tags(render(report, "tiny")).tags
-    assert tags.count("rect") == len(STAGES) - 1
+    assert tags.count("rect") == len(STAGES) - 2
     assert tags.count("table") == 2
     assert all(stage in render(report, "tiny") for stage in STAGES)
 

@@ -101,6 +101,12 @@ def test_not_there_yet(options: list[str], tmp_path: Path) -> None:
     assert "not there yet in this version" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
 
 
+def test_a_bundle_is_no_checkpoint(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Compiling one again is told for what it is."""
+    line = f2edge("compile", tiny_bundle, "-o", tmp_path / "b").error
+    assert f"{tiny_bundle} is a bundle" in line
+
+
 @pytest.mark.parametrize("options", [["--precision", "int8"], ["--calibration", "pictures"]])
 def test_int8_and_calibration_go_together(options: list[str], tmp_path: Path) -> None:
     """One without the other is said before anything is loaded."""
@@ -141,7 +147,7 @@ def test_missing_tensor(broken: Path) -> None:
     tensors = load_file(broken / "model.safetensors")
     del tensors["language_model.model.decoder.layers.1.fc2.weight"]
     save_file(tensors, broken / "model.safetensors")
-    assert "missing: decoder.layers.1.fc2.weight" in refused(broken)
+    assert "missing: language_model.model.decoder.layers.1.fc2.weight" in refused(broken)
 
 
 def test_wrong_config(broken: Path) -> None:

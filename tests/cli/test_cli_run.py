@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command import Outcome, f2edge
-from PIL import Image
 
 from f2edge.cli.answers import answer_lines, remark
 from f2edge.model import load
 from f2edge.result import Result
+from f2edge.tasks import TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,15 @@ def test_free_prompt_and_region(tiny_bundle: Path, photo: Path) -> None:
     assert run(tiny_bundle, photo, "--task", "region_to_ocr", "--region", "0,0,119.5,90").code == 0
 
 
+def test_help_lists_the_tasks() -> None:
+    """Each on a line of its own, with what it needs."""
+    lines = [line.split() for line in f2edge("run", "-h").stdout.splitlines()]
+    needs = {"none": "nothing", "text": "--text", "region": "--region"}
+    assert len(TASKS) == 15
+    for task in TASKS.values():
+        assert [task.name.strip("<>").lower(), needs[task.input]] in lines
+
+
 def result(**fields: object) -> Result:
     """An answer of a task that locates things."""
     return Result("<OD>", "", (2, 0, 2), (0.0, 0.0), 0.0, {"<OD>": {}}, **fields)  # type: ignore[arg-type]
@@ -68,8 +77,8 @@ def result(**fields: object) -> Result:
 
 def test_things_are_lines() -> None:
     """Label, coordinates and confidence, parted by tabs; polygons of one thing by semicolons."""
-    boxes = result(labels=("a\n cat", "dog"), boxes=((1, 2, 3, 4.25), (0, 0, 5, 5)), confidences=(0.5, 0.987))
-    assert answer_lines(boxes) == ["a cat\t1.0,2.0,3.0,4.2\t0.50", "dog\t0.0,0.0,5.0,5.0\t0.99"]
+    boxes = result(labels=("a\n cat", "dog"), boxes=((1, 2, 3, 4.25), (0, 0, 5, 5)), confidences=(0.5, 0.02129))
+    assert answer_lines(boxes) == ["a cat\t1.0,2.0,3.0,4.2\t0.500", "dog\t0.0,0.0,5.0,5.0\t0.0213"]
     polygons = result(labels=("",), polygons=(((1, 2, 3, 4), (5, 6)),), confidences=(1.0,))
     assert answer_lines(polygons) == ["\t1.0,2.0,3.0,4.0;5.0,6.0\t1.00"]
     assert (answer_lines(result()), remark(result())) == ([], "nothing found")
@@ -85,32 +94,6 @@ def test_several_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
     errors = [line for line in outcome.stderr.splitlines() if line.startswith("f2edge: ")]
     assert len(errors) == 1
     assert str(bad) in errors[0]
-
-
-def test_draw(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
-    """One picture goes into a file of the wanted format, in its own size."""
-    assert run(tiny_bundle, photo, "--task", "od", "--draw", tmp_path / "out.JPG").code == 0
-    with Image.open(tmp_path / "out.JPG") as drawn:
-        assert (drawn.size, drawn.format) == ((120, 90), "JPEG")
-    assert [path.name for path in tmp_path.iterdir()] == ["out.JPG"]
-
-
-def test_draw_several(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
-    """Several pictures go into a directory; two of one name do not overwrite each other."""
-    out = tmp_path / "drawn"
-    assert run(tiny_bundle, photo, photo, "--task", "od", "--draw", out).code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["photo-2.png", "photo.png"]
-
-
-def test_draw_refuses_bad_places(photo: Path, tmp_path: Path) -> None:
-    """Where a drawing could not be written is told before the bundle, here missing, is opened."""
-    folder, bundle = tmp_path / "folder.png", tmp_path / "none"
-    folder.mkdir()
-    assert "must end in .png" in run(bundle, photo, "--task", "od", "--draw", "out.xyz").error
-    assert "is a directory" in run(bundle, photo, "--task", "od", "--draw", folder).error
-    assert "no directory" in run(bundle, photo, "--task", "od", "--draw", tmp_path / "no" / "x.png").error
-    assert "overwrite the picture" in run(bundle, photo, "--task", "od", "--draw", photo).error
-    assert "is a file" in run(bundle, photo, photo, "--task", "od", "--draw", photo).error
 
 
 @pytest.mark.parametrize(
@@ -137,6 +120,14 @@ def test_questions_that_the_bundle_refuses(tiny_bundle: Path, photo: Path) -> No
     assert "not inside the image of 120x90" in line
     assert str(photo) in line
     assert "no device XPU" in run(tiny_bundle, photo, "--task", "od", "--device", "XPU").error
+
+
+def test_device_in_any_case(tiny_bundle: Path, photo: Path) -> None:
+    """Engines write their names in capitals, users need not; an empty name is wrong usage."""
+    assert run(tiny_bundle, photo, "--task", "od", "--device", "cpu").code == 0
+    outcome = run(tiny_bundle, photo, "--task", "od", "--device", "")
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert "the name is empty" in outcome.stderr
 
 
 def huge_png() -> bytes:

@@ -80,6 +80,7 @@ def test_wrong_usage_ends_with_2() -> None:
         ["run", "bundle", "image", "--task", "od", "--region", "1,2,3"],
         ["run", "bundle", "image", "--task", "od", "--region", "1,2,3,nan"],
         ["bench", "bundle", "--runs", "0"],
+        ["bench", "bundle", "--device", " "],
         ["compile", "checkpoint", "-o", "x", "--target", "toaster"],
     ):
         outcome = f2edge(*arguments)
@@ -89,7 +90,7 @@ def test_wrong_usage_ends_with_2() -> None:
 
 def test_out_of_memory_is_one_line(targets_raising: Callable[[BaseException], Outcome]) -> None:
     """A MemoryError says what to do."""
-    assert "out of memory; use a smaller" in targets_raising(MemoryError()).error
+    assert "out of memory; use fewer beams, a smaller" in targets_raising(MemoryError()).error
 
 
 def test_full_disk_is_one_line(targets_raising: Callable[[BaseException], Outcome]) -> None:

@@ -101,6 +101,20 @@ def test_contradictions_are_named(name: str, value: Any) -> None:
         sizes.geometry(SHAPES, config(**{name: value}), PROCESSOR)
 
 
+@pytest.mark.parametrize("strides", [[100, 2, 2, 2], [4, 2, 2, 1], [2, 2, 2, 2]])
+def test_strides_of_another_model(strides: list[int]) -> None:
+    """One position of the last map is 32 pixels."""
+    with pytest.raises(CheckpointError, match=r"patch_stride is \[.*the product must be 32"):
+        sizes.geometry(SHAPES, config(patch_stride=strides), PROCESSOR)
+
+
+def test_paddings_of_another_model() -> None:
+    """No tensor tells them, but the map they make does."""
+    geometry = sizes.geometry(SHAPES, config(patch_padding=[3, 1, 1, 9]), PROCESSOR)
+    with pytest.raises(CheckpointError, match="patch_padding do not make a map of 32 pixels"):
+        sizes.check_image_size(geometry)
+
+
 def test_all_contradictions_stand_in_one_line() -> None:
     """Base's config on another model: width, layers, heads and what is not supported."""
     data = config(d_model=768, encoder_layers=6, dim_embed=[128, 256, 512, 1024], num_heads=[3, 2, 3, 4])
@@ -146,6 +160,8 @@ def test_position_tables_without_positions() -> None:
         ({"size": {"height": 64, "width": 96}}, (64, 96)),
         ({"size": {"height": None, "width": None}}, (768, 768)),
         ({"size": 64}, (64, 64)),
+        ({"size": {"height": 0, "width": 96}}, (0, 96)),  # refused when the size is checked
+        ({"size": 0}, (0, 0)),
     ],
 )
 def test_the_processors_image_size(processor: dict[str, Any], expected: tuple[int, int]) -> None:
@@ -160,6 +176,10 @@ def test_the_processors_image_size(processor: dict[str, Any], expected: tuple[in
         ({"size": {"shortest_edge": 224}}, "size"),
         ({"size": {"height": "768", "width": 768}}, "size"),
         ({"size": [768, 768]}, "size"),
+        ({"size": []}, "size"),
+        ({"size": True}, "size"),
+        ({"image_mean": [0.5, math.inf, 0.5]}, "image_mean"),
+        ({"image_std": [0.5, math.inf, 0.5]}, "image_std"),
         ({"image_mean": [0.5, 0.5]}, "image_mean"),
         ({"image_mean": 0.5}, "image_mean"),
         ({"image_std": [0.5, 0.5, "0.5"]}, "image_std"),
@@ -240,10 +260,24 @@ def test_a_list_of_one_end_token_is_that_token() -> None:
 @pytest.mark.parametrize("name", [*GENERATION, "length_penalty"])
 @pytest.mark.parametrize("value", ["x", -1, 2.5, {}, [1, 2], []])
 def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
-    """One line of ours; a length penalty may be any number."""
+    """One line of ours; a length penalty may be negative and broken."""
     if name == "length_penalty" and isinstance(value, (int, float)):
         assert settings("transformers", {}, {name: value}).length_penalty == value
         return
+    with pytest.raises(CheckpointError, match=name):
+        settings("transformers", {}, {name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATION if name.endswith("_token_id")])
+def test_tokens_that_the_vocabulary_lacks(name: str) -> None:
+    """The first that does not exist."""
+    with pytest.raises(CheckpointError, match=f"{name} is 1600, and the vocabulary ends at 1599"):
+        settings("transformers", {}, {name: TINY.vocab_size})
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_beams", 65), ("length_penalty", math.inf)])
+def test_settings_beyond_the_limits(name: str, value: float) -> None:
+    """A checkpoint's fault, not the user's."""
     with pytest.raises(CheckpointError, match=name):
         settings("transformers", {}, {name: value})
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from f2edge import atomic
 from f2edge.atomic import MANIFEST, new_bundle_directory, refuse_occupied
 from f2edge.errors import BundleError
 
@@ -157,6 +159,19 @@ def test_what_killed_attempts_left_is_removed(name: str, dead: int, tmp_path: Pa
     with new_bundle_directory(tmp_path / name):
         pass
     assert names(tmp_path) == {name, *kept}
+
+
+def test_on_windows_nobody_is_asked_whether_he_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the question kills: what another process left is removed when it is a day old."""
+    monkeypatch.setattr(atomic, "_WINDOWS", True)
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("asked"))
+    for name, age in (("1", 0), ("2", 25 * 3600), (os.getpid(), 0)):
+        path = tmp_path / f".bundle.partial-{name}"
+        path.mkdir()
+        os.utime(path, (time.time() - age,) * 2)
+    with new_bundle_directory(tmp_path / "bundle"):
+        pass
+    assert names(tmp_path) == {"bundle", ".bundle.partial-1"}
 
 
 def test_a_bundle_moved_aside_by_a_killed_attempt_comes_back(dead: int, old: Path) -> None:

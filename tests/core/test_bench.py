@@ -28,11 +28,12 @@ def report(tiny_bundle: Path) -> LatencyReport:
 
 
 def test_samples(report: LatencyReport) -> None:
-    """Every stage has a sample for each run, the load a single one; all are positive."""
+    """Every stage has a sample for each run, load and first answer a single one; all are positive."""
     assert tuple(report.samples_ms) == STAGES
     assert {stage: len(samples) for stage, samples in report.samples_ms.items()} == {
         **dict.fromkeys(STAGES, 3),
         "load": 1,
+        "first_answer": 1,
     }
     assert min(min(samples) for samples in report.samples_ms.values()) > 0
 
@@ -43,6 +44,16 @@ def test_stages_add_up(report: LatencyReport) -> None:
     sums = np.sum([report.samples_ms[stage] for stage in parts], axis=0)
     assert report.samples_ms["total"] == pytest.approx(sums)
     assert all(np.less(report.samples_ms["first_token"], report.samples_ms["decode"]))
+    steps = np.add(report.samples_ms["first_token"], np.multiply(report.steps - 1, report.samples_ms["per_token"]))
+    assert all(np.less(steps, report.samples_ms["decode"]))
+    assert all(np.greater(steps, np.multiply(0.5, report.samples_ms["decode"])))  # the rest is the search's last word
+
+
+def test_first_answer(tiny_bundle: Path) -> None:
+    """It is that of the very first question, warm-up or not."""
+    warm, cold = (bench(tiny_bundle, new_tokens=4, runs=1, warmup=warmup).samples_ms for warmup in (1, 0))
+    assert warm["first_answer"] != warm["total"]
+    assert cold["first_answer"] == cold["total"]
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
@@ -67,6 +78,7 @@ def test_report_tells_what_was_measured(report: LatencyReport, tiny_bundle: Path
     found = json.loads(json.dumps(report.to_json()))
     assert found["bundle_sha256"] == sha256((tiny_bundle / "manifest.json").read_bytes()).hexdigest()
     assert (found["task"], found["tokens"], found["runs"], found["warmup"]) == ("<CAPTION>", 7, 3, 1)
+    assert found["steps"] == report.steps >= 6
     assert found["image_size"] == [96, 96]
     assert (found["device"]["runtime"], found["device"]["device"]) == ("openvino", "CPU")
     assert set(found["versions"]) == {"f2edge", "numpy", "pillow", "tokenizers", "openvino"}
@@ -87,6 +99,8 @@ def test_wrong_questions(tiny_bundle: Path) -> None:
         bench(tiny_bundle, runs=0)
     with pytest.raises(TaskError, match="needs one"):
         bench(tiny_bundle, task="region_to_ocr")
+    with pytest.raises(TaskError, match="a free prompt needs one"):
+        bench(tiny_bundle, task="")
     with pytest.raises(TaskError, match="unknown task"):
         bench(tiny_bundle, task="dance")
     with pytest.raises(LimitError, match="takes 1 to 80"):

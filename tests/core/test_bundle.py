@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,70 @@ def _fits(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> bool:
     nullable = isinstance(path[-1], str) and path[-1].startswith("forced_")
     number = isinstance(there, float) and type(value) in (int, float)
     return type(value) is type(there) or number or (nullable and value in (None, 1))
+
+
+_IMPOSSIBLE: list[tuple[str, Any]] = [
+    ("geometry.image_size", [96, 0]),
+    ("geometry.image_size", [100, 96]),
+    ("geometry.image_size", [-32, 96]),
+    ("geometry.image_size", [672, 96]),
+    ("geometry.image_size", [512, 512]),
+    ("geometry.image_mean", [0.5, math.inf, 0.5]),
+    ("geometry.image_std", [0.5, 0.0, 0.5]),
+    ("geometry.image_std", [0.5, math.nan, 0.5]),
+    ("geometry.decoder_positions", 10**6),
+    ("geometry.image_positions", [20, 0]),
+    ("geometry.decoder_attention_heads", 0),
+    ("geometry.vocab_size", -1),
+    ("geometry.vision.patch_stride", [0, 2, 2, 2]),
+    ("geometry.vision.patch_stride", [100, 2, 2, 2]),
+    ("geometry.vision.patch_padding", [3, 1, 1, -1]),
+    ("geometry.vision.patch_padding", [3, 1, 1, 9]),
+    ("generation.num_beams", 65),
+    ("generation.max_new_tokens", 81),
+    ("generation.length_penalty", math.inf),
+    ("generation.eos_token_id", 1600),
+    ("generation.forced_bos_token_id", 1600),
+    ("generation.decoder_start_token_id", 1600),
+    ("golden.0.prompt_ids", []),
+    ("golden.0.prompt_ids", [0, 1600, 2]),
+    ("golden.0.prompt_ids", [5] * 87),
+    ("golden.1.token_ids", [2]),
+    ("golden.1.token_ids", [2, -1]),
+    ("golden.1.num_beams", 65),
+    ("golden.1.max_new_tokens", 81),
+    ("components.vision.precision", "int4"),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), _IMPOSSIBLE, ids=str)
+def test_values_that_no_model_has(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
+    """Of the right types: the manifest is damaged all the same, and the value is named."""
+    path = tuple(int(key) if key.isdigit() else key for key in place.split("."))
+    write(bundle, _replaced(manifest, path, value))
+    message = refused(bundle)
+    assert "is damaged" in message
+    assert any(name in message for name in (str(path[-1]), str(path[-1]).replace("_", " "), "in the vocabulary"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_precision_of_a_component(precision: str, bundle: Path, manifest: dict[str, Any]) -> None:
+    """INT8 too."""
+    manifest["components"]["vision"]["precision"] = precision
+    write(bundle, manifest)
+    assert open_bundle(bundle).components["vision"].precision == precision
+
+
+def test_what_was_verified_has_its_shape_or_is_absent(bundle: Path, manifest: dict[str, Any]) -> None:
+    """Only a display depends on it; numbers that were none are null."""
+    assert open_bundle(bundle).verified == manifest["verified"] != {}
+    spoilt = [path for path in _paths(manifest) if path[0] == "verified"]
+    assert len(spoilt) > 20
+    for path in spoilt:
+        write(bundle, _replaced(manifest, path, {"x": []}))
+        assert open_bundle(bundle, check_hashes=False).verified == {}
+    write(bundle, _replaced(manifest, ("verified", "components", "vision", "sqnr_db"), None))
+    assert open_bundle(bundle).verified["components"]["vision"]["sqnr_db"] is None
 
 
 def test_golden_arrays_that_are_damaged(bundle: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from f2edge.decoding import Generation, StepScores, generate, stream
-from f2edge.errors import DeviceError, InputError
-from f2edge.generation import GenerationSettings
+from f2edge.errors import DeviceError, InputError, LimitError
+from f2edge.generation import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
 from f2edge.logits import banned_tokens
 
 if TYPE_CHECKING:
@@ -367,12 +367,57 @@ def test_scores_that_are_not_numbers_are_refused(num_beams: int) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_beams": 0}, {"max_new_tokens": 0}, {"no_repeat_ngram_size": -1}, {"early_stopping": "maybe"}],
+    [
+        {"num_beams": 0},
+        {"num_beams": "3"},
+        {"num_beams": True},
+        {"num_beams": None},
+        {"num_beams": 10**10},
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 2.5},
+        {"no_repeat_ngram_size": -1},
+        {"early_stopping": "maybe"},
+        {"early_stopping": 1},
+        {"length_penalty": math.nan},
+        {"length_penalty": -math.inf},
+        {"length_penalty": 1e9},
+        {"length_penalty": "1"},
+        {"length_penalty": None},
+        {"eos_token_id": 2.0},
+        {"forced_bos_token_id": "0"},
+        {"decoder_start_token_id": 10**30},
+        {"decoder_start_token_id": None},
+    ],
+    ids=str,
 )
 def test_settings_that_no_search_can_follow(wrong: dict[str, Any]) -> None:
     """The message names the setting."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         GenerationSettings(**wrong)
+
+
+def test_more_beams_than_any_search_needs() -> None:
+    """The bound itself is allowed."""
+    assert GenerationSettings(num_beams=MAX_NUM_BEAMS).num_beams == 64
+    with pytest.raises(LimitError, match="num_beams is 65; it must be 1 to 64"):
+        GenerationSettings(num_beams=65)
+
+
+@pytest.mark.parametrize("penalty", [MAX_LENGTH_PENALTY, -MAX_LENGTH_PENALTY])
+def test_the_largest_length_penalties_stay_numbers(penalty: float) -> None:
+    """Of an answer as long as any model's."""
+    assert 0 < float(2**16) ** penalty < math.inf
+    assert GenerationSettings(length_penalty=penalty).length_penalty == penalty
+
+
+def test_tokens_beyond_the_vocabulary_are_named() -> None:
+    """All of them; a token that is not forced is none."""
+    settings = GenerationSettings(forced_bos_token_id=None, forced_eos_token_id=9, eos_token_id=10, pad_token_id=8)
+    assert settings.beyond(11) == []
+    assert settings.beyond(9) == [
+        "forced_eos_token_id is 9, and the vocabulary ends at 8",
+        "eos_token_id is 10, and the vocabulary ends at 8",
+    ]
 
 
 def test_answers_are_plain_python() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from f2edge.draw import draw
+from f2edge.draw import _marks, draw
 from f2edge.result import Result
 
 
@@ -45,6 +45,13 @@ def test_box_is_drawn_with_its_caption_above() -> None:
     assert where[44:58, 52:80].all()
     assert not where[125:].any()
     assert not where[:, :45].any()
+
+
+def test_confidences_are_told_apart() -> None:
+    """Small ones have a digit behind the point."""
+    boxes = ((0.0, 0.0, 9.0, 9.0),) * 2
+    marks = _marks(result(labels=("cat", "dog"), boxes=boxes, confidences=(0.0213, 0.0172)), (20, 20))
+    assert [mark.percent for mark in marks] == ["2.1%", "1.7%"]
 
 
 def test_input_is_left_alone() -> None:

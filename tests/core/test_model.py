@@ -45,16 +45,45 @@ def picture(seed: int = 0) -> ByteArray:
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_a_stream_is_the_greedy_answer(task: str, text: str | None, seed: int, model: Florence2) -> None:
-    """Piece by piece, without the start token that the whole sequence begins with."""
+    """Piece by piece, without the tokens that only frame it."""
     encoded = model.encode(picture(seed))
     whole = encoded.run(task, text, num_beams=1)
     pieces = list(encoded.stream(task, text))
-    assert "</s>" + "".join(pieces) == whole.text
+    assert "".join(pieces).strip() == whole.plain_text
     assert len(pieces) > 2
-    assert (
-        "".join(encoded.stream(task, text, max_new_tokens=5))
-        == encoded.run(task, text, num_beams=1, max_new_tokens=5).text[4:]
-    )
+    cut = encoded.run(task, text, num_beams=1, max_new_tokens=5)
+    assert "".join(encoded.stream(task, text, max_new_tokens=5)).strip() == cut.plain_text
+
+
+def test_a_stream_has_no_tags(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin, end and padding are left out, places stay."""
+    ids = [0, *model.tokenizer.encode("cat<loc_7>")[1:-1], 1, 2]
+    monkeypatch.setattr(module, "stream", lambda *_: iter([DecodedToken(token_id, 0.0) for token_id in ids]))
+    pieces = list(model.encode(picture()).stream("od"))
+    assert "".join(pieces) == "cat<loc_7>"
+    assert all(pieces)
+
+
+def test_a_wrong_stream_fails_at_the_call(model: Florence2) -> None:
+    """Not when its first piece is wanted."""
+    encoded = model.encode(picture())
+    with pytest.raises(TaskError, match="unknown task"):
+        encoded.stream("dance")
+    with pytest.raises(TaskError, match="needs a text"):
+        encoded.stream("")
+    with pytest.raises(LimitError, match="takes 1 to 80"):
+        encoded.stream("od", max_new_tokens=81)
+
+
+def test_steps(model: Florence2) -> None:
+    """Greedy search takes one step a token, but for the forced end; beam search may go on after the best answer."""
+    greedy = model.run(picture(), "od", num_beams=1, max_new_tokens=7)
+    assert greedy.truncated
+    assert greedy.steps == 6
+    answer = model.run(picture(), "od", num_beams=3)
+    ending = replace(model.bundle.generation, eos_token_id=answer.token_ids[3], forced_eos_token_id=None)
+    early = model.run(picture(), "od", settings=ending)
+    assert early.steps > len(early.token_ids) - 1 > 0
 
 
 def test_characters_of_several_tokens_come_whole(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:

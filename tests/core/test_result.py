@@ -84,6 +84,12 @@ def test_text_has_nothing_located() -> None:
     assert (found.labels, found.boxes, found.quads, found.polygons, found.confidences) == ((),) * 5
 
 
+def test_plain_text() -> None:
+    """Without the tokens that frame an answer; places and other text in brackets stay."""
+    found = result_of("od", "</s>", "<s>", " a <b> cat", "<loc_1>", "</s>", "<pad>")
+    assert found.plain_text == "a <b> cat<loc_1>"
+
+
 def test_json_has_the_documented_keys() -> None:
     """The dictionary is JSON through and through."""
     found = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,24 @@ def test_regions_outside_of_the_image(region: tuple[float, float, float, float])
     """Beyond an edge, upside down, or not four numbers."""
     with pytest.raises(TaskError, match="region"):
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=region, image_size=SIZE)
+
+
+@pytest.mark.parametrize("region", ["1234", "0,0,5,5", 5, [1, 2, 3, "4"], [None] * 4, [0, 0, 1, 10**400], {}])
+def test_regions_of_other_types(region: Any) -> None:
+    """A string above all."""
+    with pytest.raises(TaskError, match="is not a region"):
+        build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=region, image_size=SIZE)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"od", ["od"]])
+def test_tasks_and_texts_of_other_types(value: Any) -> None:
+    """An error of ours, not Python's."""
+    with pytest.raises(TaskError, match="a task is a name"):
+        resolve(value)
+    for task in TASKS.values():
+        if value is not None:
+            with pytest.raises(TaskError, match="give it as a string"):
+                build_prompt(task, value)
 
 
 def test_region_needs_the_size_of_its_image() -> None:

@@ -47,6 +47,15 @@ def small() -> Tokenizer:
     return Tokenizer(small_backend([*BASICS, *ADDED_TOKENS]))
 
 
+@pytest.mark.parametrize("text", ["\udcff", "a car \ud800", "\udce9t\udce9"])
+def test_text_that_is_not_unicode(text: str, small: Tokenizer) -> None:
+    """What Python makes of a command line in another encoding than UTF-8."""
+    with pytest.raises(TaskError, match="not valid Unicode from character") as error:
+        small.encode(text)
+    str(error.value).encode("utf-8")
+    assert small.encode("\N{GRINNING FACE}")[0] == 0
+
+
 def test_added_tokens_have_their_ids(microsoft: Tokenizer) -> None:
     """The 1,024 added tokens follow the 50,265 in the order of spec, section E."""
     assert len(ADDED_TOKENS) == 1024
