@@ -13,7 +13,7 @@ from f2edge.location import BINS, location_text
 from f2edge.tasks import TASKS, build_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Records:
-    """Samples on disk, in ``directory``: ``vision-*.npz`` and ``encoder-*.npz``."""
+    """Samples on disk, in ``directory``, named after the component whose inputs they hold.
+
+    ``vision-*.npz`` hold pictures (H, W, 3) at the model's size, as bytes, ``encoder-*.npz`` image features and
+    prompts.
+    """
 
     directory: Path
     geometry: Geometry
 
-    def vision(self) -> list[Path]:
-        """Pictures (H, W, 3) at the model's size, as bytes."""
-        return sorted(self.directory.glob("vision-*.npz"))
-
-    def encoder(self) -> list[Path]:
-        """Image features and prompts."""
-        return sorted(self.directory.glob("encoder-*.npz"))
+    def samples(self, component: str) -> list[Path]:
+        """The files of one component."""
+        return sorted(self.directory.glob(f"{component}-*.npz"))
 
     def load(self, path: Path) -> dict[str, FloatArray | IntArray]:
         """The inputs of a graph, by name, of one sample."""
@@ -54,7 +54,6 @@ def record(
     records: Records,
     pictures: Sequence[Path],
     seed: int = 0,
-    progress: Callable[[str], None] = lambda _name: None,
 ) -> None:
     """Run the float graphs over the pictures and write what the vision and encoder graphs were given.
 
@@ -62,7 +61,6 @@ def record(
     """
     height, width = records.geometry.image_size
     for index, (path, prompts) in enumerate(zip(pictures, _prompts(seed), strict=False)):
-        progress(path.name)
         picture = load_image(path).resize((width, height), Image.Resampling.BICUBIC)
         sample = records.directory / f"vision-{index:05}.npz"
         np.savez(sample, picture=np.asarray(picture))

@@ -26,7 +26,6 @@ OPSET = 18
 NUM_CANDIDATES = 32
 """Scores that the decoder's graph hands out per beam: enough for 8 beams (2 x 8) and as many banned tokens."""
 
-
 _CHUNK = 256
 
 
@@ -191,9 +190,8 @@ def export(graph: Graph, path: Path) -> None:
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
             raise CompileError(f"exporting {path.stem} to ONNX failed: {reason}") from error
         assert program is not None
-        ir.passes.common.ClearMetadataAndDocStringPass()(
-            program.model
-        )  # source lines of every node, with this machine's paths
+        # Every node carries its source lines, with this machine's paths.
+        ir.passes.common.ClearMetadataAndDocStringPass()(program.model)
         program.save(path, external_data=True)
 
 

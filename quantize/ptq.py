@@ -55,7 +55,7 @@ def quantize(source: Path, destination: Path, records: Records) -> None:
 
 
 def _activations(model: onnx.ModelProto, policy: Policy, records: Records, component: str) -> onnx.ModelProto:
-    samples = getattr(records, component)()
+    samples = records.samples(component)
     advanced = AdvancedQuantizationParameters(
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
