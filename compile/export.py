@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from onnxscript import ir
+from onnxscript import ir, optimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -190,9 +190,15 @@ def export(graph: Graph, path: Path) -> None:
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
             raise CompileError(f"exporting {path.stem} to ONNX failed: {reason}") from error
         assert program is not None
+        optimizer.fold_constants(program.model, should_fold=_takes_apart, output_size_limit=2**31)
         # Every node carries its source lines, with this machine's paths.
         ir.passes.common.ClearMetadataAndDocStringPass()(program.model)
         program.save(path, external_data=True)
+
+
+def _takes_apart(node: ir.Node) -> bool | None:
+    """Whether to fold a node of constants whatever its size: weights used in parts are stored in parts."""
+    return True if node.op_type in ("Slice", "Mul") else None
 
 
 @contextlib.contextmanager

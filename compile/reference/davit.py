@@ -2,6 +2,8 @@
 
 Maps are B x H x W x C all through: windows, channel attention, layer norms and linears want the channels last, and a
 convolution takes a permuted view (its kernels work on channels-last memory anyway), so nothing is copied for layout.
+What is no convolution sees a map as rows, (B * H * W, C): a matrix has one layout, while an engine chooses among
+several for a map and copies between them (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -62,8 +64,8 @@ class ConvEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H/stride, W/stride, C')."""
         if self.prenorm:
-            return _conv(self.conv, self.norm(x))
-        return self.norm(_conv(self.conv, x))  # type: ignore[no-any-return]
+            return _conv(self.conv, _norm(self.norm, x))
+        return _norm(self.norm, _conv(self.conv, x))
 
 
 class Block(nn.Module):
@@ -101,10 +103,12 @@ class _SubBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same."""
-        x = x + _conv(self.conv1, x)
-        x = x + self.attention(self.norm1(x))
-        x = x + _conv(self.conv2, x)
-        return x + self.ffn(self.norm2(x))  # type: ignore[no-any-return]
+        shape = x.shape
+        x = _rows(x)
+        x = x + _rows(_conv(self.conv1, x.reshape(shape)))
+        x = x + _rows(self.attention(self.norm1(x).reshape(shape)))
+        x = x + _rows(_conv(self.conv2, x.reshape(shape)))
+        return (x + self.ffn(self.norm2(x))).reshape(shape)  # type: ignore[no-any-return]
 
 
 class SpatialBlock(_SubBlock):
@@ -150,8 +154,8 @@ class WindowAttention(nn.Module):
         return _unwindows(attended, self.window_size, padded.shape)[:, :H, :W]
 
     def _attend(self, x: Tensor) -> Tensor:
-        q, k, v = _split_heads(self.qkv(x), self.num_heads)
-        attention = (q * self.scale @ k.transpose(-1, -2)).softmax(-1)
+        q, k, v = _split_heads(self.qkv, x, self.num_heads, self.scale)
+        attention = (q @ k.transpose(-1, -2)).softmax(-1)
         return self.proj(_join_heads(attention @ v))  # type: ignore[no-any-return]
 
 
@@ -171,10 +175,9 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same."""
         B, H, W, C = x.shape
-        q, k, v = _split_heads(self.qkv(x.reshape(B, H * W, C)), self.num_groups)
-        attention = ((q * (H * W) ** -0.5).transpose(-1, -2) @ k).softmax(-1)
-        attended = (attention @ v.transpose(-1, -2)).transpose(-1, -2)
-        return self.proj(_join_heads(attended)).reshape(B, H, W, C)  # type: ignore[no-any-return]
+        q, k, v = _split_heads(self.qkv, x.reshape(B, H * W, C), self.num_groups, (H * W) ** -0.5)
+        attention = (q.transpose(-1, -2) @ k).softmax(-1)
+        return self.proj(_join_heads(v @ attention.transpose(-1, -2))).reshape(B, H, W, C)  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):
@@ -194,17 +197,33 @@ def _conv(conv: nn.Module, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
 
 
-def _split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, N, 3C), packed [q | k | v], to three (B, heads, N, C/heads)."""
-    B, N, C3 = qkv.shape
-    q, k, v = qkv.reshape(B, N, 3, heads, C3 // 3 // heads).permute(2, 0, 3, 1, 4).unbind(0)
-    return q, k, v
+def _norm(norm: nn.Module, x: Tensor) -> Tensor:
+    """Layer norm of a map."""
+    return norm(_rows(x)).reshape(x.shape)  # type: ignore[no-any-return]
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(..., C) to (N, C)."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def _split_heads(qkv: nn.Linear, x: Tensor, heads: int, scale: float) -> tuple[Tensor, ...]:
+    """(B, N, C) to queries, times ``scale``, keys and values, each (B, heads, N, C/heads).
+
+    Three products: taking one of all three apart costs a copy.
+    """
+    B, N, C = x.shape
+    w, b, rows = qkv.weight, qkv.bias, _rows(x)
+    q = F.linear(rows, w[:C] * scale, b[:C] * scale)
+    k = F.linear(rows, w[C : 2 * C], b[C : 2 * C])
+    v = F.linear(rows, w[2 * C :], b[2 * C :])
+    return tuple(part.reshape(B, N, heads, C // heads).transpose(1, 2) for part in (q, k, v))
 
 
 def _join_heads(x: Tensor) -> Tensor:
-    """(B, heads, N, d) to (B, N, heads * d)."""
-    B, heads, N, d = x.shape
-    return x.transpose(1, 2).reshape(B, N, heads * d)
+    """(B, heads, N, d) to (B * N, heads * d)."""
+    _, heads, _, d = x.shape
+    return x.transpose(1, 2).reshape(-1, heads * d)
 
 
 def _windows(x: Tensor, size: int) -> Tensor:
