@@ -1,20 +1,20 @@
-"""From a checkpoint to a bundle: load, export, compile, record golden cases, verify, put in place."""
+"""From a checkpoint to a bundle: load, export, quantize, compile, record golden cases, verify, put in place."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from f2edge.atomic import new_bundle_directory, refuse_occupied
 from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Component, Recipe, open_bundle, sha256
-from f2edge.calibration.pictures import select_pictures
 from f2edge.compile.checkpoint import load_checkpoint
-from f2edge.compile.export import export, graphs
 from f2edge.compile.golden import check_prompts, make_golden
+from f2edge.compile.onnx_graph import WeightFile
+from f2edge.compile.options import Listener, Options
+from f2edge.compile.quantized import export_graphs, quantized_graphs, record, select
+from f2edge.compile.stages import open_stages
+from f2edge.compile.versions import tool_versions
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
 from f2edge.runtimes import open_runtime
@@ -23,16 +23,13 @@ from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.stages import Stages
     from f2edge.targets import Precision, Target
 
-Progress: TypeAlias = Callable[[str], None]
-"""Called with the name of each stage as it begins."""
-
-Notice: TypeAlias = Callable[[str], None]
-"""Called with one line for the user."""
-
-CALIBRATION_SAMPLES = 128
 STAGES = (
     "load",
     *(f"export {name}" for name in COMPONENTS),
@@ -41,29 +38,9 @@ STAGES = (
     "verify",
 )
 INT8_STAGES = ("record", *(f"quantize {name}" for name in COMPONENTS))
-"""Between "golden" and the compilers, where INT8 is asked for."""
-_TOOLS = ("f2edge", "torch", "onnx", "nncf", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What ``f2edge compile`` was asked for.
-
-    Args:
-        target: a row of :data:`f2edge.targets.TARGETS`.
-        precision: of every component; by default the target's.
-        image_size: side of the square input in pixels; by default the checkpoint's.
-        max_new_tokens: longest answer the bundle gives unless asked otherwise; by default the checkpoint's limit.
-        calibration: directory with pictures to calibrate INT8 on.
-        samples: how many of them to take.
-    """
-
-    target: Target
-    precision: Precision | None = None
-    image_size: int | None = None
-    max_new_tokens: int | None = None
-    calibration: Path | None = None
-    samples: int = CALIBRATION_SAMPLES
+"""Between the exports and "golden", where INT8 is asked for."""
+WEIGHTS = {"openvino": "weights.bin", "onnxruntime": "weights.data"}
+"""The file that holds the constants of all graphs, by runtime."""
 
 
 def build(
@@ -72,55 +49,49 @@ def build(
     options: Options,
     *,
     force: bool = False,
-    progress: Progress = lambda _stage: None,
-    notice: Notice = lambda _text: None,
+    listener: Listener = Listener(),  # noqa: B008 - frozen
 ) -> Bundle:
-    """Compile a checkpoint into a bundle.  Nothing is left at ``destination`` or beside it where that fails.
+    """Compile a checkpoint into a bundle.
+
+    Nothing is left at ``destination`` or beside it where that fails; a process that is killed leaves finished stages
+    beside it, and the next one to the same place goes on from there.
 
     Args:
         checkpoint: a directory or a hub id.
         destination: where the bundle shall be.
         options: target, precision and limits.
         force: replace a bundle that is there.
-        progress: told of each stage.
-        notice: told what the user should know, though it is no error.
+        listener: told of stages and of what the user should know.
 
     Raises:
         F2EdgeError: see :mod:`f2edge.errors`; the checkpoint, the place, an option, or a tool that failed.
     """
     get_target(options.target.name)
-    _check_calibration(options)
+    options.check()
     refuse_occupied(destination, force=force)
-    pictures = _pictures(options, notice)
-    progress("load")
+    selection = select(options, listener)
+    listener.stage("load")
     loaded = _with_limits(load_checkpoint(checkpoint, options.image_size), options)
-    with new_bundle_directory(destination, force=force) as directory:
-        draft = _draft(directory, str(checkpoint), options, loaded, pictures, progress)
-        progress("verify")
+    with (
+        new_bundle_directory(destination, force=force) as directory,
+        open_stages(destination, options.stages, keep=selection is not None, notice=listener.notice) as stages,
+    ):
+        graphs = _graphs(loaded, selection, options, stages, listener)
+        draft = _draft(directory, str(checkpoint), options, loaded, graphs, listener)
+        listener.stage("verify")
         _verified(draft).write_manifest()
     return open_bundle(destination, check_hashes=False)
 
 
-def _check_calibration(options: Options) -> None:
-    if (options.precision == "int8") == (options.calibration is None):
-        raise CompileError(
-            "precision int8 needs pictures to calibrate on; give --calibration DIR"
-            if options.precision == "int8"
-            else "--calibration goes with --precision int8"
-        )
-
-
-def _pictures(options: Options, notice: Notice) -> tuple[Path, ...]:
-    """What to calibrate on; nothing unless INT8 is asked for."""
-    if options.calibration is None:
-        return ()
-    selection = select_pictures(options.calibration, options.samples)
-    if selection.unreadable:
-        names = ", ".join(path.name for path in selection.unreadable)
-        notice(f"{len(selection.unreadable)} pictures cannot be read and were left out: {names}")
-    if len(selection.pictures) < options.samples:
-        notice(f"calibrating on {len(selection.pictures)} pictures; {options.samples} would be better")
-    return selection.pictures
+def _graphs(
+    loaded: Checkpoint, selection: Selection | None, options: Options, stages: Stages, listener: Listener
+) -> dict[str, Path]:
+    """The ONNX graphs to compile, by component."""
+    exported = export_graphs(loaded, stages, listener)
+    if selection is None:
+        return exported
+    records = record(exported, loaded, selection, stages, listener)
+    return quantized_graphs(exported, records, options, stages, listener)
 
 
 def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
@@ -144,57 +115,51 @@ def _draft(
     checkpoint: str,
     options: Options,
     loaded: Checkpoint,
-    pictures: Sequence[Path],
-    progress: Progress,
+    graphs: Mapping[str, Path],
+    listener: Listener,
 ) -> Bundle:
     """Everything but the manifest, in ``directory``."""
-    precision = options.precision or options.target.precision
-    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=directory) as scratch:
-        for name, graph in graphs(loaded.model).items():
-            progress(f"export {name}")
-            export(graph, Path(scratch) / f"{name}.onnx")
-        progress("golden")
-        cases, arrays = make_golden(loaded)
-        arrays.save(directory / GOLDEN)
-        sources = _sources(Path(scratch), loaded, pictures, progress)
-        components = {}
-        for name in COMPONENTS:
-            progress(f"compile {name}")
-            files = _compile(sources[name], directory, options.target, precision, loaded.model.geometry.decoder_layers)
-            hashes = {file.name: sha256(file) for file in files}
-            components[name] = Component(name, files[0].name, precision, hashes)
+    listener.stage("golden")
+    cases, arrays = make_golden(loaded)
+    arrays.save(directory / GOLDEN)
     loaded.tokenizer.save(directory / TOKENIZER)
     return Bundle(
         path=directory,
         geometry=loaded.model.geometry,
         generation=loaded.settings,
-        recipe=_recipe(checkpoint, options.target, precision),
-        components=components,
+        recipe=_recipe(checkpoint, options.target, options.wanted),
+        components=_components(directory, options, graphs, loaded.model.geometry.decoder_layers, listener),
         files={name: sha256(directory / name) for name in (TOKENIZER, GOLDEN)},
-        tools=_tool_versions(),
+        tools=tool_versions(),
         golden=cases,
     )
 
 
-def _sources(scratch: Path, loaded: Checkpoint, pictures: Sequence[Path], progress: Progress) -> dict[str, Path]:
-    """The graphs to compile: as exported, or quantized from what the pictures made flow through them."""
-    exported = {name: scratch / f"{name}.onnx" for name in COMPONENTS}
-    if not pictures:
-        return exported
-    from f2edge.compile.quantized import quantized_graphs  # noqa: PLC0415 - only INT8 needs nncf
+def _components(
+    directory: Path, options: Options, graphs: Mapping[str, Path], decoder_layers: int, listener: Listener
+) -> dict[str, Component]:
+    weights = WeightFile(directory / WEIGHTS[options.target.runtime])
+    files = {}
+    for name in COMPONENTS:
+        listener.stage(f"compile {name}")
+        files[name] = _compile(graphs[name], directory, weights, options, decoder_layers)
+    hashes = {file: sha256(file) for paths in files.values() for file in paths}
+    return {
+        name: Component(name, paths[0].name, options.wanted, {path.name: hashes[path] for path in paths})
+        for name, paths in files.items()
+    }
 
-    return quantized_graphs(exported, pictures, loaded, progress)
 
-
-def _compile(source: Path, directory: Path, target: Target, precision: Precision, decoder_layers: int) -> list[Path]:
-    fp16 = precision != "fp32"  # what INT8 leaves float is stored in half precision
-    if target.runtime == "onnxruntime":
+def _compile(source: Path, directory: Path, weights: WeightFile, options: Options, decoder_layers: int) -> list[Path]:
+    fp16 = options.wanted != "fp32"  # what INT8 leaves float is stored in half precision
+    if options.target.runtime == "onnxruntime":
         from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415 - each target needs its own tool only
 
-        return compile_onnx(source, directory / f"{source.stem}.onnx", fp16=fp16)
+        return compile_onnx(source, directory / f"{source.stem}.onnx", weights, fp16=fp16)
     from f2edge.compile.openvino import compile_openvino  # noqa: PLC0415
 
-    return compile_openvino(source, directory / f"{source.stem}.xml", decoder_layers=decoder_layers, fp16=fp16)
+    xml = directory / f"{source.stem}.xml"
+    return compile_openvino(source, xml, weights, decoder_layers=decoder_layers, fp16=fp16)
 
 
 def _recipe(checkpoint: str, target: Target, precision: Precision) -> Recipe:
@@ -219,13 +184,3 @@ def _verified(draft: Bundle) -> Bundle:
         ]
         raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or 'tokens differ'}")
     return replace(draft, verified=report.to_json())
-
-
-def _tool_versions() -> dict[str, str]:
-    versions = {}
-    for tool in _TOOLS:
-        try:
-            versions[tool] = version(tool)
-        except PackageNotFoundError:
-            continue
-    return versions

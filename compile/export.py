@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from ast import literal_eval
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ NUM_CANDIDATES = 32
 """Scores that the decoder's graph hands out per beam: enough for 8 beams (2 x 8) and as many banned tokens."""
 
 _CHUNK = 256
+_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 class VisionGraph(nn.Module):
@@ -191,6 +193,7 @@ def export(graph: Graph, path: Path) -> None:
             raise CompileError(f"exporting {path.stem} to ONNX failed: {reason}") from error
         assert program is not None
         optimizer.fold_constants(program.model, should_fold=_takes_apart, output_size_limit=2**31)
+        _name_by_module(program.model.graph)
         # Every node carries its source lines, with this machine's paths.
         ir.passes.common.ClearMetadataAndDocStringPass()(program.model)
         program.save(path, external_data=True)
@@ -199,6 +202,18 @@ def export(graph: Graph, path: Path) -> None:
 def _takes_apart(node: ir.Node) -> bool | None:
     """Whether to fold a node of constants whatever its size: weights used in parts are stored in parts."""
     return True if node.op_type in ("Slice", "Mul") else None
+
+
+def _name_by_module(graph: ir.Graph) -> None:
+    """Nodes take the name of the module they stand for, which policies, reports and engines' errors speak of.
+
+    ``vision_tower.blocks.0.0.spatial_block.ffn.fc1/node_MatMul_97``; what stands outside any module keeps its name.
+    """
+    for node in graph:
+        scopes = literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        module = scopes[-2].removeprefix("model.") if len(scopes) > 1 else ""
+        if module and not module.startswith("_"):
+            node.name = f"{module}/{node.name}"
 
 
 @contextlib.contextmanager

@@ -1,13 +1,14 @@
-"""ONNX files of a bundle: copied as they are, or with their weights stored in half precision."""
+"""ONNX files: their weights beside them, each stored once, in half precision where that is asked for."""
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from f2edge.errors import CompileError
 
@@ -18,14 +19,60 @@ if TYPE_CHECKING:
 
 _QUANTIZING = ("QuantizeLinear", "DequantizeLinear")  # parsers want their scales constant
 _SMALL = 1024  # elements; below that nothing is saved, and scales and shapes live there
+_ALIGNMENT = 64
 
 
-def compile_onnx(source: Path, destination: Path, *, fp16: bool) -> list[Path]:
+class WeightFile:
+    """A file of weights that several graphs refer to; equal bytes are stored once.
+
+    Args:
+        path: the file; it is written anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offsets: dict[tuple[str, int], int] = {}
+        path.write_bytes(b"")
+
+    def store(self, data: bytes) -> int:
+        """The offset of ``data`` in the file, where it is put unless it is there already."""
+        key = (hashlib.sha256(data).hexdigest(), len(data))
+        if key not in self._offsets:
+            with self.path.open("ab") as file:
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                self._offsets[key] = file.tell()
+                file.write(data)
+        return self._offsets[key]
+
+
+def save_onnx(model: onnx.ModelProto, path: Path, weights: WeightFile | None = None) -> list[Path]:
+    """Write a graph, and its large constants into a file of weights beside it.
+
+    Args:
+        model: the graph; its large constants are moved out of it.
+        path: the ``.onnx`` to write.
+        weights: in the same directory, by default a new ``path`` + ".data" for this graph alone.
+
+    Returns:
+        The files: ``path`` and that of the weights.
+    """
+    weights = weights or WeightFile(path.with_name(f"{path.name}.data"))
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) >= _SMALL:
+            data = tensor.raw_data
+            set_external_data(tensor, weights.path.name, weights.store(data), len(data))
+            tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return [path, weights.path]
+
+
+def compile_onnx(source: Path, destination: Path, weights: WeightFile, *, fp16: bool) -> list[Path]:
     """Write one graph for ONNX Runtime.
 
     Args:
         source: the exported graph.
-        destination: the ``.onnx`` to write; the weights go beside it.
+        destination: the ``.onnx`` to write.
+        weights: where its weights go.
         fp16: store large weights in half precision and widen them when the graph is loaded; what is computed
             stays fp32, since CPUs gain nothing from half precision there.
 
@@ -38,10 +85,7 @@ def compile_onnx(source: Path, destination: Path, *, fp16: bool) -> list[Path]:
     model = onnx.load(source)
     if fp16:
         _store_weights_in_half(model)
-    data = destination.name + ".data"
-    onnx.save(model, destination, save_as_external_data=True, location=data, size_threshold=1024)
-    shutil.copymode(destination, destination.with_name(data))  # onnx writes it for its owner alone
-    return [destination, destination.with_name(data)]
+    return save_onnx(model, destination, weights)
 
 
 def _store_weights_in_half(model: onnx.ModelProto) -> None:

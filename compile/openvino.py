@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
+import numpy as np
 import openvino as ov
 from openvino._offline_transformations import apply_make_stateful_transformation
 
@@ -13,13 +16,23 @@ from f2edge.errors import CompileError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from f2edge.compile.onnx_graph import WeightFile
 
-def compile_openvino(onnx: Path, destination: Path, *, decoder_layers: int, fp16: bool) -> list[Path]:
+_FLOAT_READERS = {"Convolution", "GroupConvolution", "Gather", "Add", "MatMul"}
+_LARGE = 1024  # elements
+_COUNTED = re.compile(r"[A-Z][A-Za-z]*_\d+")
+"""Names that OpenVINO makes up, with a number that depends on all it did before in the process."""
+
+
+def compile_openvino(
+    onnx: Path, destination: Path, weights: WeightFile, *, decoder_layers: int, fp16: bool
+) -> list[Path]:
     """Convert one graph to IR.
 
     Args:
         onnx: the graph; the file's stem is the component's name.
-        destination: the ``.xml`` to write; the weights go beside it.
+        destination: the ``.xml`` to write.
+        weights: where its weights go.
         decoder_layers: layers of the model's decoder.
         fp16: store the weights in half precision.
 
@@ -36,13 +49,54 @@ def compile_openvino(onnx: Path, destination: Path, *, decoder_layers: int, fp16
             apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
     except RuntimeError as error:
         raise CompileError(f"OpenVINO cannot convert the {onnx.stem} graph: {_last_line(error)}") from error
+    if fp16:
+        _store_tables_in_half(model)
     try:
         ov.save_model(model, destination, compress_to_fp16=fp16)
     except RuntimeError as error:
         raise CompileError(
             f"OpenVINO cannot write {destination.name} ({_last_line(error)}); see whether the disk is full"
         ) from error
-    return [destination, destination.with_suffix(".bin")]
+    _move_weights(destination, weights)
+    return [destination, weights.path]
+
+
+def _store_tables_in_half(model: ov.Model) -> None:
+    """Large float constants of a quantized graph; OpenVINO compresses those of float graphs alone.
+
+    Scales, which other operators read, stay as they are.
+    """
+    operations = model.get_ordered_ops()
+    if not any(node.get_type_name() == "FakeQuantize" for node in operations):
+        return
+    for node in operations:
+        readers = {reader.get_node().get_type_name() for reader in node.output(0).get_target_inputs()}
+        if node.get_type_name() == "Constant" and readers <= _FLOAT_READERS and _is_large_float(node):
+            half = ov.opset13.constant(node.data.astype(np.float16))
+            node.output(0).replace(ov.opset13.convert(half, "f32").output(0))
+
+
+def _is_large_float(constant: ov.Node) -> bool:
+    if constant.get_element_type() != ov.Type.f32 or np.prod(constant.shape) < _LARGE:
+        return False
+    return bool(np.abs(constant.data).max() <= np.finfo(np.float16).max)
+
+
+def _move_weights(path: Path, weights: WeightFile) -> None:
+    """Put the graph's constants into the common file, and give its layers names that depend on the graph alone."""
+    own = path.with_suffix(".bin")
+    data, tree = own.read_bytes(), ET.parse(path)  # noqa: S314
+    for layer in tree.iter("layer"):
+        if _COUNTED.fullmatch(layer.attrib["name"]):
+            layer.attrib["name"] = f"{layer.attrib['type']}.{layer.attrib['id']}"
+        place = layer.find("data")
+        if layer.attrib["type"] == "Const" and place is not None:
+            start, size = int(place.attrib["offset"]), int(place.attrib["size"])
+            place.attrib["offset"] = str(weights.store(data[start : start + size]))
+    for element in tree.iter():  # a third of the file is indentation
+        element.text, element.tail = (element.text or "").strip() or None, None
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+    own.unlink()
 
 
 def _last_line(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import shutil
 import sys
@@ -48,6 +50,23 @@ def new_bundle_directory(destination: Path, *, force: bool = False) -> Iterator[
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{destination} cannot be written: {error.strerror or error}") from error
+
+
+def claim_directory(parent: Path, prefix: str) -> Path:
+    """A directory that no living process uses: one that a killed process left, with what is in it, or a fresh one.
+
+    Args:
+        parent: where it is.
+        prefix: of its name; the id of the process that uses it follows.
+    """
+    mine = parent / f"{prefix}{os.getpid()}"
+    for path in sorted(parent.glob(f"{glob.escape(prefix)}*")):
+        pid = path.name.removeprefix(prefix)
+        if pid.isdigit() and not _alive(int(pid), path):
+            with contextlib.suppress(OSError):  # another process may be claiming it, too
+                return path.rename(mine)
+    mine.mkdir()
+    return mine
 
 
 def refuse_occupied(destination: Path, *, force: bool) -> None:

@@ -22,7 +22,7 @@ from f2edge.targets import Precision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 COMPONENTS = ("vision", "encoder", "decoder")
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.npz"

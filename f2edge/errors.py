@@ -9,6 +9,7 @@
     │   ├── TaskError         unknown task, missing or superfluous text, region out of the image
     │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
     ├── DatasetError          a data set that cannot be read, or that has nothing to measure
+    │   └── NoDatasetError    a place that holds no data set at all
     ├── DeviceError           an engine or a device that failed, or is not there
     └── MissingExtraError     a package that an optional part needs is not installed
 
@@ -52,6 +53,10 @@ class LimitError(InputError):
 
 class DatasetError(F2EdgeError):
     """A data set that cannot be read, or that has nothing to measure."""
+
+
+class NoDatasetError(DatasetError):
+    """A place that holds no data set of a known format."""
 
 
 class DeviceError(F2EdgeError):

@@ -110,9 +110,14 @@ class Tokenizer:
         """The id of ``<loc_number>``, for 0 to 999."""
         return self._location_ids[number]
 
+    def to_text(self) -> str:
+        """The content of a ``tokenizer.json`` that holds the added tokens too."""
+        text: str = self._backend.to_str(pretty=True)
+        return text
+
     def save(self, path: str | Path) -> None:
-        """Write a ``tokenizer.json`` that holds the added tokens too."""
-        Path(path).write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+        """Write a ``tokenizer.json``."""
+        Path(path).write_text(self.to_text(), encoding="utf-8")
 
 
 def _location_ids(backend: _Backend) -> list[int]:

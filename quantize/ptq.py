@@ -7,10 +7,9 @@ import io
 import logging
 from typing import TYPE_CHECKING
 
-import onnx
-
 from f2edge.errors import CompileError, MissingExtraError
 from f2edge.quantize.policy import POLICIES
+from f2edge.quantize.tables import look_up_in_int8
 
 try:
     import nncf
@@ -21,37 +20,44 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    import onnx
 
     from f2edge.calibration.recorder import Records
-    from f2edge.quantize.policy import Policy
+    from f2edge.quantize.policy import Kind, Policy, WeightFormat
+
+_GROUP_SIZE = 64
+"""Weights that share one INT4 scale; a head's width, which divides every layer's."""
 
 
-def quantize(source: Path, destination: Path, records: Records) -> None:
-    """Quantize the graph of a component, named by the file's stem, as its policy says.
+def quantize(
+    component: str, model: onnx.ModelProto, records: Records, weights: WeightFormat = "int8"
+) -> onnx.ModelProto:
+    """Quantize the graph of a component as its policy says.
 
     Activations are symmetric and per tensor: TensorRT's parser refuses non-zero zero points, and NNCF would take the
     rows of a channels-last map for its channels.
 
     Args:
-        source: the float graph.
-        destination: the ``.onnx`` to write, its weights beside it.
+        component: whose policy is taken.
+        model: the float graph; NNCF may change it.
         records: samples of the graph's inputs.
+        weights: of a graph whose weights alone are quantized.
 
     Raises:
         CompileError: NNCF cannot quantize the graph.
     """
-    policy = POLICIES[source.stem]
-    model = onnx.load(source)
+    policy = POLICIES[component]
     with _quiet():
         try:
-            quantized = _activations(model, policy, records, source.stem) if policy.activations else _weights(model)
+            if policy.activations:
+                return _activations(model, policy, records, component)
+            quantized = _weights(model, weights)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CompileError(f"NNCF cannot quantize the {source.stem} graph: {reason}") from error
-    onnx.save(
-        quantized, destination, save_as_external_data=True, location=f"{destination.name}.data", size_threshold=1024
-    )
+            raise CompileError(f"NNCF cannot quantize the {component} graph: {reason}") from error
+    look_up_in_int8(quantized.graph)
+    return quantized
 
 
 def _activations(model: onnx.ModelProto, policy: Policy, records: Records, component: str) -> onnx.ModelProto:
@@ -60,19 +66,35 @@ def _activations(model: onnx.ModelProto, policy: Policy, records: Records, compo
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
     advanced.smooth_quant_alphas.matmul = policy.smooth_quant
+    floats = [node.name for node in model.graph.node if _kinds(node, model.graph).intersection(policy.float_kinds)]
     return nncf.quantize(  # type: ignore[no-any-return]
         model,
         nncf.Dataset(samples, records.load),
         preset=nncf.QuantizationPreset.PERFORMANCE,
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(types=list(policy.float_types), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=floats, types=list(policy.float_types), validate=False),
         advanced_parameters=advanced,
     )
 
 
-def _weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)  # type: ignore[no-any-return]
+def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:
+    """What a product is, as policies name it."""
+    constants = {tensor.name for tensor in graph.initializer}
+    if node.op_type == "MatMul" and not constants.intersection(node.input):
+        return {"attention"}
+    if node.op_type != "Conv":
+        return set()
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    stem = node.input[0] in {value.name for value in graph.input}
+    return {name for name, found in (("depthwise", groups > 1), ("stem", stem)) if found}  # type: ignore[misc]
+
+
+def _weights(model: onnx.ModelProto, weights: WeightFormat) -> onnx.ModelProto:
+    if weights == "int8":
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)  # type: ignore[no-any-return]
+    mode = nncf.CompressWeightsMode.INT4_SYM
+    return nncf.compress_weights(model, mode=mode, group_size=_GROUP_SIZE)  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

@@ -98,12 +98,7 @@ class OnnxSession:
 
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed the beams' last tokens, reorder what they saw, and give the scores of the next ones."""
-        inputs = {
-            "input_ids": _value(tokens),
-            "position": _value(np.array([self._position])),
-            "beam_idx": _value(beam_indices),
-        }
-        outputs = _run(self._session, inputs | self._cross | self._past)
+        outputs = _run(self._session, self._inputs(tokens, beam_indices))
         self._past = {name: outputs[name.replace("past.", "present.")] for name in self._past}
         self._position += 1
         return StepScores(
@@ -112,6 +107,18 @@ class OnnxSession:
             log_sum_exp=outputs["log_sum_exp"].numpy(),
             fetch_logits=outputs["logits"].numpy,
         )
+
+    def inputs(self, tokens: IntArray, beam_indices: IntArray) -> dict[str, FloatArray | IntArray]:
+        """Copies of all that the graph would be given for this step, by name; no step is taken."""
+        return {name: np.array(value.numpy()) for name, value in self._inputs(tokens, beam_indices).items()}
+
+    def _inputs(self, tokens: IntArray, beam_indices: IntArray) -> dict[str, Any]:
+        fresh = {
+            "input_ids": _value(tokens),
+            "position": _value(np.array([self._position])),
+            "beam_idx": _value(beam_indices),
+        }
+        return fresh | self._cross | self._past
 
     def cross_key_values(self) -> list[FloatArray]:
         """Copies of the cross-attention's keys and values."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from f2edge.bundle import Bundle
     from f2edge.runtime import Features
 
+WEIGHTS = "weights.bin"
+"""The file beside the graphs that holds the constants of all of them."""
+
 _KERNELS = "64"
 """Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen.  A decoder's length is new at
 every step: with their defaults of thousands, memory grows by more than a megabyte a token (docs/traps.md)."""
@@ -46,11 +49,14 @@ def load_graphs(graphs: Mapping[str, Path], device: str) -> OpenVINORuntime:
     if device.split(".", maxsplit=1)[0] not in {name.split(".")[0] for name in core.available_devices}:
         raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
     try:
-        compiled = {name: core.compile_model(path, device, _options(name, device)) for name, path in graphs.items()}
+        compiled = {
+            name: core.compile_model(core.read_model(path, path.with_name(WEIGHTS)), device, _options(name, device))
+            for name, path in graphs.items()
+        }
     except RuntimeError as error:
         where = graphs["vision"].parent
         raise DeviceError(f"OpenVINO cannot load the graphs in {where} on {device}: {_last_line(error)}") from error
-    weights = {name: _MappedWeights(path.with_suffix(".bin")) for name, path in graphs.items()}
+    weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
     return OpenVINORuntime(compiled, device, weights)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
-from f2edge.compile.build import Options, build
+from f2edge.compile.build import build
+from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -38,7 +38,15 @@ _TERMINATED = 128 + signal.SIGTERM
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
     help="Of all components; by default the target's.",
 )
-@click.option("--calibration", metavar="DIR", type=PATH, help="Pictures to calibrate on.")
+@click.option("--calibration", metavar="DIR", type=PATH, help="Pictures to calibrate on, or a data set as for eval.")
+@click.option(
+    "--decoder-weights",
+    type=click.Choice(["int8", "int4"]),
+    default="int8",
+    show_default=True,
+    help="Of an INT8 bundle.",
+)
+@click.option("--stages", metavar="DIR", type=PATH, help="Keep finished stages here, and reuse those that fit.")
 @click.option("--image-size", metavar="N", type=POSITIVE, help="Side of the square input in pixels.")
 @click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="The longest answer.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
@@ -50,6 +58,8 @@ def command(
     target: str,
     precision: str | None,
     calibration: Path | None,
+    decoder_weights: str,
+    stages: Path | None,
     image_size: int | None,
     max_new_tokens: int | None,
     force: bool,
@@ -61,12 +71,21 @@ def command(
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
     _check_packages(wanted)
     with _clean_exit():
-        from f2edge.compile.build import INT8_STAGES, STAGES, Options, build
+        from f2edge.compile.build import INT8_STAGES, STAGES, build
+        from f2edge.compile.options import Listener, Options
 
-        options = Options(chosen, wanted, image_size, max_new_tokens, calibration)
-        stages = len(STAGES) + (len(INT8_STAGES) if wanted == "int8" else 0)
-        with progress_bar(stages) as progress:
-            bundle = build(checkpoint, destination, options, force=force, progress=progress, notice=_notice)
+        options = Options(
+            target=chosen,
+            precision=wanted,
+            image_size=image_size,
+            max_new_tokens=max_new_tokens,
+            calibration=calibration,
+            decoder_weights=decoder_weights,  # type: ignore[arg-type]
+            stages=stages,
+        )
+        total = len(STAGES) + (len(INT8_STAGES) if wanted == "int8" else 0)
+        with progress_bar(total) as progress:
+            bundle = build(checkpoint, destination, options, force=force, listener=Listener(progress, notice=_notice))
     _print_json(bundle) if as_json else _print(bundle)
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def component_size(bundle: Bundle, name: str) -> int:
-    """Bytes of all files of a component."""
-    return sum((bundle.path / file).stat().st_size for file in bundle.components[name].sha256)
+    """Bytes of a component's graph, without the weights, which the graphs share."""
+    return bundle.file(name).stat().st_size
 
 
 def total_size(bundle: Bundle) -> str:
@@ -27,10 +27,12 @@ def total_size(bundle: Bundle) -> str:
 def print_components(bundle: Bundle) -> None:
     """Precision, size and files of every component."""
     rows = [
-        (name, component.precision, human_size(component_size(bundle, name)), " ".join(component.sha256))
+        (name, component.precision, human_size(component_size(bundle, name)), component.file)
         for name, component in bundle.components.items()
     ]
-    print_table(("component", "precision", "size", "files"), rows)
+    shared = {file for component in bundle.components.values() for file in component.sha256 if file != component.file}
+    rows += [("weights", "", human_size((bundle.path / file).stat().st_size), file) for file in sorted(shared)]
+    print_table(("component", "precision", "size", "file"), rows)
 
 
 def _number(value: float | None, spec: str) -> str:

@@ -103,12 +103,12 @@ def _ask_all(run: Run, encoded: Encoded, number: int, sample: Sample, num_beams:
 
 def _answer(encoded: Encoded, question: Question, num_beams: int | None) -> Result:
     """One answer, without what no metric looks at."""
-    region = _inside(question.region, encoded.size) if question.region else None
+    region = inside(question.region, encoded.size) if question.region else None
     result = encoded.run(question.task, question.text, region=region, num_beams=num_beams)
     return replace(result, token_logprobs=(), timings_ms={})
 
 
-def _inside(region: Region, size: tuple[int, int]) -> Region:
+def inside(region: Region, size: tuple[int, int]) -> Region:
     """The region without what reaches out of the picture, as annotations do by rounding."""
     x1, y1, x2, y2 = region
     width, height = size

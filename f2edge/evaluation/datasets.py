@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from f2edge.errors import DatasetError
+from f2edge.errors import DatasetError, NoDatasetError
 from f2edge.evaluation.coco import is_captions, is_instances, load_coco
 from f2edge.evaluation.files import read_json, read_jsonl
 from f2edge.evaluation.flickr30k import is_flickr30k, load_flickr30k
@@ -117,7 +117,7 @@ def _check(place: Path, found: dict[str, list[tuple[Path, Any]]]) -> None:
     if not found:
         if place.is_dir() and (pickles := [path for path in place.iterdir() if path.suffix in _PICKLES]):
             raise DatasetError(f"{pickles[0]} is a pickle; {CONVERT}")
-        raise DatasetError(f"{place} holds no data set that is known; looked for: {LOOKED_FOR}")
+        raise NoDatasetError(f"{place} holds no data set that is known; looked for: {LOOKED_FOR}")
     if set(found) == {"refs"}:
         raise DatasetError(f"{found['refs'][0][0]} needs RefCOCO's instances.json in the same folder")
     files = [path for entries in found.values() for path, _ in entries]

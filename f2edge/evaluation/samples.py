@@ -45,7 +45,7 @@ class Sample:
 
     name: str
     image: ImageSource
-    questions: tuple[Question, ...]
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True)

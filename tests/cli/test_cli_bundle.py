@@ -55,8 +55,8 @@ def test_inspect(tiny_bundle: Path) -> None:
         "1600 tokens",
         "prompt 86 tokens, answer 80 tokens",
         "3 beams, at most 80 new tokens",
-        "all 8 match their SHA-256",
-        "vision.xml vision.bin",
+        "all 6 match their SHA-256",
+        "weights.bin",
         "<CAPTION>",
     ):
         assert words in outcome.stdout, words
@@ -99,11 +99,11 @@ COMMANDS = ("inspect {}", "verify {}", "bench {} --runs 1", "run {} x.png --task
 def test_a_changed_byte(edit_bundle: EditBundle, command: str) -> None:
     """A bundle whose files are not those that were compiled is refused by every subcommand."""
     bundle = edit_bundle(lambda _manifest: None)
-    weights = bytearray((bundle / "vision.bin").read_bytes())
+    weights = bytearray((bundle / "weights.bin").read_bytes())
     weights[1000] ^= 1
-    (bundle / "vision.bin").write_bytes(weights)
+    (bundle / "weights.bin").write_bytes(weights)
     outcome = f2edge(*command.format(bundle).split())
-    assert "vision.bin has changed since it was compiled" in outcome.error
+    assert "weights.bin has changed since it was compiled" in outcome.error
     assert outcome.stdout == ""
 
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from f2edge.compile import export as module
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.export import NUM_CANDIDATES, export, graphs, layer_names
-from f2edge.compile.onnx_graph import compile_onnx
+from f2edge.compile.onnx_graph import WeightFile, compile_onnx
 from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_weights_lie_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_o
         sizes = {t.name: int(np.prod(t.dims)) for t in proto.graph.initializer}
         assert [tensor for tensor in inside if sizes[tensor] > 256] == []
         assert {e.value for t in proto.graph.initializer for e in t.external_data if e.key == "location"} == {
-            f"{name}.onnx.data"
+            "weights.data"
         }
         assert (tiny_onnx_bundle / f"{name}.onnx").stat().st_size < 400_000
 
@@ -213,8 +213,8 @@ def half_of(path: Path, weight: np.ndarray[Any, Any]) -> onnx.ModelProto:
         [numpy_helper.from_array(weight, "w")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path / "g.onnx")
-    files = compile_onnx(path / "g.onnx", path / "half.onnx", fp16=True)
-    assert files == [path / "half.onnx", path / "half.onnx.data"]
+    files = compile_onnx(path / "g.onnx", path / "half.onnx", WeightFile(path / "weights.data"), fp16=True)
+    assert files == [path / "half.onnx", path / "weights.data"]
     assert all(file.is_file() for file in files)
     return onnx.load(path / "half.onnx")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FILES = [f"{name}.{kind}" for name in ("vision", "encoder", "decoder") for kind in ("xml", "bin")]
+FILES = ["vision.xml", "encoder.xml", "decoder.xml", "weights.bin"]
 
 
 @pytest.fixture
@@ -83,12 +83,12 @@ def test_a_missing_file(name: str, bundle: Path) -> None:
 def test_all_faults_at_once(bundle: Path) -> None:
     """One missing, one changed, one that leads out."""
     (bundle / "vision.xml").unlink()
-    (bundle / "encoder.bin").write_bytes(b"")
+    (bundle / "weights.bin").write_bytes(b"")
     outside = bundle.with_name("outside")
     (bundle / GOLDEN).rename(outside)
     (bundle / GOLDEN).symlink_to(outside)
     message = refused(bundle)
-    for fault in ("vision.xml is missing", "encoder.bin has changed", f"{GOLDEN} leads out of the bundle"):
+    for fault in ("vision.xml is missing", "weights.bin has changed", f"{GOLDEN} leads out of the bundle"):
         assert fault in message
 
 
@@ -96,7 +96,7 @@ def test_all_faults_at_once(bundle: Path) -> None:
 def test_a_manifest_that_points_outside(place: str, bundle: Path, manifest: dict[str, Any]) -> None:
     """By parents, absolutely, through a folder or a link: even where the hash is right."""
     outside = bundle.with_name("outside")
-    shutil.copy(bundle / "vision.bin", outside)
+    shutil.copy(bundle / "weights.bin", outside)
     (bundle / "link").symlink_to(outside)
     (bundle / "sub").mkdir()
     shutil.copy(outside, bundle / "sub" / "file")

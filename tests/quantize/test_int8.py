@@ -12,8 +12,10 @@ from PIL import Image
 
 import f2edge
 from f2edge.bundle import COMPONENTS
-from f2edge.compile.build import Options, build
+from f2edge.compile.build import build
+from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.openvino import compile_openvino
+from f2edge.compile.options import Options
 from f2edge.runtimes.openvino import load_graphs
 from f2edge.targets import TARGETS
 from f2edge.verify import relative_error, verify
@@ -73,8 +75,9 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path) -> No
     """The same INT8 graph on both: nearer to each other than to the float reference (docs/traps.md)."""
     model = f2edge.load(int8_bundle)
     layers = model.bundle.geometry.decoder_layers
+    weights = WeightFile(tmp_path / "weights.bin")
     for name in COMPONENTS:
-        compile_openvino(model.bundle.file(name), tmp_path / f"{name}.xml", decoder_layers=layers, fp16=False)
+        compile_openvino(model.bundle.file(name), tmp_path / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
     other = load_graphs({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, "CPU")
     pixels = np.random.default_rng(1).standard_normal((1, 3, *model.bundle.geometry.image_size)).astype(np.float32)
     ours, theirs = model.runtime.encode_image(pixels), other.encode_image(pixels)

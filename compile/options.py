@@ -1,0 +1,76 @@
+"""What ``f2edge compile`` was asked for, and what of it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from f2edge.errors import CompileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from f2edge.quantize.policy import WeightFormat
+    from f2edge.targets import Precision, Target
+
+CALIBRATION_SAMPLES = 128
+
+
+@dataclass(frozen=True)
+class Options:
+    """The wishes of one compilation.
+
+    Args:
+        target: a row of :data:`f2edge.targets.TARGETS`.
+        precision: of every component; by default the target's.
+        image_size: side of the square input in pixels; by default the checkpoint's.
+        max_new_tokens: longest answer the bundle gives unless asked otherwise; by default the checkpoint's limit.
+        calibration: pictures to calibrate INT8 on, or a data set.
+        samples: how many of them to take.
+        decoder_weights: format of the decoder's weights in an INT8 bundle.
+        stages: directory where finished stages are kept and looked for; by default one that does not outlive the build.
+    """
+
+    target: Target
+    precision: Precision | None = None
+    image_size: int | None = None
+    max_new_tokens: int | None = None
+    calibration: Path | None = None
+    samples: int = CALIBRATION_SAMPLES
+    decoder_weights: WeightFormat = "int8"
+    stages: Path | None = None
+
+    @property
+    def wanted(self) -> Precision:
+        """The precision, the target's where none was named."""
+        return self.precision or self.target.precision
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises:
+            CompileError: which.
+        """
+        quantized = self.precision == "int8"
+        if quantized and self.calibration is None:
+            raise CompileError("precision int8 needs pictures to calibrate on; give --calibration DIR")
+        if self.calibration and not quantized:
+            raise CompileError("--calibration goes with --precision int8")
+        if self.decoder_weights != "int8" and not quantized:
+            raise CompileError("--decoder-weights goes with --precision int8")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told what happens.
+
+    Args:
+        stage: called with the name of each stage as it begins.
+        detail: called with how far a long stage is.
+        notice: called with one line that the user should know, though it is no error.
+    """
+
+    stage: Callable[[str], None] = lambda _name: None
+    detail: Callable[[str], None] = lambda _text: None
+    notice: Callable[[str], None] = lambda _text: None

@@ -1,0 +1,18 @@
+"""Versions of the tools that a bundle is made with."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+_TOOLS = ("f2edge", "torch", "onnx", "nncf", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers")
+
+
+def tool_versions() -> dict[str, str]:
+    """Of those that are installed."""
+    versions = {}
+    for tool in _TOOLS:
+        try:
+            versions[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,119 @@
+"""Blocks of a quantized graph that are put back into float, and tables that are looked up in INT8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+from f2edge.bundle import COMPONENTS
+from f2edge.compile.build import build
+from f2edge.compile.options import Options
+from f2edge.quantize.blocks import block_of, keep_float, multiplications, quantized_blocks
+from f2edge.quantize.tables import SHARED
+from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.arrays import FloatArray
+
+
+@pytest.fixture(scope="module")
+def stages(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished stages of the tiny checkpoint in INT8."""
+    directory = tmp_path_factory.mktemp("blocks")
+    (directory / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        noise = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(directory / "pictures" / f"{index}.png")
+    options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", stages=directory / "stages")
+    build(tiny_checkpoint, directory / "bundle", options)
+    return directory / "stages"
+
+
+def load(stages: Path, kind: str, component: str) -> onnx.ModelProto:
+    """The graph of a stage: "export" or "quantize"."""
+    (path,) = stages.glob(f"{kind}-{component}-*/{component}.onnx")
+    return onnx.load(path)
+
+
+def features(model: onnx.ModelProto) -> FloatArray:
+    """What the vision graph makes of noise."""
+    session = ort.InferenceSession(model.SerializeToString())
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 96, 96)).astype(np.float32)
+    return session.run(None, {"pixel_values": pixels})[0]  # type: ignore[no-any-return]
+
+
+def test_names_of_blocks() -> None:
+    """As the exporter names nodes after modules."""
+    assert block_of("vision_tower.blocks.2.0.channel_block.ffn.fc1/node_MatMul_7") == (
+        "vision_tower.blocks.2.0.channel_block"
+    )
+    assert block_of("vision_tower.convs.1.conv/node_conv2d_4") == "vision_tower.convs.1"
+    assert block_of("decoder.layers.11.encoder_attn.v_proj/node_MatMul_1") == "decoder.layers.11"
+    assert block_of("node_Gemm_3") == "head"
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_all_blocks_in_float_are_the_float_graph(component: str, stages: Path) -> None:
+    """Node by node and bit by bit: what NNCF corrected, scaled and inserted is gone."""
+    source, quantized = load(stages, "export", component), load(stages, "quantize", component)
+    blocks = quantized_blocks(quantized)
+    assert len(blocks) >= 3
+    restored = keep_float(quantized, source, blocks)
+    assert quantized_blocks(restored) == []
+    ours = {tensor.name: numpy_helper.to_array(tensor) for tensor in restored.graph.initializer}
+    for tensor in source.graph.initializer:
+        if tensor.name in ours:
+            np.testing.assert_array_equal(ours[tensor.name], numpy_helper.to_array(tensor))
+    if component == "vision":
+        np.testing.assert_array_equal(features(restored), features(source))
+
+
+def test_one_block_in_float_is_nearer_to_the_float_graph(stages: Path) -> None:
+    """And the others are still in INT8."""
+    source, quantized = load(stages, "export", "vision"), load(stages, "quantize", "vision")
+    blocks = quantized_blocks(quantized)
+    restored = keep_float(quantized, source, blocks[2:])
+    assert quantized_blocks(restored) == blocks[:2]
+    truth = features(source)
+    errors = [np.linalg.norm(features(model) - truth) for model in (restored, quantized)]
+    assert 0 < errors[0] < errors[1]
+
+
+def test_prompts_and_answers_share_one_table(stages: Path) -> None:
+    """The encoder reads the decoder's INT8 rows, and neither makes a whole table float."""
+    tables = []
+    for component in ("encoder", "decoder"):
+        graph = load(stages, "quantize", component).graph
+        tables.append({t.name: t.raw_data for t in graph.initializer if t.name.startswith(SHARED)})
+        dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+        assert not [n.name for n in graph.node if n.op_type == "Gather" and n.input[0] in dequantized]
+    assert tables[0].keys() == {f"{SHARED}_quantized", f"{SHARED}_scale"}
+    assert all(tables[1][name] == data for name, data in tables[0].items())
+
+
+def test_multiplications_are_counted_by_block() -> None:
+    """A product of (2, 3) by (3, 5), and a convolution of 4 channels into 6 by 3 x 3 on a map of 7 x 7."""
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"], "encoder.layers.0.fc1/a"),
+        helper.make_node("Conv", ["p", "k"], ["q"], "vision_tower.convs.1.conv/b"),
+    ]
+    weights = [
+        numpy_helper.from_array(np.zeros((3, 5), np.float32), "w"),
+        numpy_helper.from_array(np.zeros((6, 4, 3, 3), np.float32), "k"),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], [], weights))
+    shapes = {"x": (2, 3), "y": (2, 5), "p": (1, 4, 7, 7), "q": (1, 6, 7, 7)}
+    assert multiplications(model, shapes) == {
+        "encoder.layers.0": 2 * 3 * 5,
+        "vision_tower.convs.1": 6 * 49 * 4 * 9,
+    }
