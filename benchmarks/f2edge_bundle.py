@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from measuring import WholeModel, around, decoded_photograph, timed
+from fresh_process import FIRST_TOKEN
+from measuring import WholeModel, around, decoded_photograph, photograph, timed
 from workload import AROUND, TASKS
 
 import f2edge
@@ -23,15 +24,13 @@ if TYPE_CHECKING:
     from f2edge.decoding import DecoderSession, StepScores
     from f2edge.generation import GenerationSettings
 
-FIRST_TOKEN = 3
-"""``max_new_tokens`` that makes the search decide on one token: begin and end are forced."""
-
 
 class Bundle(WholeModel):
     """A bundle of the cache, by its artefact's name."""
 
     def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
         super().__init__(workload)
+        self._photograph = photograph(cache)
         self._picture = decoded_photograph(cache)
         self._model = f2edge.load(cache.get(bundle))
         self._image = self._model.encode(self._picture)
@@ -60,7 +59,7 @@ class Bundle(WholeModel):
         image = self._model.encode(self._picture)
         return super().measure() | {
             "second_question": [timed(lambda: image.run("caption", settings=settings))],
-            "first_token": [timed(lambda: self._model.run(self._picture, "caption", max_new_tokens=FIRST_TOKEN))],
+            "first_token": [timed(lambda: self._model.run(self._photograph, "caption", max_new_tokens=FIRST_TOKEN))],
         }
 
     def _settings(self, num_beams: int, tokens: int) -> GenerationSettings:

@@ -1,0 +1,147 @@
+"""Contenders in processes of their own, taking turns, so that a busy neighbour hits all alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contenders import ENTRIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from artefacts import Cache
+    from measuring import Samples
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass
+class Outcome:
+    """What one contender gave.
+
+    Args:
+        rounds: its samples, round by round.
+        failure: why there are none, or no more.
+        details: what it tells of itself.
+    """
+
+    rounds: list[Samples] = field(default_factory=list)
+    failure: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Worker:
+    """One contender's process."""
+
+    def __init__(self, name: str, cache: Cache, threads: int) -> None:
+        command = [sys.executable, str(WORKER), name, cache.workload.name, str(cache.directory)]
+        self._log = (cache.directory / f"{name}.log").open("w+", encoding="utf-8")
+        self._process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=_environment(threads, cache.directory),
+            preexec_fn=lambda: os.sched_setaffinity(0, _cpus(threads)),  # noqa: PLW1509 - no threads here
+        )
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until it is open and warm.
+
+        Raises:
+            RuntimeError: it died; the last line it wrote is the message.
+        """
+        message: dict[str, Any] = self._read()
+        return message
+
+    def measure(self) -> Samples:
+        """One round.
+
+        Raises:
+            RuntimeError: it died; the last line it wrote is the message.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # reading tells why
+        samples: Samples = self._read()
+        return samples
+
+    def close(self) -> None:
+        """End the process, if it has not ended."""
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log if line.strip()]
+        raise RuntimeError(lines[-1] if lines else f"ended with {self._process.wait()}")
+
+
+def _cpus(threads: int) -> set[int]:
+    return set(sorted(os.sched_getaffinity(0))[:threads])
+
+
+def _environment(threads: int, directory: Path) -> dict[str, str]:
+    """Each library's own defaults: how threads wait is theirs to choose."""
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    return kept | {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_CACHE_DIR": str(directory / "inductor")}
+
+
+def run(
+    names: Sequence[str], cache: Cache, rounds: int, threads: int, progress: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """Prepare, open and warm all, one by one; then let them take turns, ``rounds`` times.
+
+    A contender that fails is left out from there on, and its outcome says why.
+    """
+    outcomes = {name: Outcome() for name in names}
+    workers: dict[str, Worker] = {}
+    try:
+        for name, outcome in outcomes.items():
+            _attempt(outcome, lambda n=name, o=outcome: _open(n, o, workers, cache, threads))
+            progress(f"{name}: {outcome.failure or 'ready'}")
+        for number in range(rounds):
+            _round(outcomes, workers, f"round {number + 1} of {rounds}", progress)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return outcomes
+
+
+def _open(name: str, outcome: Outcome, workers: dict[str, Worker], cache: Cache, threads: int) -> None:
+    for artefact in ENTRIES[name].artefacts:
+        cache.get(artefact)
+    workers[name] = Worker(name, cache, threads)
+    outcome.details = workers[name].ready()["details"]
+
+
+def _round(
+    outcomes: dict[str, Outcome], workers: dict[str, Worker], title: str, progress: Callable[[str], None]
+) -> None:
+    for name, outcome in outcomes.items():
+        if outcome.failure is None:
+            started = time.perf_counter()
+            _attempt(outcome, lambda n=name, o=outcome: o.rounds.append(workers[n].measure()))
+            progress(f"{title}: {name}, {time.perf_counter() - started:.1f} s")
+
+
+def _attempt(outcome: Outcome, what: Callable[[], None]) -> None:
+    try:
+        what()
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        outcome.failure = str(error)
