@@ -28,7 +28,7 @@ BUNDLES = ("cpu-fp32", "cpu-fp16", "cpu-int8", "onnx-fp32", "onnx-int8")
 _COMPILER = ("compile", "quantize", "calibration", "f2edge/bundle.py", "f2edge/geometry.py", "f2edge/targets.py")
 _PACKAGES = ("openvino", "onnxruntime", "onnx", "nncf", "torch", "transformers", "ctranslate2")
 _RECIPES = {
-    "photographs": ("benchmarks/artefacts.py",),
+    "photographs": (),
     "checkpoint": ("tests/checkpoints.py", "tests/geometries.py"),
     "notebook": ("benchmarks/notebook_conversion.py", "tests/native.py", "tests/geometries.py"),
     "ctranslate2": ("benchmarks/ctranslate2_decoder.py", "tests/geometries.py"),
@@ -52,7 +52,7 @@ class Cache:
         digest = hashlib.sha256(repr((self.workload.geometry, [version(p) for p in _PACKAGES])).encode())
         for file in _sources(_RECIPES.get(name, _COMPILER)):
             digest.update(file.read_bytes())
-        return self.directory / f"{self.workload.name}-{name}-{digest.hexdigest()[:12]}"
+        return self.directory / f"{self.workload.name}.{name}.{digest.hexdigest()[:12]}"
 
     def get(self, name: str) -> Path:
         """The artefact ``name``, made now if it is not there; what it replaces is removed.
@@ -63,11 +63,11 @@ class Cache:
         if not path.exists():
             print(f"preparing {path.name}", file=sys.stderr, flush=True)
             self.directory.mkdir(parents=True, exist_ok=True)
-            for old in self.directory.glob(f"{self.workload.name}-{name}-{'?' * 12}*"):
+            for old in self.directory.glob(f"{self.workload.name}.{name}.*"):
                 shutil.rmtree(old)
             partial = path.with_name(f"{path.name}.partial")
             self._make(name, partial)
-            partial.rename(path)
+            partial.replace(path)
         return path
 
     def _make(self, name: str, path: Path) -> None:

@@ -49,7 +49,7 @@ def main() -> None:
     names = [name for name in ENTRIES if name in chosen.only.split(",")]
     rounds = chosen.rounds or (1 if chosen.quick else 4)
     started = time.monotonic()
-    outcomes = run(names, Cache(workload, chosen.cache), rounds, chosen.threads, progress)
+    outcomes = run(dict.fromkeys(names, chosen.threads), Cache(workload, chosen.cache), rounds, progress)
     report = to_json(outcomes, workload, chosen.threads, time.monotonic() - started)
     text = to_markdown(outcomes, workload, report)
     chosen.output.mkdir(parents=True, exist_ok=True)

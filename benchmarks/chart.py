@@ -1,4 +1,4 @@
-"""One chart of a run: whole answers, and the stages of them."""
+"""Charts: whole answers and their stages side by side, and how cost grows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from curves import Curve
     from rounds import Outcome
 
 OURS, OTHERS = "#0a7d6c", "#9aa5b1"
@@ -58,3 +59,25 @@ def _samples(outcome: Outcome, measure: str) -> list[float]:
     names = [name for name in (outcome.rounds or [{}])[0] if name.startswith("step_3_")]
     name = names[0] if measure == "step" and names else measure
     return [value for samples in outcome.rounds for value in samples.get(name, ())]
+
+
+def draw_curves(curves: Sequence[Curve], units: Mapping[str, str], path: Path, title: str) -> None:
+    """Write the chart to ``path``: points are medians, with the straight line through them."""
+    columns = 4
+    rows = -(-len(curves) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 3 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_visible(False)
+    for axis, curve in zip(axes.flat, curves, strict=False):
+        ends = [0, max(curve.amounts)]
+        axis.plot(ends, [curve.intercept + curve.slope * x for x in ends], color=OTHERS, linewidth=1)
+        axis.plot(curve.amounts, curve.milliseconds, "o", color=OURS, markersize=4)
+        axis.set_title(curve.axis, fontsize=10)
+        axis.set_xlabel(units[curve.axis], fontsize=8)
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    for row in axes:
+        row[0].set_ylabel("ms")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from measuring import Contender
     from workload import Workload
 
+PRECISIONS = ("fp32", "fp16", "int8")
 _INPUTS = ("photographs", "checkpoint")
 
 
@@ -66,3 +67,22 @@ ENTRIES = {
     ),
 }
 """In the order of their turns."""
+
+GROWING = {
+    f"growing-{precision}": Entry(
+        f"f2edge {precision}", "growing:Growing", (*_INPUTS, f"cpu-{precision}"), {"bundle": f"cpu-{precision}"}
+    )
+    for precision in PRECISIONS
+}
+
+
+def scaled(bundle: str) -> Entry:
+    """A caption by a bundle that may have another image size, perhaps on fewer CPUs."""
+    return Entry(bundle, "growing:Scaled", (*_INPUTS, bundle), {"bundle": bundle})
+
+
+def entry(name: str) -> Entry:
+    """By name: of :data:`ENTRIES`, of :data:`GROWING`, or "scaled-BUNDLE", perhaps with "@" and a note."""
+    if name.startswith("scaled-"):
+        return scaled(name.removeprefix("scaled-").split("@")[0])
+    return {**ENTRIES, **GROWING}[name]

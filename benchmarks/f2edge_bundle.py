@@ -31,41 +31,41 @@ class Bundle(WholeModel):
     def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
         super().__init__(workload)
         self._photograph = photograph(cache)
-        self._picture = decoded_photograph(cache)
-        self._model = f2edge.load(cache.get(bundle))
-        self._image = self._model.encode(self._picture)
-        self._prompt = self._model.prompt_ids(build_prompt(resolve("caption"), None, None, self._image.size))
+        self.picture = decoded_photograph(cache)
+        self.model = f2edge.load(cache.get(bundle))
+        self.image = self.model.encode(self.picture)
+        self._prompt = self.model.prompt_ids(build_prompt(resolve("caption"), None, None, self.image.size))
 
     def answer(self, case: str, tokens: int) -> str:
         """Through :meth:`f2edge.Florence2.run`."""
-        return self._model.run(self._picture, TASKS[case], settings=self._settings(3, tokens)).plain_text
+        return self.model.run(self.picture, TASKS[case], settings=self.settings(3, tokens)).plain_text
 
     def stages(self) -> dict[str, float]:
         """The encoder's time holds each layer's cross-attention keys and values."""
-        start = self._model.runtime.start
-        vision = self._model.encode(self._picture).timings_ms["vision"]
-        return {"vision": vision, "encoder": timed(lambda: start(self._image.features, self._prompt))}
+        start = self.model.runtime.start
+        vision = self.model.encode(self.picture).timings_ms["vision"]
+        return {"vision": vision, "encoder": timed(lambda: start(self.image.features, self._prompt))}
 
     def steps(self, num_beams: int) -> dict[int, list[float]]:
         """Of one long search."""
         positions = self.workload.positions
-        session = _Clock(self._model.runtime.start(self._image.features, self._prompt))
-        generate(session, self._settings(num_beams, max(positions) + AROUND + 3))
+        session = _Clock(self.model.runtime.start(self.image.features, self._prompt))
+        generate(session, self.settings(num_beams, max(positions) + AROUND + 3))
         return {position: around(session.done, 0, position) for position in positions}
 
     def measure(self) -> Samples:
         """And what only f2edge does: a second question about the same picture, and the first token alone."""
-        settings = self._settings(3, self.workload.caption_tokens)
-        image = self._model.encode(self._picture)
+        settings = self.settings(3, self.workload.caption_tokens)
+        image = self.model.encode(self.picture)
         return super().measure() | {
             "second_question": [timed(lambda: image.run("caption", settings=settings))],
-            "first_token": [timed(lambda: self._model.run(self._photograph, "caption", max_new_tokens=FIRST_TOKEN))],
+            "first_token": [timed(lambda: self.model.run(self._photograph, "caption", max_new_tokens=FIRST_TOKEN))],
         }
 
-    def _settings(self, num_beams: int, tokens: int) -> GenerationSettings:
+    def settings(self, num_beams: int, tokens: int) -> GenerationSettings:
         """Exactly so many tokens: none ends an answer but the forced one."""
-        settings = self._model.settings(num_beams, tokens)
-        return replace(settings, eos_token_id=self._model.bundle.geometry.vocab_size)
+        settings = self.model.settings(num_beams, tokens)
+        return replace(settings, eos_token_id=self.model.bundle.geometry.vocab_size)
 
 
 class _Clock:

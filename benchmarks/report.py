@@ -32,7 +32,7 @@ def to_json(outcomes: Mapping[str, Outcome], workload: Workload, threads: int, s
     """All samples, what they were taken on and with, and the targets."""
     return {
         "machine": {**fingerprint(), "threads": threads},
-        "versions": dict(_versions()),
+        "versions": versions(),
         "workload": {**vars(workload), "image_size": list(workload.geometry.image_size)},
         "seconds": round(seconds),
         "contenders": {name: _outcome(outcome) for name, outcome in outcomes.items()},
@@ -40,12 +40,15 @@ def to_json(outcomes: Mapping[str, Outcome], workload: Workload, threads: int, s
     }
 
 
-def _versions() -> Iterable[tuple[str, str]]:
+def versions() -> dict[str, str]:
+    """Of the packages that took part, as far as they are installed."""
+    found = {}
     for package in _PACKAGES:
         try:
-            yield package, version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return found
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
@@ -64,12 +67,12 @@ def _all(outcome: Outcome, measure: str) -> list[float]:
 
 def to_markdown(outcomes: Mapping[str, Outcome], workload: Workload, report: Mapping[str, Any]) -> str:
     """What a reader wants first: where it ran, the times, the machine's limits, the targets."""
-    machine, versions = report["machine"], ", ".join(f"{n} {v}" for n, v in report["versions"].items())
+    machine, used = report["machine"], ", ".join(f"{n} {v}" for n, v in report["versions"].items())
     rounds = max(len(outcome.rounds) for outcome in outcomes.values())
     height, width = workload.geometry.image_size
     head = (
         f"Florence-2-{workload.name}, random weights, {height} x {width}, batch 1, {rounds} rounds, "
-        f"{machine['threads']} threads of {machine['cpu']}, {report['seconds']} s; {versions}."
+        f"{machine['threads']} threads of {machine['cpu']}, {report['seconds']} s; {used}."
     )
     parts = [head, _EXPLAINED, *_failures(outcomes), _times(outcomes, workload)]
     return "\n\n".join([*parts, _other(outcomes), _targets(checks(outcomes, workload))]) + "\n"

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contenders import ENTRIES
+from contenders import entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from artefacts import Cache
     from measuring import Samples
@@ -103,17 +103,18 @@ def _environment(threads: int, directory: Path) -> dict[str, str]:
 
 
 def run(
-    names: Sequence[str], cache: Cache, rounds: int, threads: int, progress: Callable[[str], None]
+    threads: Mapping[str, int], cache: Cache, rounds: int, progress: Callable[[str], None]
 ) -> dict[str, Outcome]:
     """Prepare, open and warm all, one by one; then let them take turns, ``rounds`` times.
 
+    ``threads`` tells of each contender, by name, how many CPUs it may use.
     A contender that fails is left out from there on, and its outcome says why.
     """
-    outcomes = {name: Outcome() for name in names}
+    outcomes = {name: Outcome() for name in threads}
     workers: dict[str, Worker] = {}
     try:
         for name, outcome in outcomes.items():
-            _attempt(outcome, lambda n=name, o=outcome: _open(n, o, workers, cache, threads))
+            _attempt(outcome, lambda n=name, o=outcome: _open(n, o, workers, cache, threads[n]))
             progress(f"{name}: {outcome.failure or 'ready'}")
         for number in range(rounds):
             _round(outcomes, workers, f"round {number + 1} of {rounds}", progress)
@@ -124,7 +125,7 @@ def run(
 
 
 def _open(name: str, outcome: Outcome, workers: dict[str, Worker], cache: Cache, threads: int) -> None:
-    for artefact in ENTRIES[name].artefacts:
+    for artefact in entry(name).artefacts:
         cache.get(artefact)
     workers[name] = Worker(name, cache, threads)
     outcome.details = workers[name].ready()["details"]

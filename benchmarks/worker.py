@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from artefacts import Cache
-from contenders import ENTRIES
+from contenders import entry
 from workload import WORKLOADS
 
 READY = "ready"
@@ -23,7 +23,7 @@ def main() -> None:
     name, workload, directory = sys.argv[1:]
     chosen = WORKLOADS[workload]
     with _answers() as answers:
-        contender = ENTRIES[name].open(chosen, Cache(chosen, Path(directory)))
+        contender = entry(name).open(chosen, Cache(chosen, Path(directory)))
         contender.warm_up()
         _say(answers, {READY: name, "details": getattr(contender, "details", {})})
         for _turn in sys.stdin:
