@@ -30,7 +30,9 @@ _MEASURES = {
 
 def draw(outcomes: Mapping[str, Outcome], path: Path, title: str) -> None:
     """Write the chart to ``path``: bars are medians, whiskers reach from the least to the largest."""
-    figure, axes = plt.subplots(1, len(_MEASURES), figsize=(3.4 * len(_MEASURES), 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(_MEASURES), figsize=(3.4 * len(_MEASURES), 4.2), sharey=True, layout="constrained"
+    )
     names = [name for name, outcome in outcomes.items() if _samples(outcome, "step")]
     for axis, (measure, label) in zip(axes, _MEASURES.items(), strict=True):
         for place, name in enumerate(reversed(names)):

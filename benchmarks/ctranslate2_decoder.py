@@ -46,7 +46,7 @@ class _RandomBart(Converter):  # type: ignore[misc]
         words = _SPECIAL + [f"w{index}" for index in range(len(_SPECIAL), self._geometry.vocab_size)]
         spec.register_source_vocabulary(words)
         spec.register_target_vocabulary(words)
-        spec.config.decoder_start_token = "</s>"
+        spec.config.decoder_start_token = _SPECIAL[2]
         return spec
 
     def _config(self) -> object:

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from fresh_process import FIRST_TOKEN
 from measuring import WholeModel, around, decoded_photograph, photograph, timed
 from workload import AROUND, TASKS

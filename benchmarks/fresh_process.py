@@ -26,7 +26,7 @@ print(time.monotonic())
 
 
 class FreshProcess(Contender):
-    """The INT8 bundle.  The worker that measures imports no engine: what a parent held counts towards a child's peak."""
+    """A bundle.  The worker that measures imports no engine: what a parent held counts towards its child's peak."""
 
     def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
         self._tokens = workload.caption_tokens

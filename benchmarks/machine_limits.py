@@ -31,7 +31,9 @@ class MachineLimits(Contender):
         side = geometry.image_size[0] // 16
         self._shape = (side * side, geometry.vision.embed_dim[2])
         precisions = {name: hint for name, hint in _HINTS.items() if hint == "f32" or _has_bf16()}
-        self._products = {name: _compiled(_chain(*self._shape, int8=name == "int8"), h) for name, h in precisions.items()}
+        self._products = {
+            name: _compiled(_chain(*self._shape, int8=name == "int8"), h) for name, h in precisions.items()
+        }
         size = _LARGE if workload.name == "base" else 2**20
         self._memory = np.ones(size // 4, np.float32)
         width = 4096 if workload.name == "base" else 256

@@ -1,9 +1,10 @@
-"""What every contender does in its own process, and what it hands back: samples in milliseconds by the name of a measure."""
+"""What every contender does in its own process, and what it hands back: samples by the name of a measure."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from workload import AROUND, BEAMS
@@ -89,7 +90,7 @@ def around(done: Sequence[float], first: int, position: int) -> list[float]:
     start = position - AROUND - 1 - first
     times = done[start : start + 2 * AROUND + 2]
     assert len(times) == 2 * AROUND + 2, "the search ended early"
-    return [(later - earlier) * 1e3 for earlier, later in zip(times, times[1:], strict=False)]
+    return [(later - earlier) * 1e3 for earlier, later in pairwise(times)]
 
 
 def photograph(cache: Cache) -> Path:

@@ -104,10 +104,10 @@ class _Cache(DynamicCache):
         self.present += pair
         return pair[0], pair[1]
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - called by name
         return self.past[0].shape[-2] if self.past else 0
 
-    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:  # noqa: ARG002
         return self.get_seq_length() + query_length, 0
 
 
@@ -117,9 +117,7 @@ def _encoder(encoder: nn.Module, geometry: Geometry) -> ov.Model:
 
 def _decoder(model: Any, geometry: Geometry) -> ov.Model:
     names = _names(geometry)
-    past = [
-        torch.zeros(_BEAMS, geometry.decoder_attention_heads, _PAST, geometry.decoder_head_dim) for _ in names
-    ]
+    past = [torch.zeros(_BEAMS, geometry.decoder_attention_heads, _PAST, geometry.decoder_head_dim) for _ in names]
     example = {
         "decoder_input_ids": torch.ones(_BEAMS, 3, dtype=torch.int64),
         "encoder_hidden_states": torch.zeros(_BEAMS, _STATES, geometry.d_model),

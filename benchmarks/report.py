@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("f2edge", "openvino", "onnxruntime", "torch", "transformers", "ctranslate2", "nncf", "numpy")
 _EXPLAINED = (
-    "Milliseconds: median, and in brackets the least and the largest of all rounds. Answers go from the decoded picture "
-    "to text, 3 beams, all with the same number of tokens and the same pre-processing. A step is one decoder step with "
-    "the search's own work, at a position of the answer."
+    "Milliseconds: median, and in brackets the least and the largest of all rounds. Answers go from the decoded "
+    "picture to text, 3 beams, all with the same number of tokens and the same pre-processing. A step is one decoder "
+    "step with the search's own work, at a position of the answer."
 )
 
 

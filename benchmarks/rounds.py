@@ -102,9 +102,7 @@ def _environment(threads: int, directory: Path) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_CACHE_DIR": str(directory / "inductor")}
 
 
-def run(
-    threads: Mapping[str, int], cache: Cache, rounds: int, progress: Callable[[str], None]
-) -> dict[str, Outcome]:
+def run(threads: Mapping[str, int], cache: Cache, rounds: int, progress: Callable[[str], None]) -> dict[str, Outcome]:
     """Prepare, open and warm all, one by one; then let them take turns, ``rounds`` times.
 
     ``threads`` tells of each contender, by name, how many CPUs it may use.
