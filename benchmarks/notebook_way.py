@@ -35,7 +35,7 @@ class NotebookWay(Generating):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """The vision IR."""
-        return torch.from_numpy(self._vision(pixel_values)[0])
+        return torch.from_numpy(self._vision(pixel_values.numpy())[0])
 
     def encode(self, features: Tensor, prompt: list[int]) -> Tensor:
         """Embeddings of image and prompt, then the encoder IR."""
@@ -58,7 +58,7 @@ class _Encoder:
         self._request = compiled.create_infer_request()
 
     def __call__(self, inputs_embeds: Tensor, **_: Any) -> BaseModelOutput:
-        states = self._request.infer([inputs_embeds], share_inputs=True, share_outputs=True)[0]
+        states = self._request.infer([inputs_embeds.numpy()], share_inputs=True, share_outputs=True)[0]
         return BaseModelOutput(last_hidden_state=torch.from_numpy(states))
 
     def forward(self, inputs_embeds: Tensor) -> BaseModelOutput:

@@ -39,9 +39,10 @@ class Workload:
     def geometry(self) -> Geometry:
         """The model's sizes; both of transformers' tables of positions are one number, so it is made so here."""
         from checkpoints import TINY
-        from geometries import BASE
+        from geometries import BASE, LARGE
 
-        return {"base": BASE, "tiny": replace(TINY, decoder_positions=TINY.encoder_positions)}[self.name]
+        tiny = replace(TINY, decoder_positions=TINY.encoder_positions)
+        return {"base": BASE, "large": LARGE, "tiny": tiny}[self.name]
 
     def tokens(self, case: str) -> int:
         """Tokens of the answer in a case: "caption" or "od"."""
@@ -50,6 +51,7 @@ class Workload:
 
 WORKLOADS = {
     "base": Workload("base", caption_tokens=32, od_tokens=128, positions=(16, 256)),
+    "large": Workload("large", caption_tokens=32, od_tokens=128, positions=(16, 256)),
     "tiny": Workload("tiny", caption_tokens=6, od_tokens=12, positions=(8, 20)),
 }
 """``tiny`` proves that the harness works, and measures nothing of interest."""

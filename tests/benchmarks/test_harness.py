@@ -91,7 +91,8 @@ def test_the_notebooks_decoder_is_transformers(report: dict[str, Any], directory
     sequences = new = torch.randint(5, 1500, (3, 4))
     for beam_idx in (np.arange(3, dtype=np.int32), *[reorder] * 20):
         sequences = new if new is sequences else torch.cat([sequences[beam_idx.tolist()], new], 1)
-        request.infer({"decoder_input_ids": new, "encoder_hidden_states": states, "beam_idx": beam_idx})
+        inputs = {"decoder_input_ids": new.numpy(), "encoder_hidden_states": states.numpy(), "beam_idx": beam_idx}
+        request.infer(inputs)
         with torch.no_grad():
             expected = model(encoder_outputs=BaseModelOutput(states), decoder_input_ids=sequences).logits[:, -1]
         np.testing.assert_allclose(request.get_tensor("logits").data[:, -1], expected, atol=2e-3)
