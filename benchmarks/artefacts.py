@@ -58,6 +58,9 @@ class Cache:
         """The artefact ``name``, made now if it is not there; what it replaces is removed.
 
         Names: "photographs", "checkpoint", "notebook", "ctranslate2", and bundles as TARGET-PRECISION[-IMAGE SIZE].
+
+        Raises:
+            RuntimeError: it cannot be made.
         """
         path = self.path(name)
         if not path.exists():
@@ -84,7 +87,9 @@ class Cache:
 
     def _compile(self, name: str, path: Path) -> None:
         command = [sys.executable, "-m", "f2edge", *compile_arguments(name, self, path)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        ended = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+        if ended.returncode:
+            raise RuntimeError(ended.stderr.strip().splitlines()[-1])
 
 
 def compile_arguments(name: str, cache: Cache, path: Path) -> list[str]:
@@ -108,7 +113,7 @@ def _in_own_process(make: Callable[[Path, Workload], None], path: Path, workload
     process.start()
     process.join()
     if process.exitcode:
-        sys.exit(f"making {path.name} failed")
+        raise RuntimeError(f"making {path.name} failed")
 
 
 def write_photographs(path: Path, _workload: Workload) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from artefacts import CACHE, Cache
 from contenders import ENTRIES
 from report import to_json, to_markdown
-from rounds import run
+from rounds import prepare, run
 from workload import ROOT, WORKLOADS
 
 from f2edge.machine import cores
@@ -30,7 +30,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="turns of each contender (4; 1 with --quick)")
+    parser.add_argument("--rounds", type=int, help="turns of each contender (3; 1 with --quick)")
     parser.add_argument("--threads", type=int, default=cores(), help="CPUs that each contender may use")
     parser.add_argument("--only", default=",".join(ENTRIES), help=f"some of {','.join(ENTRIES)}")
     parser.add_argument("--quick", action="store_true", help="a tiny model and one round")
@@ -47,9 +47,11 @@ def main() -> None:
     chosen = arguments()
     workload = WORKLOADS["tiny" if chosen.quick else "base"]
     names = [name for name in ENTRIES if name in chosen.only.split(",")]
-    rounds = chosen.rounds or (1 if chosen.quick else 4)
+    rounds = chosen.rounds or (1 if chosen.quick else 3)
+    cache = Cache(workload, chosen.cache)
+    outcomes = prepare(names, cache)
     started = time.monotonic()
-    outcomes = run(dict.fromkeys(names, chosen.threads), Cache(workload, chosen.cache), rounds, progress)
+    run(outcomes, dict.fromkeys(names, chosen.threads), cache, rounds, progress)
     report = to_json(outcomes, workload, chosen.threads, time.monotonic() - started)
     text = to_markdown(outcomes, workload, report)
     chosen.output.mkdir(parents=True, exist_ok=True)

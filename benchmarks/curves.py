@@ -24,7 +24,7 @@ from bench import RESULTS, progress
 from contenders import PRECISIONS
 from growing import AXES, SIDES, axis_name
 from report import table, versions
-from rounds import run
+from rounds import prepare, run
 from workload import WORKLOADS
 
 from f2edge.machine import cores, fingerprint
@@ -164,9 +164,10 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run, write, print."""
     chosen = arguments()
-    workload, started = WORKLOADS["tiny" if chosen.quick else "base"], time.monotonic()
-    who = turns(workload, chosen.precision, chosen.threads)
-    outcomes = run(who, Cache(workload, chosen.cache), chosen.rounds, progress)
+    workload = WORKLOADS["tiny" if chosen.quick else "base"]
+    who, cache = turns(workload, chosen.precision, chosen.threads), Cache(workload, chosen.cache)
+    outcomes, started = prepare(who, cache), time.monotonic()
+    run(outcomes, who, cache, chosen.rounds, progress)
     found, seconds = curves(outcomes, workload, chosen.precision), time.monotonic() - started
     machine = fingerprint()
     head = (

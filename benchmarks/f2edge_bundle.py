@@ -55,9 +55,8 @@ class Bundle(WholeModel):
     def measure(self) -> Samples:
         """And what only f2edge does: a second question about the same picture, and the first token alone."""
         settings = self.settings(3, self.workload.caption_tokens)
-        image = self.model.encode(self.picture)
         return super().measure() | {
-            "second_question": [timed(lambda: image.run("caption", settings=settings))],
+            "second_question": [timed(lambda: self.image.run("caption", settings=settings))],
             "first_token": [timed(lambda: self.model.run(self._photograph, "caption", max_new_tokens=FIRST_TOKEN))],
         }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from checkpoints import GENERATION
-from measuring import WholeModel, around, decoded_photograph, preprocess, timed
+from measuring import WholeModel, around, decoded_photograph, preprocess
 from tokenizers import Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from workload import AROUND, TASKS
@@ -33,6 +33,7 @@ class Generating(WholeModel):
     """
 
     model: Any
+    _states: Tensor
 
     def __init__(self, workload: Workload, cache: Cache, dtype: torch.dtype) -> None:
         super().__init__(workload)
@@ -62,19 +63,23 @@ class Generating(WholeModel):
     def stages(self) -> dict[str, float]:
         """Each called by itself."""
         pixels, prompt = self._pixels(), self._prompt("caption")
-        vision = timed(lambda: self.encode_image(pixels))
+        started = time.perf_counter()
         features = self.encode_image(pixels)
-        return {"vision": vision, "encoder": timed(lambda: self.encode(features, prompt))}
+        seen = time.perf_counter()
+        self._states = self.encode(features, prompt)
+        return {"vision": (seen - started) * 1e3, "encoder": (time.perf_counter() - seen) * 1e3}
 
     @torch.inference_mode()
     def steps(self, num_beams: int) -> dict[int, list[float]]:
-        """The search goes on from an answer that was begun, so that no long one need be generated."""
-        states = self.encode(self.encode_image(self._pixels()), self._prompt("caption"))
+        """The search goes on from an answer that was begun, so that no long one need be generated.
+
+        It is about the picture that :meth:`stages` has encoded.
+        """
         found = {}
         for position in self.workload.positions:
             begun = torch.arange(2, 2 + position - AROUND)[None]  # no trigram comes twice
             clock = _Clock()
-            given = {"encoder_outputs": BaseModelOutput(states), "decoder_input_ids": begun}
+            given = {"encoder_outputs": BaseModelOutput(self._states), "decoder_input_ids": begun}
             self._generate(2 * AROUND + 2, num_beams, **given, logits_processor=[clock])
             found[position] = around(clock.done, begun.shape[1] - 1, position)
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -67,7 +68,7 @@ class WholeModel(Contender):
 
     def measure(self) -> Samples:
         """Both answers, then each stage."""
-        samples = {case: [timed(lambda case=case: self._ask(case))] for case in CASES}
+        samples = {case: [timed(partial(self._ask, case))] for case in CASES}
         samples |= {stage: [taken] for stage, taken in self.stages().items()}
         for num_beams in BEAMS:
             around = self.steps(num_beams)

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contenders import entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from artefacts import Cache
     from measuring import Samples
@@ -102,29 +103,40 @@ def _environment(threads: int, directory: Path) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_CACHE_DIR": str(directory / "inductor")}
 
 
-def run(threads: Mapping[str, int], cache: Cache, rounds: int, progress: Callable[[str], None]) -> dict[str, Outcome]:
-    """Prepare, open and warm all, one by one; then let them take turns, ``rounds`` times.
+def prepare(names: Iterable[str], cache: Cache) -> dict[str, Outcome]:
+    """Make what the contenders need and the cache does not hold.
+
+    One whose artefact cannot be made gets an outcome that says why.
+    """
+    outcomes = {name: Outcome() for name in names}
+    for name, outcome in outcomes.items():
+        for artefact in entry(name).artefacts:
+            _attempt(outcome, partial(cache.get, artefact))
+    return outcomes
+
+
+def run(
+    outcomes: dict[str, Outcome], threads: Mapping[str, int], cache: Cache, rounds: int, progress: Callable[[str], None]
+) -> None:
+    """Open and warm all that are prepared, one by one; then let them take turns, ``rounds`` times.
 
     ``threads`` tells of each contender, by name, how many CPUs it may use.
     A contender that fails is left out from there on, and its outcome says why.
     """
-    outcomes = {name: Outcome() for name in threads}
     workers: dict[str, Worker] = {}
     try:
         for name, outcome in outcomes.items():
-            _attempt(outcome, lambda n=name, o=outcome: _open(n, o, workers, cache, threads[n]))
+            if outcome.failure is None:
+                _attempt(outcome, partial(_open, name, outcome, workers, cache, threads[name]))
             progress(f"{name}: {outcome.failure or 'ready'}")
         for number in range(rounds):
             _round(outcomes, workers, f"round {number + 1} of {rounds}", progress)
     finally:
         for worker in workers.values():
             worker.close()
-    return outcomes
 
 
 def _open(name: str, outcome: Outcome, workers: dict[str, Worker], cache: Cache, threads: int) -> None:
-    for artefact in entry(name).artefacts:
-        cache.get(artefact)
     workers[name] = Worker(name, cache, threads)
     outcome.details = workers[name].ready()["details"]
 
@@ -135,12 +147,16 @@ def _round(
     for name, outcome in outcomes.items():
         if outcome.failure is None:
             started = time.perf_counter()
-            _attempt(outcome, lambda n=name, o=outcome: o.rounds.append(workers[n].measure()))
+            _attempt(outcome, partial(_measure, workers[name], outcome))
             progress(f"{title}: {name}, {time.perf_counter() - started:.1f} s")
 
 
-def _attempt(outcome: Outcome, what: Callable[[], None]) -> None:
+def _measure(worker: Worker, outcome: Outcome) -> None:
+    outcome.rounds.append(worker.measure())
+
+
+def _attempt(outcome: Outcome, what: Callable[[], object]) -> None:
     try:
         what()
-    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+    except (RuntimeError, OSError) as error:
         outcome.failure = str(error)

@@ -15,7 +15,7 @@ from artefacts import Cache
 from measuring import CASES, step_name
 from native import native_config
 from notebook_conversion import PARTS
-from rounds import run
+from rounds import Outcome, prepare, run
 from transformers import Florence2ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 from workload import BEAMS, ROOT, WORKLOADS
@@ -102,9 +102,17 @@ def test_the_notebooks_decoder_is_transformers(report: dict[str, Any], directory
 def test_a_contender_that_fails_is_left_out(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others go on, and its last words are kept."""
     monkeypatch.setattr("rounds.WORKER", directory / "no-such-worker.py")
-    outcome = run({"limits": 1}, Cache(TINY, directory), 2, lambda _line: None)["limits"]
+    outcome = Outcome()
+    run({"limits": outcome}, {"limits": 1}, Cache(TINY, directory), 2, lambda _line: None)
     assert outcome.rounds == []
     assert "No such file" in str(outcome.failure)
+
+
+def test_an_artefact_that_cannot_be_made_costs_its_contender_alone(directory: Path) -> None:
+    """Its outcome says why, and no process is started for it."""
+    outcomes = prepare(["scaled-cpu-fp32-33", "limits"], Cache(TINY, directory))
+    assert "33" in str(outcomes["scaled-cpu-fp32-33"].failure)
+    assert outcomes["limits"].failure is None
 
 
 def test_curves(report: dict[str, Any], directory: Path) -> None:
