@@ -104,15 +104,18 @@ def _environment(threads: int, directory: Path) -> dict[str, str]:
 
 
 def prepare(names: Iterable[str], cache: Cache) -> dict[str, Outcome]:
-    """Make what the contenders need and the cache does not hold.
+    """Make what the contenders need and the cache does not hold, each once.
 
-    One whose artefact cannot be made gets an outcome that says why.
+    The outcome of a contender whose artefact cannot be made says why.
     """
-    outcomes = {name: Outcome() for name in names}
-    for name, outcome in outcomes.items():
-        for artefact in entry(name).artefacts:
-            _attempt(outcome, partial(cache.get, artefact))
-    return outcomes
+    needed = {name: entry(name).artefacts for name in names}
+    failures = {
+        artefact: _failure(partial(cache.get, artefact)) for artefact in dict.fromkeys(sum(needed.values(), ()))
+    }
+    return {
+        name: Outcome(failure=next((failures[a] for a in artefacts if failures[a]), None))
+        for name, artefacts in needed.items()
+    }
 
 
 def run(
@@ -127,7 +130,7 @@ def run(
     try:
         for name, outcome in outcomes.items():
             if outcome.failure is None:
-                _attempt(outcome, partial(_open, name, outcome, workers, cache, threads[name]))
+                outcome.failure = _failure(partial(_open, name, outcome, workers, cache, threads[name]))
             progress(f"{name}: {outcome.failure or 'ready'}")
         for number in range(rounds):
             _round(outcomes, workers, f"round {number + 1} of {rounds}", progress)
@@ -147,7 +150,7 @@ def _round(
     for name, outcome in outcomes.items():
         if outcome.failure is None:
             started = time.perf_counter()
-            _attempt(outcome, partial(_measure, workers[name], outcome))
+            outcome.failure = _failure(partial(_measure, workers[name], outcome))
             progress(f"{title}: {name}, {time.perf_counter() - started:.1f} s")
 
 
@@ -155,8 +158,10 @@ def _measure(worker: Worker, outcome: Outcome) -> None:
     outcome.rounds.append(worker.measure())
 
 
-def _attempt(outcome: Outcome, what: Callable[[], object]) -> None:
+def _failure(what: Callable[[], object]) -> str | None:
+    """Do it; why it failed, or None."""
     try:
         what()
     except (RuntimeError, OSError) as error:
-        outcome.failure = str(error)
+        return str(error)
+    return None
