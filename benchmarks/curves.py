@@ -171,8 +171,8 @@ def main() -> None:
     found, seconds = curves(outcomes, workload, chosen.precision), time.monotonic() - started
     machine = fingerprint()
     head = (
-        f"Florence-2-{workload.name}, f2edge {chosen.precision}, random weights, {chosen.rounds} rounds, "
-        f"{chosen.threads} threads of {machine['cpu']}, {seconds:.0f} s."
+        f"Florence-2-{workload.name}, f2edge {chosen.precision}, random weights, rounds: {chosen.rounds}, "
+        f"threads: {chosen.threads} of {machine['cpu']}, {seconds:.0f} s."
     )
     report: dict[str, Any] = {
         "machine": machine,

@@ -71,11 +71,11 @@ def to_markdown(outcomes: Mapping[str, Outcome], workload: Workload, report: Map
     rounds = max(len(outcome.rounds) for outcome in outcomes.values())
     height, width = workload.geometry.image_size
     head = (
-        f"Florence-2-{workload.name}, random weights, {height} x {width}, batch 1, {rounds} rounds, "
-        f"{machine['threads']} threads of {machine['cpu']}, {report['seconds']} s; {used}."
+        f"Florence-2-{workload.name}, random weights, {height} x {width}, batch 1, rounds: {rounds}, "
+        f"threads: {machine['threads']} of {machine['cpu']}, {report['seconds']} s; {used}."
     )
-    parts = [head, _EXPLAINED, *_failures(outcomes), _times(outcomes, workload)]
-    return "\n\n".join([*parts, _other(outcomes), _targets(checks(outcomes, workload))]) + "\n"
+    tables = [_times(outcomes, workload), _other(outcomes), _targets(checks(outcomes, workload))]
+    return "\n\n".join([head, _EXPLAINED, *_failures(outcomes), *filter(None, tables)]) + "\n"
 
 
 def _failures(outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -130,6 +130,7 @@ def _number(value: float) -> str:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [titles, ["---"] * len(titles), *rows]
+    """A Markdown table; nothing where there are no rows."""
+    body = list(rows)
+    lines = [titles, ["---"] * len(titles), *body] if body else []
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
