@@ -11,6 +11,7 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -136,6 +137,7 @@ def write_random_checkpoint(path: Path, workload: Workload) -> None:
 
 
 def _write_notebook(path: Path, workload: Workload) -> None:
+    warnings.simplefilter("ignore")  # tracing remarks on every branch
     from notebook_conversion import convert
 
     convert(path, workload.geometry)
