@@ -1,0 +1,72 @@
+"""f2edge beside every other way to run Florence-2 on this CPU, in one run.
+
+    make bench                                           # all, base size
+    python benchmarks/bench.py --only torch-fp32,f2edge-int8,limits --rounds 2
+    python benchmarks/bench.py --quick --output /tmp/b   # a tiny model: proves that the harness works
+
+Weights are random, since the official ones may not be redistributed; latency does not depend on them.  Everything is
+compiled once and kept under build/bench.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from artefacts import CACHE, Cache
+from contenders import ENTRIES
+from report import to_json, to_markdown
+from rounds import prepare, run
+from workload import ROOT, WORKLOADS
+
+from f2edge.machine import cores
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, help="turns of each contender (3; 1 with --quick)")
+    parser.add_argument("--threads", type=int, default=cores(), help="CPUs that each contender may use")
+    parser.add_argument("--only", default=",".join(ENTRIES), help=f"some of {','.join(ENTRIES)}")
+    parser.add_argument("--quick", action="store_true", help="a tiny model and one round")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory for bench.json, bench.md, bench.png")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where compiled models are kept")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.only.split(",")) - set(ENTRIES):
+        parser.error(f"no such contender: {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def main() -> None:
+    """Run, write, print."""
+    chosen = arguments()
+    workload = WORKLOADS["tiny" if chosen.quick else "base"]
+    names = [name for name in ENTRIES if name in chosen.only.split(",")]
+    rounds = chosen.rounds or (1 if chosen.quick else 3)
+    cache = Cache(workload, chosen.cache)
+    outcomes = prepare(names, cache)
+    started = time.monotonic()
+    run(outcomes, dict.fromkeys(names, chosen.threads), cache, rounds, progress)
+    report = to_json(outcomes, workload, chosen.threads, time.monotonic() - started)
+    text = to_markdown(outcomes, workload, report)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    (chosen.output / "bench.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (chosen.output / "bench.md").write_text(text, encoding="utf-8")
+    from chart import draw
+
+    draw(outcomes, chosen.output / "bench.png", text.split(";", maxsplit=1)[0])
+    print(text)
+
+
+def progress(line: str) -> None:
+    """To stderr, as it comes."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

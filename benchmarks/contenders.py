@@ -1,0 +1,88 @@
+"""Who takes part: what each is called, which class opens it, and which artefacts it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from artefacts import Cache
+    from measuring import Contender
+    from workload import Workload
+
+PRECISIONS = ("fp32", "fp16", "int8")
+_INPUTS = ("photographs", "checkpoint")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender.
+
+    Args:
+        label: in tables and charts.
+        opens: "module:class".
+        artefacts: names in the cache, made before any process is started.
+        options: further keyword arguments of the class.
+    """
+
+    label: str
+    opens: str
+    artefacts: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, workload: Workload, cache: Cache) -> Contender:
+        """Import what it needs, here and not before, and open it."""
+        module, name = self.opens.split(":")
+        contender: Contender = getattr(import_module(module), name)(workload, cache, **self.options)
+        return contender
+
+
+def _torch(label: str, dtype: str, *, compiled: bool = False) -> Entry:
+    options = {"dtype": dtype, "compiled": compiled}
+    return Entry(f"transformers, torch {label}", "transformers_model:TransformersModel", _INPUTS, options)
+
+
+def _bundle(label: str, bundle: str) -> Entry:
+    return Entry(label, "f2edge_bundle:Bundle", (*_INPUTS, bundle), {"bundle": bundle})
+
+
+ENTRIES = {
+    "limits": Entry("the machine's limits", "machine_limits:MachineLimits"),
+    "torch-fp32": _torch("fp32", "float32"),
+    "torch-bf16": _torch("bf16", "bfloat16"),
+    "torch-compile": _torch("bf16, torch.compile", "bfloat16", compiled=True),
+    "notebook": Entry("OpenVINO notebook's way", "notebook_way:NotebookWay", (*_INPUTS, "notebook")),
+    "onnxruntime-fp32": _bundle("ONNX Runtime fp32", "onnx-fp32"),
+    "onnxruntime-int8": _bundle("ONNX Runtime INT8", "onnx-int8"),
+    "ctranslate2": Entry("CTranslate2 INT8 (decoder)", "ctranslate2_decoder:CTranslate2Decoder", ("ctranslate2",)),
+    "f2edge-fp32": _bundle("f2edge fp32", "cpu-fp32"),
+    "f2edge-fp16": _bundle("f2edge fp16", "cpu-fp16"),
+    "f2edge-int8": _bundle("f2edge INT8", "cpu-int8"),
+    "process": Entry(
+        "f2edge INT8, a new process",
+        "fresh_process:FreshProcess",
+        ("photographs", "cpu-int8"),
+        {"bundle": "cpu-int8"},
+    ),
+}
+"""In the order of their turns."""
+
+GROWING = {
+    f"growing-{precision}": Entry(
+        f"f2edge {precision}", "growing:Growing", (*_INPUTS, f"cpu-{precision}"), {"bundle": f"cpu-{precision}"}
+    )
+    for precision in PRECISIONS
+}
+
+
+def scaled(bundle: str) -> Entry:
+    """A caption by a bundle that may have another image size, perhaps on fewer CPUs."""
+    return Entry(bundle, "growing:Scaled", (*_INPUTS, bundle), {"bundle": bundle})
+
+
+def entry(name: str) -> Entry:
+    """By name: of :data:`ENTRIES`, of :data:`GROWING`, or "scaled-BUNDLE", perhaps with "@" and a note."""
+    if name.startswith("scaled-"):
+        return scaled(name.removeprefix("scaled-").split("@")[0])
+    return {**ENTRIES, **GROWING}[name]

@@ -1,0 +1,195 @@
+"""How f2edge's cost grows: tokens, beams, prompts per image, images, image sizes, threads.
+
+    make bench-curves
+    python benchmarks/curves.py --precision fp16 --rounds 2
+    python benchmarks/curves.py --quick --output /tmp/b   # a tiny model: proves that the harness works
+
+For each axis a straight line is fitted to the medians, and what departs from it is shown.  One bundle is compiled for
+each image size, and kept under build/bench.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from artefacts import CACHE, Cache
+from bench import RESULTS, progress
+from contenders import PRECISIONS
+from growing import AXES, SIDES, axis_name
+from report import table, versions
+from rounds import prepare, run
+from workload import WORKLOADS
+
+from f2edge.machine import cores, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rounds import Outcome
+    from workload import Workload
+
+NOTABLE = 0.05
+"""A departure from the line that asks for an explanation."""
+
+UNITS = {
+    "tokens": "tokens, 3 beams, encoder included",
+    "beams": "beams",
+    "prompts": "prompts about one image, its encoding included",
+    "images": "images, one after the other",
+    "size, caption": "megapixels",
+    "size, vision": "megapixels",
+    "size, encoder": "megapixels",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Medians over an axis, and the straight line through them whose relative errors are least.
+
+    Args:
+        axis: a key of :data:`UNITS`.
+        amounts: of work.
+        milliseconds: the median for each.
+        spread: the least and the largest for each.
+        intercept: of the line, in milliseconds.
+        slope: in milliseconds per unit of work.
+    """
+
+    axis: str
+    amounts: list[float]
+    milliseconds: list[float]
+    spread: list[tuple[float, float]]
+    intercept: float
+    slope: float
+
+    @property
+    def departures(self) -> list[float]:
+        """Of each point from the line, as a fraction of the line."""
+        lines = [self.intercept + self.slope * amount for amount in self.amounts]
+        return [taken / line - 1 for taken, line in zip(self.milliseconds, lines, strict=True)]
+
+
+def curve(axis: str, points: Mapping[float, list[float]]) -> Curve:
+    """From samples by amount of work."""
+    amounts, medians = list(points), [median(samples) for samples in points.values()]
+    slope, intercept = np.polyfit(amounts, medians, 1, w=1 / np.array(medians))
+    spread = [(min(samples), max(samples)) for samples in points.values()]
+    return Curve(axis, amounts, medians, spread, float(intercept), float(slope))
+
+
+def curves(outcomes: Mapping[str, Outcome], workload: Workload, precision: str) -> list[Curve]:
+    """Every axis that was measured."""
+    growing = outcomes[f"growing-{precision}"]
+    found = [
+        curve(axis, {amount: _samples(growing, axis_name(axis, amount)) for amount in amounts})
+        for axis, amounts in AXES[workload.name].items()
+        if growing.rounds
+    ]
+    scaled = {side: outcomes[_sized(precision, side)] for side in SIDES[workload.name]}
+    measured = {side**2 / 1e6: outcome for side, outcome in scaled.items() if outcome.rounds}
+    stages = ("caption", "vision", "encoder") if len(measured) > 1 else ()
+    return found + [curve(f"size, {s}", {x: _samples(o, s) for x, o in measured.items()}) for s in stages]
+
+
+def _samples(outcome: Outcome, measure: str) -> list[float]:
+    return [value for samples in outcome.rounds for value in samples[measure]]
+
+
+def _sized(precision: str, side: int) -> str:
+    return f"scaled-cpu-{precision}-{side}"
+
+
+def _threaded(precision: str, threads: int) -> str:
+    return f"scaled-cpu-{precision}@{threads}"
+
+
+def turns(workload: Workload, precision: str, threads: int) -> dict[str, int]:
+    """Who is measured, and on how many CPUs."""
+    chosen = {f"growing-{precision}": threads}
+    chosen |= {_sized(precision, side): threads for side in SIDES[workload.name]}
+    return chosen | {_threaded(precision, count): count for count in range(1, threads + 1)}
+
+
+def to_markdown(head: str, found: list[Curve], outcomes: Mapping[str, Outcome], precision: str) -> str:
+    """Each curve with its line and departures, then threads and failures."""
+    parts = [head, "Departures of more than 5 % are in bold; docs/performance.md says where they come from."]
+    for one in found:
+        title = f"## {one.axis}\n\n{one.intercept:.1f} ms + {one.slope:.2f} ms x {UNITS[one.axis]}"
+        rows = [
+            [f"{x:g}", f"{y:.1f} ({low:.1f} to {high:.1f})", _percent(departure)]
+            for x, y, (low, high), departure in zip(
+                one.amounts, one.milliseconds, one.spread, one.departures, strict=True
+            )
+        ]
+        parts += [title, table([UNITS[one.axis].split(",")[0], "ms", "from the line"], rows)]
+    failures = [f"{name}: failed ({outcome.failure})." for name, outcome in outcomes.items() if outcome.failure]
+    return "\n\n".join([*parts, _threads(outcomes, precision), *failures]) + "\n"
+
+
+def _percent(departure: float) -> str:
+    text = f"{100 * departure:+.1f} %"
+    return f"**{text}**" if abs(departure) > NOTABLE else text
+
+
+def _threads(outcomes: Mapping[str, Outcome], precision: str) -> str:
+    one = outcomes[_threaded(precision, 1)]
+    rows = []
+    for name, outcome in outcomes.items():
+        if "@" in name and outcome.rounds and one.rounds:
+            stages = {stage: median(_samples(outcome, stage)) for stage in ("caption", "vision", "encoder")}
+            cells = [f"{ms:.1f} ({median(_samples(one, stage)) / ms:.2f}x)" for stage, ms in stages.items()]
+            rows.append([name.split("@")[1], *cells])
+    return "## threads\n\n" + table(["threads", "caption, ms", "vision, ms", "encoder, ms"], rows)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="times that everything is measured")
+    parser.add_argument("--threads", type=int, default=cores(), help="the most CPUs")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="of the bundles")
+    parser.add_argument("--quick", action="store_true", help="a tiny model")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory for curves.json, .md, .png")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where compiled models are kept")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, write, print."""
+    chosen = arguments()
+    workload = WORKLOADS["tiny" if chosen.quick else "base"]
+    who, cache = turns(workload, chosen.precision, chosen.threads), Cache(workload, chosen.cache)
+    outcomes, started = prepare(who, cache), time.monotonic()
+    run(outcomes, who, cache, chosen.rounds, progress)
+    found, seconds = curves(outcomes, workload, chosen.precision), time.monotonic() - started
+    machine = fingerprint()
+    head = (
+        f"Florence-2-{workload.name}, f2edge {chosen.precision}, random weights, rounds: {chosen.rounds}, "
+        f"threads: {chosen.threads} of {machine['cpu']}, {seconds:.0f} s."
+    )
+    report: dict[str, Any] = {
+        "machine": machine,
+        "versions": versions(),
+        "seconds": round(seconds),
+        "curves": [asdict(one) | {"departures": one.departures} for one in found],
+        "rounds": {name: outcome.rounds for name, outcome in outcomes.items()},
+    }
+    text = to_markdown(head, found, outcomes, chosen.precision)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    (chosen.output / "curves.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (chosen.output / "curves.md").write_text(text, encoding="utf-8")
+    from chart import draw_curves
+
+    draw_curves(found, UNITS, chosen.output / "curves.png", head)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

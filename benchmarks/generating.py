@@ -1,0 +1,108 @@
+"""What the contenders share that transformers' ``generate`` drives: its settings, and a clock at each of its steps."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from checkpoints import GENERATION
+from measuring import WholeModel, around, decoded_photograph, preprocess
+from tokenizers import Tokenizer
+from transformers.modeling_outputs import BaseModelOutput
+from workload import AROUND, TASKS
+
+from f2edge.tasks import build_prompt, resolve
+
+if TYPE_CHECKING:
+    from artefacts import Cache
+    from torch import Tensor
+    from workload import Workload
+
+THREE = 3
+
+
+class Generating(WholeModel):
+    """A model with ``generate``.
+
+    Args:
+        workload: the model's size and the lengths of the answers.
+        cache: where the picture and the tokenizer are.
+        dtype: of pixels and states.
+    """
+
+    model: Any
+    _states: Tensor
+
+    def __init__(self, workload: Workload, cache: Cache, dtype: torch.dtype) -> None:
+        super().__init__(workload)
+        self.dtype = dtype
+        self._picture = decoded_photograph(cache)
+        self._tokenizer = Tokenizer.from_file(str(cache.get("checkpoint") / "tokenizer.json"))
+
+    @abstractmethod
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Image features (1, tokens, d_model)."""
+
+    @abstractmethod
+    def encode(self, features: Tensor, prompt: list[int]) -> Tensor:
+        """The encoder's states (1, tokens, d_model)."""
+
+    @abstractmethod
+    def inputs(self, pixel_values: Tensor, prompt: list[int]) -> dict[str, Tensor]:
+        """What ``generate`` is given for a whole answer."""
+
+    def answer(self, case: str, tokens: int) -> str:
+        """Pixels, ``generate``, text."""
+        inputs = self.inputs(self._pixels(), self._prompt(case))
+        answer = self._generate(tokens, THREE, **inputs)
+        return str(self._tokenizer.decode(answer[0].tolist()))
+
+    @torch.inference_mode()
+    def stages(self) -> dict[str, float]:
+        """Each called by itself."""
+        pixels, prompt = self._pixels(), self._prompt("caption")
+        started = time.perf_counter()
+        features = self.encode_image(pixels)
+        seen = time.perf_counter()
+        self._states = self.encode(features, prompt)
+        return {"vision": (seen - started) * 1e3, "encoder": (time.perf_counter() - seen) * 1e3}
+
+    @torch.inference_mode()
+    def steps(self, num_beams: int) -> dict[int, list[float]]:
+        """The search goes on from an answer that was begun, so that no long one need be generated.
+
+        It is about the picture that :meth:`stages` has encoded.
+        """
+        found = {}
+        for position in self.workload.positions:
+            begun = torch.arange(2, 2 + position - AROUND)[None]  # no trigram comes twice
+            clock = _Clock()
+            given = {"encoder_outputs": BaseModelOutput(self._states), "decoder_input_ids": begun}
+            self._generate(2 * AROUND + 2, num_beams, **given, logits_processor=[clock])
+            found[position] = around(clock.done, begun.shape[1] - 1, position)
+        return found
+
+    def _generate(self, tokens: int, num_beams: int, **inputs: Any) -> Any:
+        """Florence-2's own settings, and exactly so many tokens."""
+        settings = {**GENERATION, "num_beams": num_beams, "early_stopping": num_beams > 1, "do_sample": False}
+        return self.model.generate(**inputs, **settings, min_new_tokens=tokens, max_new_tokens=tokens)
+
+    def _pixels(self) -> Tensor:
+        return torch.from_numpy(preprocess(self._picture, self.workload.geometry)).to(self.dtype)
+
+    def _prompt(self, case: str) -> list[int]:
+        prompt = build_prompt(resolve(TASKS[case]), None, None, (1, 1))
+        return list(self._tokenizer.encode(prompt).ids)
+
+
+class _Clock:
+    """A logits processor that changes nothing and notes when it was called: once a step."""
+
+    def __init__(self) -> None:
+        self.done: list[float] = []
+
+    def __call__(self, _input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.done.append(time.perf_counter())
+        return scores
