@@ -1,0 +1,97 @@
+"""Models with some blocks in INT8 and the rest float: made, timed and asked on the machine that compiles."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from f2edge.bundle import COMPONENTS
+from f2edge.compile.onnx_graph import save_onnx
+from f2edge.quantize.blocks import keep_float, quantized_blocks
+from f2edge.runtimes.onnxruntime import load_graphs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from f2edge.calibration.recorder import Records
+    from f2edge.runtime import Runtime
+
+REPEATS = 5
+STEPS = 20
+"""Decoder steps that an answer is taken to have, for timing."""
+
+
+@dataclass
+class Variants:
+    """Graphs by component with any blocks in INT8.
+
+    Args:
+        exported: the float graphs.
+        quantized: the same with all blocks in INT8.
+        directory: where variants go.
+    """
+
+    exported: Mapping[str, Path]
+    quantized: Mapping[str, Path]
+    directory: Path
+    _blocks: dict[str, list[str]] = field(default_factory=dict)
+
+    def blocks(self, component: str) -> list[str]:
+        """The blocks that can be in INT8."""
+        if component not in self._blocks:
+            self._blocks[component] = quantized_blocks(onnx.load(self.quantized[component], load_external_data=False))
+        return self._blocks[component]
+
+    def graph(self, component: str, quantized: Iterable[str]) -> Path:
+        """The graph of a component with these blocks in INT8."""
+        wanted = set(quantized)
+        floats = [name for name in self.blocks(component) if name not in wanted]
+        if not floats:
+            return self.quantized[component]
+        if len(floats) == len(self.blocks(component)):
+            return self.exported[component]
+        key = hashlib.sha256("\n".join(floats).encode()).hexdigest()[:20]
+        path = self.directory / key / f"{component}.onnx"
+        if not path.is_file():
+            path.parent.mkdir(exist_ok=True)
+            source, all_int8 = onnx.load(self.exported[component]), onnx.load(self.quantized[component])
+            save_onnx(keep_float(all_int8, source, floats), path)
+        return path
+
+    def graphs(self, quantized: Iterable[tuple[str, str]]) -> dict[str, Path]:
+        """All graphs with these (component, block) in INT8."""
+        pairs = set(quantized)
+        return {name: self.graph(name, [block for c, block in pairs if c == name]) for name in COMPONENTS}
+
+    def runtime(self, quantized: Iterable[tuple[str, str]]) -> Runtime:
+        """ONNX Runtime over them: what is computed is the same as on any engine, up to rounding."""
+        return load_graphs(self.graphs(quantized))
+
+
+def milliseconds(runtime: Runtime, records: Records) -> float:
+    """An answer of :data:`STEPS` tokens with three beams, from pixels on; the median of some."""
+    pixels = records.load(records.file("vision", 0))["pixel_values"]
+    prompt = records.load(records.file("encoder", 0))["input_ids"][0]
+
+    def answer() -> None:
+        session = runtime.start(runtime.encode_image(pixels), prompt)  # type: ignore[arg-type]
+        session.step(np.array([2]), np.zeros(1, np.int64))
+        session.step(np.full(3, 5), np.zeros(3, np.int64))
+        for _ in range(STEPS - 2):
+            session.step(np.full(3, 5), np.arange(3))
+
+    answer()
+    return median(_timed(answer) for _ in range(REPEATS))
+
+
+def _timed(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) * 1e3

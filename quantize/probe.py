@@ -1,0 +1,116 @@
+"""How much the answers feel it when part of a model is in INT8: the float model's own answers, fed to both.
+
+The measure is the divergence of the next token's distribution from the float model's, averaged over the tokens of
+recorded questions.  It has no quantum, where a metric over a hundred pictures moves by a whole point or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from f2edge.decoding import generate
+from f2edge.verify import relative_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.calibration.recorder import Records
+    from f2edge.generation import GenerationSettings
+    from f2edge.runtime import Runtime
+
+TOKENS = 12
+
+
+class Noise(NamedTuple):
+    """What a variant of the model adds.
+
+    Args:
+        divergence: Kullback-Leibler, of the next token's distribution from the float model's, in nats.
+        relative_error: by component, of its outputs: image features, cross-attention keys and values, logits.  With
+            one component changed, those before it are exact.
+    """
+
+    divergence: float
+    relative_error: dict[str, float]
+
+    def sqnr_db(self, component: str) -> float:
+        """Signal to quantization noise of a component's output, in decibels."""
+        return float(-20 * np.log10(max(self.relative_error[component], 1e-12)))
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """What a model computes on one question: its features, keys and values, and logits (tokens, vocabulary)."""
+
+    features: FloatArray
+    cross: FloatArray
+    logits: FloatArray
+
+
+class Probe:
+    """Questions with the float model's answers.
+
+    Args:
+        runtime: of the float model.
+        records: what was recorded; the first pictures with one prompt each are taken.
+        settings: of the model's searches.
+        count: how many.
+    """
+
+    def __init__(self, runtime: Runtime, records: Records, settings: GenerationSettings, count: int) -> None:
+        self._records = records
+        self._questions = [_question(records, index) for index in range(min(count, len(records.samples("vision"))))]
+        self._answers: list[tuple[int, ...]] = []
+        for index, prompt_ids in enumerate(self._questions):
+            session = runtime.start(runtime.encode_image(self._pixels(index)), prompt_ids)
+            self._answers.append(generate(session, _greedy(settings)).token_ids)
+        self._truth = self._traces(runtime)
+
+    def noise(self, runtime: Runtime) -> Noise:
+        """Compare a variant with the float model."""
+        traces = self._traces(runtime)
+        pairs = list(zip(traces, self._truth, strict=True))
+        errors = {
+            component: float(np.mean([relative_error(getattr(a, field), getattr(b, field)) for a, b in pairs]))
+            for component, field in (("vision", "features"), ("encoder", "cross"), ("decoder", "logits"))
+        }
+        return Noise(float(np.mean([_divergence(a.logits, b.logits) for a, b in pairs])), errors)
+
+    def _traces(self, runtime: Runtime) -> list[_Trace]:
+        return [self._trace(runtime, index) for index in range(len(self._questions))]
+
+    def _trace(self, runtime: Runtime, index: int) -> _Trace:
+        features = runtime.encode_image(self._pixels(index))
+        session = runtime.start(features, self._questions[index])
+        beam = np.zeros(1, np.int64)
+        rows = [session.step(np.array([token]), beam).fetch_logits()[0].copy() for token in self._answers[index][:-1]]
+        cross = np.concatenate([tensor.ravel() for tensor in session.cross_key_values()])
+        return _Trace(runtime.features_to_host(features), cross, np.stack(rows))
+
+    def _pixels(self, index: int) -> FloatArray:
+        return self._records.load(self._records.file("vision", index))["pixel_values"]  # type: ignore[return-value]
+
+
+def _question(records: Records, index: int) -> IntArray:
+    """One of a picture's prompts, another kind for each picture."""
+    prompts: Sequence[object] = sorted(records.directory.glob(f"encoder-{index:05}-*.npz"))
+    return records.load(prompts[index % len(prompts)])["input_ids"][0]  # type: ignore[index,arg-type,return-value]
+
+
+def _greedy(settings: GenerationSettings) -> GenerationSettings:
+    return replace(settings, num_beams=1, max_new_tokens=min(TOKENS, settings.max_new_tokens))
+
+
+def _divergence(logits: FloatArray, truth: FloatArray) -> float:
+    """Mean over the tokens; the first one is forced and says nothing."""
+    ours, theirs = _log_softmax(logits[1:]), _log_softmax(truth[1:])
+    return float((np.exp(theirs) * (theirs - ours)).sum(-1).mean())
+
+
+def _log_softmax(logits: FloatArray) -> FloatArray:
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))  # type: ignore[no-any-return]
