@@ -55,7 +55,8 @@ def pretend_npu(
                 raise RuntimeError(f"Exception from zero_compiler.cpp:746:\n[NPU] cannot compile {component}\n")
             if component in damaged:
                 _damage(opened)
-            return super().compile_model(opened, "CPU", options(component, "CPU", None))
+            cached = {name: value for name, value in config.items() if name == "CACHE_DIR"}
+            return super().compile_model(opened, "CPU", options(component, "CPU", None) | cached)
 
     monkeypatch.setattr(ov, "Core", Core)
 
