@@ -14,10 +14,11 @@ from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.options import Listener, Options
 from f2edge.compile.quantized import export_graphs, quantized_graphs, record, select
 from f2edge.compile.stages import open_stages
+from f2edge.compile.static_decoder import shapes_for
 from f2edge.compile.versions import tool_versions
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
-from f2edge.runtimes import open_runtime
+from f2edge.runtimes import has_device, open_runtime
 from f2edge.targets import get_target
 from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
-    from f2edge.targets import Precision, Target
+    from f2edge.static_shapes import StaticShapes
 
 STAGES = (
     "load",
@@ -72,24 +73,28 @@ def build(
     selection = select(options, listener)
     listener.stage("load")
     loaded = _with_limits(load_checkpoint(checkpoint, options.image_size), options)
+    shapes = shapes_for(options, loaded)
     with (
         new_bundle_directory(destination, force=force) as directory,
         open_stages(destination, options.stages, keep=selection is not None, notice=listener.notice) as stages,
     ):
-        graphs = _graphs(loaded, selection, options, stages, listener)
-        draft = _draft(directory, str(checkpoint), options, loaded, graphs, listener)
+        exported = export_graphs(loaded, stages, listener, shapes)
+        graphs = _quantized(exported, loaded, selection, options, stages, listener) if selection else exported
+        draft = _draft(directory, _recipe(str(checkpoint), options, shapes), options, loaded, graphs, listener)
         listener.stage("verify")
         _verified(draft).write_manifest()
     return open_bundle(destination, check_hashes=False)
 
 
-def _graphs(
-    loaded: Checkpoint, selection: Selection | None, options: Options, stages: Stages, listener: Listener
+def _quantized(
+    exported: dict[str, Path],
+    loaded: Checkpoint,
+    selection: Selection,
+    options: Options,
+    stages: Stages,
+    listener: Listener,
 ) -> dict[str, Path]:
-    """The ONNX graphs to compile, by component."""
-    exported = export_graphs(loaded, stages, listener)
-    if selection is None:
-        return exported
+    """The INT8 graphs, by component."""
     records = record(exported, loaded, selection, stages, listener)
     return quantized_graphs(exported, records, options, stages, listener)
 
@@ -112,7 +117,7 @@ def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
 
 def _draft(
     directory: Path,
-    checkpoint: str,
+    recipe: Recipe,
     options: Options,
     loaded: Checkpoint,
     graphs: Mapping[str, Path],
@@ -127,7 +132,7 @@ def _draft(
         path=directory,
         geometry=loaded.model.geometry,
         generation=loaded.settings,
-        recipe=_recipe(checkpoint, options.target, options.wanted),
+        recipe=recipe,
         components=_components(directory, options, graphs, loaded.model.geometry.decoder_layers, listener),
         files={name: sha256(directory / name) for name in (TOKENIZER, GOLDEN)},
         tools=tool_versions(),
@@ -145,13 +150,13 @@ def _components(
         files[name] = _compile(graphs[name], directory, weights, options, decoder_layers)
     hashes = {file: sha256(file) for paths in files.values() for file in paths}
     return {
-        name: Component(name, paths[0].name, options.wanted, {path.name: hashes[path] for path in paths})
+        name: Component(name, paths[0].name, options.precisions[name], {path.name: hashes[path] for path in paths})
         for name, paths in files.items()
     }
 
 
 def _compile(source: Path, directory: Path, weights: WeightFile, options: Options, decoder_layers: int) -> list[Path]:
-    fp16 = options.wanted != "fp32"  # what INT8 leaves float is stored in half precision
+    fp16 = options.precisions[source.stem] != "fp32"  # what INT8 leaves float is stored in half precision
     if options.target.runtime == "onnxruntime":
         from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415 - each target needs its own tool only
 
@@ -162,10 +167,11 @@ def _compile(source: Path, directory: Path, weights: WeightFile, options: Option
     return compile_openvino(source, xml, weights, decoder_layers=decoder_layers, fp16=fp16)
 
 
-def _recipe(checkpoint: str, target: Target, precision: Precision) -> Recipe:
+def _recipe(checkpoint: str, options: Options, shapes: StaticShapes | None) -> Recipe:
     """The checkpoint by its name alone: where it lay on the machine that compiled it is nobody's business."""
     name = checkpoint if not Path(checkpoint).is_dir() else Path(checkpoint).resolve().name
-    return Recipe(name, target.name, target.runtime, target.device, dict.fromkeys(COMPONENTS, precision))
+    target = options.target
+    return Recipe(name, target.name, target.runtime, target.device, options.precisions, shapes)
 
 
 def _verified(draft: Bundle) -> Bundle:
@@ -175,7 +181,8 @@ def _verified(draft: Bundle) -> Bundle:
         CompileError: a graph does not compute what the reference does.
     """
     tokenizer = Tokenizer.from_file(draft.path / TOKENIZER)
-    report = verify(Florence2(draft, open_runtime(draft), tokenizer))
+    device = None if has_device(draft.recipe.runtime, draft.recipe.device) else "CPU"  # the same graphs run there
+    report = verify(Florence2(draft, open_runtime(draft, device), tokenizer))
     if not report.passed:
         wrong = [
             f"{c.component} is off by {c.relative_error:.2g} (allowed: {c.tolerance:.2g})"

@@ -77,11 +77,16 @@ class DecoderGraph(nn.Module):
         """Candidates, best first, log-sum-exp, all logits, then the new keys and values."""
         ordered = [tensor.index_select(0, beam_idx) for tensor in past]
         logits, present = self.model.step(input_ids.unsqueeze(1), position, _pairs(ordered), _pairs(cross))
-        candidates = torch.topk(logits, self.num_candidates)
-        largest = candidates.values[:, :1]
-        log_sum_exp = _sum((logits - largest).exp()).log() + largest.squeeze(1)
         flat = [tensor for pair in present for tensor in pair]
-        return [candidates.indices, candidates.values, log_sum_exp, logits, *flat]
+        return [*scores(logits, self.num_candidates), *flat]
+
+
+def scores(logits: Tensor, num_candidates: int) -> list[Tensor]:
+    """What a step hands out of its logits (beams, vocab): ids and logits of the best, log-sum-exp, all logits."""
+    candidates = torch.topk(logits, num_candidates)
+    largest = candidates.values[:, :1]
+    log_sum_exp = _sum((logits - largest).exp()).log() + largest.squeeze(1)
+    return [candidates.indices, candidates.values, log_sum_exp, logits]
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Options:
         samples: how many of them to take.
         decoder_weights: format of the decoder's weights in an INT8 bundle.
         stages: directory where finished stages are kept and looked for; by default one that does not outlive the build.
+        num_beams: rows of a decoder whose shapes are fixed; by default the checkpoint's.
     """
 
     target: Target
@@ -40,11 +41,12 @@ class Options:
     samples: int = CALIBRATION_SAMPLES
     decoder_weights: WeightFormat = "int8"
     stages: Path | None = None
+    num_beams: int | None = None
 
     @property
-    def wanted(self) -> Precision:
-        """The precision, the target's where none was named."""
-        return self.precision or self.target.precision
+    def precisions(self) -> dict[str, Precision]:
+        """The precision of each component, the target's where none was named."""
+        return {name: self.precision or default for name, default in self.target.precisions.items()}
 
     def check(self) -> None:
         """Refuse options that do not go together.
@@ -53,6 +55,8 @@ class Options:
             CompileError: which.
         """
         quantized = self.precision == "int8"
+        if quantized and self.target.static:
+            raise CompileError(f"--precision int8 is not there yet for target {self.target.name}; use fp16 or fp32")
         if quantized and self.calibration is None:
             raise CompileError("precision int8 needs pictures to calibrate on; give --calibration DIR")
         if self.calibration and not quantized:

@@ -14,6 +14,7 @@ from f2edge.calibration.sources import select_samples
 from f2edge.compile.export import export, graphs
 from f2edge.compile.onnx_graph import save_onnx
 from f2edge.compile.stages import digest, digest_of_weights
+from f2edge.compile.static_decoder import static_graphs
 from f2edge.runtimes.onnxruntime import load_graphs
 
 if TYPE_CHECKING:
@@ -24,16 +25,22 @@ if TYPE_CHECKING:
     from f2edge.compile.options import Listener, Options
     from f2edge.compile.stages import Stages
     from f2edge.evaluation import Sample
+    from f2edge.static_shapes import StaticShapes
 
 ORDER = ("decoder", "vision", "encoder")
 """Of quantization: the encoder looks prompts up in the decoder's table."""
 
 
-def export_graphs(loaded: Checkpoint, stages: Stages, listener: Listener) -> dict[str, Path]:
-    """The float graphs by component."""
-    inputs = {"weights": digest_of_weights(loaded.model), "geometry": loaded.model.geometry.to_json()}
+def export_graphs(
+    loaded: Checkpoint, stages: Stages, listener: Listener, shapes: StaticShapes | None = None
+) -> dict[str, Path]:
+    """The float graphs by component; of fixed shapes where some are given."""
+    model = loaded.model
+    inputs = {"weights": digest_of_weights(model), "geometry": model.geometry.to_json()}
+    if shapes:
+        inputs["shapes"] = asdict(shapes)
     exported = {}
-    for name, graph in graphs(loaded.model).items():
+    for name, graph in (static_graphs(model, shapes) if shapes else graphs(model)).items():
         listener.stage(f"export {name}")
         place = stages.run(f"export {name}", inputs, lambda to, g=graph, n=name: export(g, to / f"{n}.onnx"))  # type: ignore[misc]
         exported[name] = place / f"{name}.onnx"

@@ -127,6 +127,7 @@ def bench(
     *,
     num_beams: int | None = None,
     new_tokens: int | None = None,
+    threads: int | None = None,
     runs: int = 10,
     warmup: int = 2,
     progress: Progress = lambda _name: None,
@@ -140,6 +141,7 @@ def bench(
         task: a task that needs no text and no region.
         num_beams: beams of the search, by default the checkpoint's.
         new_tokens: generate exactly so many tokens; by default until the model ends its answer.
+        threads: of the processor to compute with; by default the engine's choice.
         runs: how often to measure, at least once.
         warmup: runs before that.
         progress: told of each run.
@@ -150,7 +152,7 @@ def bench(
     """
     _check(task, runs)
     started = time.perf_counter()
-    model = load(path, device)
+    model = load(path, device, threads=threads)
     samples = defaultdict(list, load=[_since(started)])
     settings = _settings(model, num_beams, new_tokens)
     picture = _golden_picture(model) if image is None else image

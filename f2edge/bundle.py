@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from f2edge.atomic import MANIFEST
 from f2edge.errors import BundleError, InputError
-from f2edge.generation import GenerationSettings
+from f2edge.generation import MAX_NUM_BEAMS, GenerationSettings
 from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.golden import GoldenCase
 from f2edge.schema import parse
+from f2edge.static_shapes import StaticShapes
 from f2edge.targets import Precision
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class Component:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was asked for: the checkpoint's name, the target, the precision of each component."""
+    """What was asked for: the checkpoint's name, the target, the precision of each component, shapes that are fixed."""
 
     checkpoint: str
     target: str
     runtime: str
     device: str
     precision: dict[str, Precision]
+    static_shapes: StaticShapes | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,13 @@ class Bundle:
     def file(self, component: str) -> Path:
         """The main file of a component."""
         return self.path / self.components[component].file
+
+    @property
+    def limits(self) -> StaticShapes:
+        """The most beams, prompt tokens and new tokens that a question may have."""
+        geometry = self.geometry
+        room = StaticShapes(MAX_NUM_BEAMS, geometry.max_prompt_tokens, geometry.decoder_positions)
+        return self.recipe.static_shapes or room
 
     @property
     def size_bytes(self) -> int:
@@ -207,7 +216,9 @@ def _impossible(bundle: Bundle) -> list[str]:
     if faults := size_faults(geometry) or image_faults(geometry):
         return [f"geometry: {fault}" for fault in faults]
     faults = [f"generation: {fault}" for fault in settings.beyond(geometry.vocab_size)]
-    if settings.max_new_tokens > (limit := geometry.decoder_positions):
+    if shapes := bundle.recipe.static_shapes:
+        faults += [f"static_shapes: {fault}" for fault in shapes.faults(geometry)]
+    if settings.max_new_tokens > (limit := bundle.limits.new_tokens):
         faults.append(f"generation: max_new_tokens is {settings.max_new_tokens}, and the model takes 1 to {limit}")
     cases = enumerate(bundle.golden)
     return [*faults, *(f"golden[{i}]: {fault}" for i, case in cases for fault in case.faults(geometry))]

@@ -13,6 +13,8 @@
     ├── DeviceError           an engine or a device that failed, or is not there
     └── MissingExtraError     a package that an optional part needs is not installed
 
+Beside them there is one warning, DeviceWarning: a device gets something wrong, and the caller has asked to go on.
+
 The message is one line that says what is wrong, where, and what to do.  The command line prints it and exits with 1.
 """
 
@@ -61,6 +63,10 @@ class NoDatasetError(DatasetError):
 
 class DeviceError(F2EdgeError):
     """An engine or a device that failed, or is not there."""
+
+
+class DeviceWarning(UserWarning):
+    """A device gets something wrong, and the caller has asked to go on."""
 
 
 class MissingExtraError(F2EdgeError):

@@ -36,6 +36,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory_mib() -> int | None:
+    """Memory of the machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
+    except (AttributeError, OSError, ValueError):  # Windows has no such function
+        return None
+
+
 def peak_rss_mib() -> float | None:
     """The most memory that this process held, in MiB; None where the system does not tell.
 

@@ -12,7 +12,9 @@ from f2edge.bundle import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
 from f2edge.errors import LimitError
 from f2edge.image import load_image, pixel_values
+from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
+from f2edge.selfcheck import SelfCheck
 from f2edge.tasks import build_prompt, resolve
 from f2edge.tokenizer import Tokenizer
 
@@ -24,26 +26,46 @@ if TYPE_CHECKING:
     from f2edge.decoding import DecoderSession, StepScores
     from f2edge.generation import GenerationSettings
     from f2edge.image import ImageSource
+    from f2edge.placement import Placement
     from f2edge.runtime import Features, Runtime
+    from f2edge.selfcheck import OnMismatch
     from f2edge.tasks import Region, Task
 
 
-def load(path: str | Path, device: str | None = None) -> Florence2:
+def load(
+    path: str | Path,
+    device: str | None = None,
+    *,
+    on_mismatch: OnMismatch | None = None,
+    threads: int | None = None,
+) -> Florence2:
     """Open a bundle on a device.
 
     Args:
         path: the bundle's directory.
-        device: the engine's name of a device ("CPU", "GPU", ...); by default the one it was compiled for.
+        device: the engine's name of a device ("CPU", "GPU", "NPU", "AUTO"), or one for some components
+            ("vision=GPU,decoder=CPU"); by default the one it was compiled for.
+        on_mismatch: replay the golden cases on the first use of the bundle on this device and driver, and where they
+            are wrong raise an error ("error"), run what is wrong on the CPU ("fallback"), or go on ("warn"); by default
+            they are not replayed.
+        threads: of the processor to compute with; by default the engine's choice.
 
     Raises:
         BundleError: the bundle is damaged or of another version.
-        DeviceError: the device is not there, or cannot take the graphs.
+        DeviceError: the device is not there, cannot take the graphs, or gets them wrong.
     """
-    from f2edge.runtimes import open_runtime  # noqa: PLC0415 - the face is the one place where core meets engines
+    from f2edge.runtimes import identities, open_runtime  # noqa: PLC0415 - the one place where core meets engines
 
     bundle = open_bundle(path)
     tokenizer = Tokenizer.from_file(bundle.path / TOKENIZER)
-    return Florence2(bundle, open_runtime(bundle, device), tokenizer)
+    placement = parse_placement(device, bundle.recipe.device, threads)
+
+    def open_on(place: Placement) -> Florence2:
+        return Florence2(bundle, open_runtime(bundle, place), tokenizer)
+
+    if on_mismatch is None:
+        return open_on(placement)
+    return SelfCheck(bundle, placement, identities(bundle.recipe.runtime), open_on).model(on_mismatch)
 
 
 class Florence2:
@@ -114,24 +136,25 @@ class Florence2:
         """The search's settings with what the caller wants otherwise.
 
         Raises:
-            InputError: no beam, no token, or more tokens than the model has positions.
+            InputError: no beam, no token, or more of either than the bundle has room for.
         """
         chosen = settings or self.bundle.generation
         wanted = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
         chosen = replace(chosen, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
-        limit = self.bundle.geometry.decoder_positions
-        if chosen.max_new_tokens > limit:
-            raise LimitError(f"max_new_tokens is {chosen.max_new_tokens}; this model takes 1 to {limit}")
+        limits = self.bundle.limits
+        for name, limit in (("max_new_tokens", limits.new_tokens), ("num_beams", limits.num_beams)):
+            if (value := getattr(chosen, name)) > limit:
+                raise LimitError(f"{name} is {value}; this model takes 1 to {limit}")
         return chosen
 
     def prompt_ids(self, prompt: str) -> IntArray:
         """Token ids of a prompt, begin and end included.
 
         Raises:
-            LimitError: more tokens than the model has positions beside the image.
+            LimitError: more tokens than the bundle has room for beside the image.
         """
         ids = self.tokenizer.encode(prompt)
-        limit = self.bundle.geometry.max_prompt_tokens
+        limit = self.bundle.limits.prompt_tokens
         if len(ids) > limit:
             raise LimitError(f"the prompt has {len(ids)} tokens, this bundle takes {limit}; shorten the text")
         return np.array(ids)

@@ -1,4 +1,4 @@
-"""The devices that a bundle can be compiled for, one row each."""
+"""The devices that a bundle can be compiled for, one row each; docs/devices.md tells how to use them."""
 
 from __future__ import annotations
 
@@ -19,35 +19,93 @@ class Target:
         name: what ``--target`` calls it.
         runtime: the module of ``f2edge.runtimes`` that runs it.
         device: the engine's own name of the device.
-        precision: default precision of every component.
+        precisions: default precision of each component.
         why: one sentence on that choice.
+        memory_gib: sizes that the device is sold with; none where it shares the machine's.
+        capabilities: what it computes in, and of NVIDIA's also the compute capability.
+        architectures: processors that the engine has a build for.
+        static: whether it takes graphs of fixed shapes only.
         available: whether this version can compile for it.
     """
 
     name: str
     runtime: Literal["openvino", "onnxruntime", "tensorrt"]
     device: str
-    precision: Precision
+    precisions: dict[str, Precision]
     why: str
+    memory_gib: tuple[int, ...] = ()
+    capabilities: tuple[str, ...] = ("fp32", "int8")
+    architectures: tuple[str, ...] = ("x86-64",)
+    static: bool = False
     available: bool = True
+
+
+def _all(precision: Precision) -> dict[str, Precision]:
+    return {"vision": precision, "encoder": precision, "decoder": precision}
+
+
+_BOTH = ("x86-64", "arm64")
+_HALF = ("fp16", "int8")
+
+
+def _jetson(name: str, why: str, memory_gib: tuple[int, ...], *capabilities: str) -> Target:
+    row = (_all("fp16"), why, memory_gib, capabilities, ("arm64",))
+    return Target(name, "tensorrt", "CUDA", *row, available=False)
 
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("cpu", "openvino", "CPU", "fp16", "fp16 weights halve the bundle; the CPU computes in fp32"),
-        Target("onnx", "onnxruntime", "CPU", "fp32", "portable: any machine that ONNX Runtime has a build for"),
-        Target("igpu", "openvino", "GPU", "fp16", "integrated GPUs compute in fp16", available=False),
-        Target("npu", "openvino", "NPU", "fp16", "NPUs take fp16 and INT8, static shapes only", available=False),
         Target(
-            "jetson",
+            "cpu",
+            "openvino",
+            "CPU",
+            _all("fp16"),
+            "fp16 weights halve the bundle; the CPU computes in fp32, so answers are those of the checkpoint",
+            capabilities=("fp32", "bf16", "int8"),
+            architectures=_BOTH,
+        ),
+        Target(
+            "onnx",
+            "onnxruntime",
+            "CPU",
+            _all("fp32"),
+            "portable: any machine that ONNX Runtime has a build for, 64-bit ARM boards among them",
+            architectures=_BOTH,
+        ),
+        Target(
+            "igpu",
+            "openvino",
+            "GPU",
+            _all("fp16"),
+            "Intel's GPUs compute in fp16 unless told otherwise, and share the machine's memory",
+            capabilities=("fp32", *_HALF),
+        ),
+        Target(
+            "npu",
+            "openvino",
+            "NPU",
+            _all("fp16"),
+            "the hardware computes in fp16 and INT8, and takes fixed shapes only",
+            capabilities=_HALF,
+            static=True,
+        ),
+        _jetson("jetson", "any Jetson: the engines are built there; INT8 rarely beats fp16 for a ViT", (), *_HALF),
+        _jetson("jetson-orin-nano", "fp16, as everything shares 8 GB and INT8 rarely beats it", (4, 8), *_HALF, "8.7"),
+        _jetson(
+            "jetson-orin-nx", "fp16: the GPU has tensor cores for it, INT8 rarely beats it", (8, 16), *_HALF, "8.7"
+        ),
+        _jetson("jetson-agx-orin", "fp16: memory is plenty, INT8 rarely beats it for a ViT", (32, 64), *_HALF, "8.7"),
+        _jetson("jetson-thor", "fp16 until its FP8 and FP4 have been measured", (64, 128), "fp8", *_HALF, "11.0"),
+        Target(
+            "rtx",
             "tensorrt",
             "CUDA",
-            "fp16",
-            "INT8 rarely beats fp16 for a ViT on TensorRT",
+            _all("fp16"),
+            "engines built ahead of time, with no GPU; fp16, since INT8 rarely beats it for a ViT",
+            capabilities=(*_HALF, "7.5", "8.0", "8.6", "8.9", "12.0", "12.1"),
             available=False,
         ),
-        Target("rtx", "tensorrt", "CUDA", "fp16", "engines built ahead of time, with no GPU", available=False),
     )
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from f2edge.decoding import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
+from f2edge.machine import cpu_name, memory_mib
 
 try:
     import onnxruntime as ort
@@ -20,30 +21,37 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
+    from f2edge.placement import Placement
     from f2edge.runtime import Features
 
 _ERRORS_ONLY = 3
 
 
-def open_runtime(bundle: Bundle, device: str) -> OnnxRuntime:
+def open_runtime(bundle: Bundle, placement: Placement) -> OnnxRuntime:
     """Load a bundle's graphs; the only device of this runtime is "CPU".
 
     Raises:
         DeviceError: another device, or graphs that ONNX Runtime cannot load.
     """
-    if device != "CPU":
-        raise DeviceError(f"the ONNX Runtime engine has no device {device}; it has: CPU")
-    return load_graphs({name: bundle.file(name) for name in bundle.components})
+    for device in placement.devices().values():
+        if device != "CPU":
+            raise DeviceError(f"the ONNX Runtime engine has no device {device}; it has: CPU")
+    return load_graphs({name: bundle.file(name) for name in bundle.components}, placement.threads)
 
 
-def load_graphs(graphs: Mapping[str, Path]) -> OnnxRuntime:
+def load_graphs(graphs: Mapping[str, Path], threads: int | None = None) -> OnnxRuntime:
     """Load graphs by component, from a bundle or fresh from the export.
+
+    Args:
+        graphs: their files.
+        threads: to compute with; by default one for each physical core.
 
     Raises:
         DeviceError: ONNX Runtime cannot load one.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads or 0
     try:
         sessions = {
             name: ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -52,22 +60,27 @@ def load_graphs(graphs: Mapping[str, Path]) -> OnnxRuntime:
     except Exception as error:
         where = graphs["vision"].parent
         raise DeviceError(f"ONNX Runtime cannot load the graphs in {where}: {_first_line(error)}") from error
-    return OnnxRuntime(sessions)
+    return OnnxRuntime(sessions, threads)
 
 
-def devices() -> list[tuple[str, str]]:
-    """(device, full name) of what this engine runs on."""
-    return [("CPU", f"ONNX Runtime {ort.__version__}")]
+def devices() -> list[tuple[str, str, str, int | None]]:
+    """(device, full name, driver, memory in MiB) of what this engine runs on."""
+    return [("CPU", f"ONNX Runtime {ort.__version__}, {cpu_name()}", "", memory_mib())]
+
+
+def missing() -> list[str]:
+    """Nothing: it needs no driver."""
+    return []
 
 
 class OnnxRuntime:
     """The contract of :class:`f2edge.runtime.Runtime` over three sessions."""
 
     device = "CPU"
-    threads: int | None = None
 
-    def __init__(self, sessions: dict[str, Any]) -> None:
+    def __init__(self, sessions: dict[str, Any], threads: int | None) -> None:
         self._sessions = sessions
+        self.threads = threads
 
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Pixels (1, 3, H, W) to image features."""
@@ -145,9 +158,10 @@ def _value(array: FloatArray | IntArray) -> Any:
 
 
 def _empty(shape: list[Any]) -> Any:
-    """Keys or values of no token yet, for one beam: the sizes that have a name are beams and past length."""
-    _, heads, _, width = shape
-    return _value(np.zeros((1, heads, 0, width), np.float32))
+    """Keys or values before the first token: a size that has a name instead of a number is beams or past length."""
+    beams, heads, length, width = shape
+    sizes = (beams if isinstance(beams, int) else 1, heads, length if isinstance(length, int) else 0, width)
+    return _value(np.zeros(sizes, np.float32))
 
 
 def _first_line(error: Exception) -> str:

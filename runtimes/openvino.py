@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from f2edge.atomic import MANIFEST
 from f2edge.decoding import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
+from f2edge.runtimes.openvino_devices import KERNELS, cache_options, check_device, describe, options, set_defaults
+from f2edge.runtimes.openvino_devices import missing as absent
 from f2edge.runtimes.pages import release_mapped_pages
 
 try:
@@ -23,42 +26,49 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
+    from f2edge.placement import Placement
     from f2edge.runtime import Features
 
 WEIGHTS = "weights.bin"
 """The file beside the graphs that holds the constants of all of them."""
 
-_KERNELS = "64"
-"""Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen.  A decoder's length is new at
-every step: with their defaults of thousands, memory grows by more than a megabyte a token (docs/traps.md)."""
+
+def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
+    """Load a bundle's graphs where they shall run; see :func:`load_graphs`."""
+    manifest = bundle.path / MANIFEST  # which a bundle that is being made does not have yet
+    graphs = {name: bundle.file(name) for name in bundle.components}
+    return load_graphs(graphs, placement, manifest if manifest.is_file() else None)
 
 
-def open_runtime(bundle: Bundle, device: str) -> OpenVINORuntime:
-    """Load a bundle's graphs on ``device``; see :func:`load_graphs`."""
-    return load_graphs({name: bundle.file(name) for name in bundle.components}, device)
+def load_graphs(graphs: Mapping[str, Path], placement: Placement, manifest: Path | None = None) -> OpenVINORuntime:
+    """Compile graphs (``.xml``), by component, for the devices ("CPU", "GPU", "NPU", "AUTO", ...) of a placement.
 
-
-def load_graphs(graphs: Mapping[str, Path], device: str) -> OpenVINORuntime:
-    """Compile graphs (``.xml``), by component, for ``device`` ("CPU", "GPU", "NPU", ...).
+    Args:
+        graphs: their files.
+        placement: the device of each.
+        manifest: of the bundle they are from, by which what is compiled is cached.
 
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
     """
-    os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", _KERNELS)  # read when the first graph is compiled
-    core = ov.Core()
-    if device.split(".", maxsplit=1)[0] not in {name.split(".")[0] for name in core.available_devices}:
-        raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
-    try:
-        compiled = {
-            name: core.compile_model(core.read_model(path, path.with_name(WEIGHTS)), device, _options(name, device))
-            for name, path in graphs.items()
-        }
-    except RuntimeError as error:
-        where = graphs["vision"].parent
-        raise DeviceError(f"OpenVINO cannot load the graphs in {where} on {device}: {_last_line(error)}") from error
+    os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", KERNELS)  # read when the first graph is compiled
+    core, devices = ov.Core(), placement.devices()
+    for device in devices.values():
+        check_device(core, device)
+        set_defaults(core, device)
+    compiled = {}
+    for name, path in graphs.items():
+        chosen = options(name, devices[name], placement.threads)
+        cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
+        try:
+            model = core.read_model(path, path.with_name(WEIGHTS))
+            compiled[name] = core.compile_model(model, devices[name], chosen | cached)
+        except RuntimeError as error:
+            where = f"the graphs in {path.parent} on {devices[name]}"
+            raise DeviceError(f"OpenVINO cannot load {where}: {name}: {_last_line(error)}") from error
     weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
-    return OpenVINORuntime(compiled, device, weights)
+    return OpenVINORuntime(compiled, str(placement), weights)
 
 
 class _MappedWeights:
@@ -71,16 +81,6 @@ class _MappedWeights:
         if self._path is not None:
             release_mapped_pages(self._path)
             self._path = None
-
-
-def _options(component: str, device: str) -> dict[str, str]:
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if device == "CPU" and component != "vision":
-        # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
-        # where its key length grows (logits off by 20 and more); see docs/traps.md.
-        options["SNIPPETS_MODE"] = "DISABLE"
-        options["CPU_RUNTIME_CACHE_CAPACITY"] = _KERNELS
-    return options
 
 
 @contextmanager
@@ -98,10 +98,14 @@ def _last_line(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def devices() -> list[tuple[str, str]]:
-    """(device, full name) of what OpenVINO can see."""
-    core = ov.Core()
-    return [(name, str(core.get_property(name, "FULL_DEVICE_NAME")).strip()) for name in core.available_devices]
+def devices() -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:
+    """(device, full name, driver, memory in MiB, capabilities) of what OpenVINO can see."""
+    return describe(ov.Core())
+
+
+def missing() -> list[str]:
+    """A line for each kind of device that OpenVINO does not see."""
+    return absent(ov.Core())
 
 
 class OpenVINORuntime:

@@ -44,7 +44,21 @@ def tiny_onnx_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
     return _compile(tiny_checkpoint, tmp_path_factory, "onnx")
 
 
-def _compile(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, target: str) -> Path:
+@pytest.fixture(scope="session")
+def tiny_npu_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with all shapes fixed, for up to 8 beams."""
+    return _compile(tiny_checkpoint, tmp_path_factory, "npu", num_beams=8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The user's cache stays as it is; processes that a test starts take this one, too."""
+    os.environ["F2EDGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def _compile(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, target: str, num_beams: int | None = None
+) -> Path:
     path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
-    build(checkpoint, path, Options(TARGETS[target], "fp32"))
+    build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams))
     return path

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from f2edge.runtime import Runtime
 
 CASES = 40
+COMPILED = ("cpu", "onnx", "npu")
 TIE = 1e-5
 
 
 def engines(checkpoint: Path, directory: Path) -> dict[str, Runtime]:
-    """The reference and both compiled engines of one checkpoint."""
-    for target in ("cpu", "onnx"):
-        build(checkpoint, directory / target, Options(TARGETS[target], "fp32"))
-    compiled = {target: f2edge.load(directory / target).runtime for target in ("cpu", "onnx")}
+    """The reference, both compiled engines of one checkpoint, and the decoder of fixed shapes (on the CPU)."""
+    for target in COMPILED:
+        beams = 5 if TARGETS[target].static else None
+        build(checkpoint, directory / target, Options(TARGETS[target], "fp32", num_beams=beams))
+    compiled = {target: f2edge.load(directory / target, "CPU").runtime for target in COMPILED}
     return {"torch": TorchRuntime(load_checkpoint(checkpoint).model), **compiled}
 
 

@@ -8,7 +8,7 @@ import click
 
 from f2edge.bench import MEANINGS, bench
 from f2edge.cli.bench_html import render
-from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option
+from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, threads_option
 from f2edge.cli.output import check_place, print_json, print_table, progress_bar, replace_file
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _EPILOG = "\n\n".join(f"{stage}: {meaning}" for stage, meaning in MEANINGS.items
 @click.command("bench", epilog=_EPILOG)
 @bundle_argument
 @device_option
+@threads_option
 @click.option("--image", metavar="F", help="A picture; by default one that the bundle holds.")
 @click.option("--task", default="caption", show_default=True, help="A task that needs no text and no region.")
 @click.option("--num-beams", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 3.")
@@ -36,6 +37,7 @@ def command(
     *,
     bundle: Path,
     device: str | None,
+    threads: int | None,
     image: str | None,
     task: str,
     num_beams: int | None,
@@ -55,6 +57,7 @@ def command(
             task,
             num_beams=num_beams,
             new_tokens=new_tokens,
+            threads=threads,
             runs=runs,
             warmup=_WARMUP,
             progress=progress,

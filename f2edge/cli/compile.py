@@ -49,6 +49,7 @@ _TERMINATED = 128 + signal.SIGTERM
 @click.option("--stages", metavar="DIR", type=PATH, help="Keep finished stages here, and reuse those that fit.")
 @click.option("--image-size", metavar="N", type=POSITIVE, help="Side of the square input in pixels.")
 @click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="The longest answer.")
+@click.option("--num-beams", metavar="N", type=POSITIVE, help="The most beams, where shapes are fixed (npu).")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def command(
@@ -62,6 +63,7 @@ def command(
     stages: Path | None,
     image_size: int | None,
     max_new_tokens: int | None,
+    num_beams: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -82,6 +84,7 @@ def command(
             calibration=calibration,
             decoder_weights=decoder_weights,  # type: ignore[arg-type]
             stages=stages,
+            num_beams=num_beams,
         )
         total = len(STAGES) + (len(INT8_STAGES) if wanted == "int8" else 0)
         with progress_bar(total) as progress:

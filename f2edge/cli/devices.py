@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import click
 
 from f2edge.cli.options import json_option
-from f2edge.cli.output import print_json, print_table
-from f2edge.runtimes import devices
+from f2edge.cli.output import human_size, print_json, print_table
+from f2edge.runtimes import devices, missing
 from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from f2edge.runtimes import Device
+
+_MIB = 2**20
+_COLUMNS = ("runtime", "device", "name", "driver", "memory", "capabilities", "target")
 
 
 @click.command("devices")
 @json_option
 def command(*, as_json: bool) -> None:
     """List the devices that the installed engines see here, and the target to compile for."""
-    found = [
-        {"runtime": runtime, "device": device, "name": name, "target": _target(runtime, device)}
-        for runtime, device, name in devices()
-    ]
+    found = devices()
     if as_json:
-        print_json(found)
-        return
-    rows = [[value or "-" for value in device.values()] for device in found]
-    print_table(("runtime", "device", "name", "target"), rows)
+        print_json([{**asdict(device), "target": _target(device)} for device in found])
+    else:
+        print_table(_COLUMNS, [_row(device) for device in found])
+    for line in missing():
+        click.echo(line, err=True)
 
 
-def _target(runtime: str, device: str) -> str | None:
-    """The target for a device; the second of two GPUs, GPU.1, takes what every GPU takes."""
-    kind = device.split(".", maxsplit=1)[0]
-    return next((t.name for t in TARGETS.values() if (t.runtime, t.device) == (runtime, kind)), None)
+def _row(device: Device) -> list[str]:
+    memory = human_size(device.memory_mib * _MIB) if device.memory_mib else ""
+    cells = (device.driver, memory, " ".join(device.capabilities), _target(device))
+    return [device.runtime, device.device, device.name, *(cell or "-" for cell in cells)]
+
+
+def _target(device: Device) -> str | None:
+    """The first target for a device; the second of two GPUs, GPU.1, takes what every GPU takes."""
+    kind = device.device.split(".", maxsplit=1)[0]
+    return next((t.name for t in TARGETS.values() if (t.runtime, t.device) == (device.runtime, kind)), None)

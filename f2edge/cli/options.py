@@ -16,10 +16,9 @@ POSITIVE = click.IntRange(min=1)
 
 
 def _device_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Engines write their devices' names in capitals."""
     if value is not None and not value.strip():
         raise click.BadParameter("the name is empty; f2edge devices lists what is here.")
-    return value.strip().upper() if value else None
+    return value
 
 
 bundle_argument = click.argument("bundle", type=PATH)
@@ -27,7 +26,10 @@ device_option = click.option(
     "--device",
     metavar="D",
     callback=_device_callback,
-    help="The engine's name of a device; by default the one compiled for.",
+    help="The engine's name of a device, or vision=GPU,decoder=CPU; by default the one compiled for.",
+)
+threads_option = click.option(
+    "--threads", metavar="N", type=POSITIVE, help="Of the processor; by default the engine's choice."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

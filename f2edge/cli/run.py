@@ -12,7 +12,15 @@ import f2edge
 from f2edge.cli.answers import answer_lines, remark
 from f2edge.cli.drawing import create_directories, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason
-from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, region_callback
+from f2edge.cli.options import (
+    PATH,
+    POSITIVE,
+    bundle_argument,
+    device_option,
+    json_option,
+    region_callback,
+    threads_option,
+)
 from f2edge.cli.output import print_json, spinner
 from f2edge.errors import InputError
 from f2edge.tasks import TASKS, build_prompt, resolve
@@ -49,6 +57,7 @@ def _tasks() -> str:
 @click.option("--num-beams", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 3.")
 @click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 1024.")
 @device_option
+@threads_option
 @click.option(
     "--draw",
     metavar="OUT",
@@ -66,13 +75,14 @@ def command(
     num_beams: int | None,
     max_new_tokens: int | None,
     device: str | None,
+    threads: int | None,
     draw: Path | None,
     as_json: bool,
 ) -> None:
     """Ask BUNDLE one question about each IMAGE."""
     prompt = _prompt(task, text, region)
     drawings = destinations(draw, images)
-    model = _open(bundle, device, prompt)
+    model = _open(bundle, device, threads, prompt)
     settings = model.settings(num_beams, max_new_tokens)
     create_directories(drawings)
     ask = partial(model.run, task=task, text=text, region=region, settings=settings)
@@ -90,9 +100,9 @@ def _prompt(task: str, text: str | None, region: Region | None) -> str | None:
     return None if region and asked.input == "region" else build_prompt(asked, text, region)
 
 
-def _open(bundle: Path, device: str | None, prompt: str | None) -> Florence2:
+def _open(bundle: Path, device: str | None, threads: int | None, prompt: str | None) -> Florence2:
     with spinner(f"opening {bundle}"):
-        model = f2edge.load(bundle, device)
+        model = f2edge.load(bundle, device, threads=threads)
     if prompt is not None:
         model.prompt_ids(prompt)
     return model

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from f2edge.cli.options import json_option
 from f2edge.cli.output import print_json, print_table
 from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from f2edge.targets import Target
+
+_COLUMNS = ("target", "runtime", "device", "processor", "memory", "computes in", "precision", "available", "why")
 
 
 @click.command("targets")
@@ -18,7 +24,20 @@ def command(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(target) for target in TARGETS.values()])
         return
-    rows = [
-        (t.name, t.runtime, t.device, t.precision, "yes" if t.available else "not yet", t.why) for t in TARGETS.values()
-    ]
-    print_table(("target", "runtime", "device", "precision", "available", "why"), rows)
+    print_table(_COLUMNS, [_row(target) for target in TARGETS.values()])
+
+
+def _row(target: Target) -> tuple[str, ...]:
+    memory = ", ".join(map(str, target.memory_gib))
+    precision = ", ".join(dict.fromkeys(target.precisions.values()))
+    return (
+        target.name,
+        target.runtime,
+        target.device,
+        ", ".join(target.architectures),
+        f"{memory} GiB" if memory else "-",
+        ", ".join(target.capabilities),
+        precision,
+        "yes" if target.available else "not yet",
+        target.why,
+    )

@@ -36,9 +36,9 @@ def test_json_and_table(tiny_bundle: Path, photo: Path) -> None:
 
 def test_compact_json(tiny_bundle: Path) -> None:
     """With --json it is one line."""
-    outcome = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--json")
+    outcome = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--threads", 1, "--json")
     assert outcome.stdout.count("\n") == 1
-    assert outcome.json["runs"] == 1
+    assert (outcome.json["runs"], outcome.json["threads"]) == (1, 1)
 
 
 def test_bad_input(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import f2edge.compile.build as build_module
 from f2edge.bundle import open_bundle
+from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:
     import subprocess
@@ -63,7 +64,16 @@ def test_defaults(asked: list[dict[str, Any]], tmp_path: Path) -> None:
     f2edge("compile", "some/model", "-o", tmp_path / "b")
     options = asked[0]["options"]
     assert (options.target.name, options.precision, options.image_size) == ("cpu", None, None)
-    assert (options.max_new_tokens, asked[0]["force"]) == (None, False)
+    assert (options.max_new_tokens, options.num_beams, asked[0]["force"]) == (None, None, False)
+
+
+def test_a_target_of_fixed_shapes(asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    """It takes the most beams; both of Intel's other devices are there."""
+    assert f2edge("compile", "some/model", "-o", tmp_path / "b", "--target", "npu", "--num-beams", 5).code == 0
+    assert f2edge("compile", "some/model", "-o", tmp_path / "b", "--target", "igpu").code == 0
+    npu, igpu = (call["options"] for call in asked)
+    assert (npu.target.static, npu.num_beams) == (True, 5)
+    assert (igpu.target.name, igpu.target.static) == ("igpu", False)
 
 
 @pytest.mark.usefixtures("asked")
@@ -92,7 +102,7 @@ def test_json(tiny_bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        *(["--target", name] for name in ("igpu", "npu", "jetson", "rtx")),
+        *(["--target", name] for name, target in TARGETS.items() if not target.available),
         ["--precision", "auto"],
     ],
 )

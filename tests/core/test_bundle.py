@@ -14,6 +14,7 @@ from f2edge.atomic import MANIFEST
 from f2edge.bundle import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
 from f2edge.errors import BundleError
 from f2edge.golden import GoldenArrays
+from f2edge.static_shapes import StaticShapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,6 +242,21 @@ def test_values_that_no_model_has(place: str, value: Any, bundle: Path, manifest
     message = refused(bundle)
     assert "is damaged" in message
     assert any(name in message for name in (str(path[-1]), str(path[-1]).replace("_", " "), "in the vocabulary"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_beams", 2), ("num_beams", 65), ("prompt_tokens", 0), ("prompt_tokens", 87), ("new_tokens", 81)],
+)
+def test_fixed_shapes_that_no_model_has(name: str, value: int, bundle: Path, manifest: dict[str, Any]) -> None:
+    """More than the model has positions for, or too little for the golden cases; what fits is read."""
+    shapes = {"num_beams": 3, "prompt_tokens": 60, "new_tokens": 80}
+    manifest["recipe"]["static_shapes"] = shapes
+    write(bundle, manifest)
+    assert open_bundle(bundle).limits == StaticShapes(**shapes)
+    manifest["recipe"]["static_shapes"] = {**shapes, name: value}
+    write(bundle, manifest)
+    assert f"static_shapes: {name} is {value}" in refused(bundle)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -16,6 +16,7 @@ from f2edge.compile.build import build
 from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.openvino import compile_openvino
 from f2edge.compile.options import Options
+from f2edge.placement import Placement
 from f2edge.runtimes.openvino import load_graphs
 from f2edge.targets import TARGETS
 from f2edge.verify import relative_error, verify
@@ -78,7 +79,7 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path) -> No
     weights = WeightFile(tmp_path / "weights.bin")
     for name in COMPONENTS:
         compile_openvino(model.bundle.file(name), tmp_path / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
-    other = load_graphs({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, "CPU")
+    other = load_graphs({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, Placement.on("CPU"))
     pixels = np.random.default_rng(1).standard_normal((1, 3, *model.bundle.geometry.image_size)).astype(np.float32)
     ours, theirs = model.runtime.encode_image(pixels), other.encode_image(pixels)
     features: FloatArray = model.runtime.features_to_host(ours)

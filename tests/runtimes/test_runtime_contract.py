@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from f2edge.runtime import PromptSession, Runtime
 
 BUNDLES = {"onnxruntime": "tiny_onnx_bundle", "openvino": "tiny_bundle"}
+STATIC = {"openvino, static": "tiny_npu_bundle"}
 SHORT, LONG = [0, 41, 7, 2], [0, *range(100, 130), 2]
 
 
@@ -40,12 +41,12 @@ def model(tiny_checkpoint: Path) -> Florence2:
     return load_checkpoint(tiny_checkpoint).model
 
 
-@pytest.fixture(scope="module", params=["torch", *BUNDLES])
+@pytest.fixture(scope="module", params=["torch", *BUNDLES, *STATIC])
 def runtime(request: pytest.FixtureRequest, model: Florence2) -> Runtime:
     """Each engine in turn."""
     if request.param == "torch":
         return TorchRuntime(model)
-    return open_runtime(open_bundle(request.getfixturevalue(BUNDLES[request.param])))
+    return open_runtime(open_bundle(request.getfixturevalue((BUNDLES | STATIC)[request.param])), "CPU")
 
 
 def pixels(seed: int) -> FloatArray:
@@ -196,7 +197,7 @@ def test_an_unknown_device_is_one_line(device: str, name: str, request: pytest.F
     if not device:
         assert open_runtime(bundle, device).device == "CPU"
         return
-    with pytest.raises(DeviceError, match=f"has no device {device}.*it has: .*CPU") as error:
+    with pytest.raises(DeviceError, match=f"has no device {device.upper()}.*it has: .*CPU") as error:
         open_runtime(bundle, device)
     assert "\n" not in str(error.value)
 
@@ -234,7 +235,7 @@ def test_a_bundle_for_a_runtime_of_a_later_version(tiny_bundle: Path) -> None:
 
 def test_devices_of_the_installed_engines() -> None:
     """At least the CPU of each, with its full name."""
-    found: dict[tuple[str, str], str] = {(name, device): full for name, device, full in devices()}
+    found: dict[tuple[str, str], str] = {(d.runtime, d.device): d.name for d in devices()}
     assert found["openvino", "CPU"]
     assert found["onnxruntime", "CPU"].startswith("ONNX Runtime")
 
@@ -245,7 +246,7 @@ sys.modules[{engine!r}] = None
 from f2edge.bundle import open_bundle
 from f2edge.errors import MissingExtraError
 from f2edge.runtimes import devices, open_runtime
-print(sorted({{runtime for runtime, _, _ in devices()}}))
+print(sorted({{device.runtime for device in devices()}}))
 try:
     open_runtime(open_bundle({bundle!r}))
 except MissingExtraError as error:

@@ -1,0 +1,136 @@
+"""Encoder and decoder whose shapes are all fixed, for devices that take no others (NPUs; CUDA graphs).
+
+They have the inputs and outputs of the dynamic ones, and one more: ``cross_mask``, which the encoder hands the decoder
+together with the keys and values.  :mod:`f2edge.runtimes.static` pads what is shorter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from f2edge.compile.export import NUM_CANDIDATES, EncoderGraph, Graph, graphs, layer_names, scores
+from f2edge.compile.reference.bart import POSITION_OFFSET
+from f2edge.errors import LimitError
+from f2edge.static_shapes import LEAST_BEAMS, PROMPT_TOKENS, StaticShapes
+
+if TYPE_CHECKING:
+    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.options import Options
+    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.bart import DecoderLayer, KeyValue
+
+HIDDEN = torch.finfo(torch.float16).min
+"""Added to the score of what must not be seen: the least that half precision holds, after which a softmax gives 0."""
+
+
+class StaticEncoderGraph(EncoderGraph):
+    """image_features and input_ids (1, P), negative where padded, to cross-attention keys, values and their mask."""
+
+    def forward(self, image_features: Tensor, input_ids: Tensor) -> list[Tensor]:
+        """Keys and values, alternating, each (1, heads, image tokens + P, head_dim), and a mask (1, 1, tokens, 1)."""
+        embeddings = torch.cat([image_features, self.model.shared(input_ids.clamp(min=0))], 1)
+        padded = nn.functional.pad(input_ids < 0, (image_features.shape[1], 0))
+        mask = torch.where(padded, HIDDEN, 0.0)[:, None, None]
+        states = self.model.encoder(embeddings, mask)
+        flat = [tensor for pair in self.model.decoder.cross_key_values(states) for tensor in pair]
+        return [*flat, mask.transpose(2, 3)]
+
+
+class StaticDecoderGraph(nn.Module):
+    """One step: the last token of each beam to the scores of the next; keys and values are written in place.
+
+    ``past`` holds room for all positions; those after ``position`` are hidden, whatever is in them.
+    """
+
+    def __init__(self, model: Florence2, num_candidates: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_candidates = num_candidates
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position: Tensor,
+        beam_idx: Tensor,
+        past: list[Tensor],
+        cross: list[Tensor],
+        cross_mask: Tensor,
+    ) -> list[Tensor]:
+        """Candidates, best first, log-sum-exp, all logits, then the keys and values with this step's among them."""
+        decoder = self.model.decoder
+        slots = torch.arange(past[0].shape[2])
+        here, mask = (slots == position)[:, None], torch.where(slots > position, HIDDEN, 0.0)
+        embeddings = self.model.shared(input_ids[:, None]) + decoder.embed_positions(position + POSITION_OFFSET)
+        x, present = decoder.layernorm_embedding(embeddings), []
+        layers: list[DecoderLayer] = list(decoder.layers)  # type: ignore[arg-type]
+        for index, layer in enumerate(layers):
+            pair = slice(2 * index, 2 * index + 2)
+            before = [tensor.index_select(0, beam_idx) for tensor in past[pair]]
+            states = layer.self_attn.key_value(x)
+            now = [torch.where(here, new, old) for new, old in zip(states, before, strict=True)]
+            x = _layer(layer, x, (now[0], now[1]), mask, (cross[pair][0], cross[pair][1]), cross_mask.transpose(2, 3))
+            present += now
+        return [*scores(self.model.head(x[:, -1]), self.num_candidates), *present]
+
+
+def _layer(
+    layer: DecoderLayer, x: Tensor, key_value: KeyValue, mask: Tensor, cross: KeyValue, cross_mask: Tensor
+) -> Tensor:
+    """A decoder layer whose self-attention keys and values are given; the beams are queries of one cross-attention."""
+    x = layer.self_attn_layer_norm(x + layer.self_attn(x, key_value, mask))
+    seen = layer.encoder_attn(x.transpose(0, 1), cross, cross_mask).transpose(0, 1)
+    return layer.feed_forward(layer.encoder_attn_layer_norm(x + seen))
+
+
+def shapes_for(options: Options, loaded: Checkpoint) -> StaticShapes | None:
+    """What the graphs shall have room for, where the target's shapes are fixed.
+
+    Raises:
+        LimitError: the model, or the target, cannot have so many beams.
+    """
+    beams, geometry, settings = options.num_beams, loaded.model.geometry, loaded.settings
+    if not options.target.static:
+        if beams is not None:
+            raise LimitError(f"--num-beams {beams}: target {options.target.name} takes any number; leave it out")
+        return None
+    prompt = min(PROMPT_TOKENS, geometry.max_prompt_tokens)
+    shapes = StaticShapes(beams or max(settings.num_beams, LEAST_BEAMS), prompt, settings.max_new_tokens)
+    if faults := shapes.faults(geometry):
+        raise LimitError("; ".join(faults))
+    return shapes
+
+
+def static_graphs(model: Florence2, shapes: StaticShapes) -> dict[str, Graph]:
+    """The three graphs of ``model``, by the name of their component; the tower's shapes are fixed in any case."""
+    vision = graphs(model)["vision"]
+    return {"vision": vision, "encoder": _encoder(model, shapes), "decoder": _decoder(model, shapes)}
+
+
+def _encoder(model: Florence2, shapes: StaticShapes) -> Graph:
+    geometry = model.geometry
+    inputs = {
+        "image_features": torch.zeros(1, geometry.num_image_tokens, geometry.d_model),
+        "input_ids": torch.zeros(1, shapes.prompt_tokens, dtype=torch.int64),
+    }
+    outputs = [*layer_names("cross", geometry.decoder_layers), "cross_mask"]
+    return Graph(StaticEncoderGraph(model), inputs, dict.fromkeys(inputs), outputs)
+
+
+def _decoder(model: Florence2, shapes: StaticShapes) -> Graph:
+    geometry, beams = model.geometry, shapes.num_beams
+    layers, heads, width = geometry.decoder_layers, geometry.decoder_attention_heads, geometry.decoder_head_dim
+    states = geometry.num_image_tokens + shapes.prompt_tokens
+    inputs = {
+        "input_ids": torch.zeros(beams, dtype=torch.int64),
+        "position": torch.zeros(1, dtype=torch.int64),
+        "beam_idx": torch.zeros(beams, dtype=torch.int64),
+        "past": [torch.zeros(beams, heads, shapes.new_tokens, width) for _ in range(2 * layers)],
+        "cross": [torch.zeros(1, heads, states, width) for _ in range(2 * layers)],
+        "cross_mask": torch.zeros(1, 1, states, 1),
+    }
+    fixed = {name: [None] * len(value) if isinstance(value, list) else None for name, value in inputs.items()}
+    outputs = ["candidate_ids", "candidate_logits", "log_sum_exp", "logits", *layer_names("present", layers)]
+    return Graph(StaticDecoderGraph(model, min(NUM_CANDIDATES, geometry.vocab_size)), inputs, fixed, outputs)

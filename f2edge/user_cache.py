@@ -1,0 +1,81 @@
+"""Where this user's cached files are: what can be made again, and is never trusted blindly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def user_cache() -> Path:
+    """``F2EDGE_CACHE``, or f2edge's folder in the place that the system has for caches."""
+    if chosen := os.environ.get("F2EDGE_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "f2edge" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "f2edge"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "f2edge"
+
+
+def cache_key(parts: Mapping[str, object]) -> str:
+    """A file's name for everything that what is cached depends on."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def usable_directory(name: str, key: str) -> Path | None:
+    """The directory of one key, made if need be; ``None`` where nothing can be written."""
+    directory = user_cache() / name / key
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        os.utime(directory)  # used now: the last to be cleared away
+    except OSError:
+        return None
+    return directory if os.access(directory, os.W_OK) else None
+
+
+def clear_oldest(name: str, most_bytes: int) -> None:
+    """Remove directories of keys that were not used for longest, until the rest fits into ``most_bytes``.
+
+    The one that was used last stays in any case.
+    """
+    total = 0
+    for age, directory in enumerate(sorted((user_cache() / name).glob("*"), key=_last_used, reverse=True)):
+        total += _size(directory)
+        if age and total > most_bytes:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _last_used(directory: Path) -> float:
+    try:
+        return directory.stat().st_mtime
+    except OSError:  # another process has cleared it away
+        return 0.0
+
+
+def _size(directory: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in directory.iterdir())
+    except OSError:
+        return 0
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it into it; where nothing can be written, nothing is cached."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""What OpenVINO's devices are called, how each is set up, and where what was compiled for them is kept.
+
+The engine itself is :mod:`f2edge.runtimes.openvino`, which hands its ``Core`` to every function here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from f2edge.bundle import sha256
+from f2edge.errors import DeviceError
+from f2edge.machine import memory_mib
+from f2edge.user_cache import cache_key, clear_oldest, usable_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KERNELS = "64"
+"""Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen.  A decoder's length is new at
+every step: with their defaults of thousands, memory grows by more than a megabyte a token (docs/traps.md)."""
+
+_DRIVERS = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
+_MEMORY = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
+_MIB = 2**20
+_BLOBS = "openvino"
+_MOST_BYTES = 4 * 2**30
+
+_ADVICE = {
+    "GPU": "no Intel GPU is seen; one that is there needs Intel's compute runtime (Linux: package intel-opencl-icd)",
+    "NPU": "no Intel NPU is seen; one that is there needs its driver, github.com/intel/linux-npu-driver on Linux",
+}
+
+
+def check_device(core: Any, device: str) -> None:
+    """Refuse a device that is not there; ``AUTO`` and ``AUTO:GPU,CPU`` leave the choice to OpenVINO.
+
+    Raises:
+        DeviceError: it, or one that AUTO shall choose from, is not there.
+    """
+    automatic, _, candidates = device.partition(":")
+    wanted = candidates.split(",") if automatic == "AUTO" and candidates else [device]
+    seen = {name.split(".")[0] for name in core.available_devices} | {"AUTO"}
+    for name in wanted:
+        if name.strip().split(".", maxsplit=1)[0] not in seen:
+            raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
+
+
+def options(component: str, device: str, threads: int | None) -> dict[str, Any]:
+    """How a graph is compiled for a device.
+
+    GPUs and NPUs compute in fp16, as Intel recommends and as NPUs cannot do otherwise; the CPU, whose default may be
+    bf16, in fp32.
+    """
+    common = {"PERFORMANCE_HINT": "LATENCY"}
+    kind = _kind(device)
+    if kind == "CPU":
+        return common | _cpu_options(component, threads)
+    if kind == "AUTO":  # it starts on the CPU and goes on elsewhere, and has few properties of its own
+        half = {"INFERENCE_PRECISION_HINT": "f16"}
+        return common | {"DEVICE_PROPERTIES": {"CPU": _cpu_options(component, threads), "GPU": half}}
+    return common | ({"INFERENCE_PRECISION_HINT": "f16"} if kind == "GPU" else {})
+
+
+def set_defaults(core: Any, device: str) -> None:
+    """What AUTO does not pass on to the CPU has to be the CPU's default (docs/traps.md)."""
+    if _kind(device) == "AUTO":
+        core.set_property("CPU", {"SNIPPETS_MODE": "DISABLE"})
+
+
+def _kind(device: str) -> str:
+    return device.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0]
+
+
+def _cpu_options(component: str, threads: int | None) -> dict[str, str]:
+    chosen = {"INFERENCE_PRECISION_HINT": "f32"}
+    if component != "vision":
+        # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
+        # where its key length grows (logits off by 20 and more); see docs/traps.md.
+        chosen |= {"SNIPPETS_MODE": "DISABLE", "CPU_RUNTIME_CACHE_CAPACITY": KERNELS}
+    return chosen | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
+
+
+def cache_options(core: Any, device: str, chosen: dict[str, Any], manifest: Path, version: str) -> dict[str, str]:
+    """Where OpenVINO may keep what it compiles of a bundle for a device; nothing where no file can be written.
+
+    One directory for each bundle, device, driver, version and options, some of which OpenVINO's own key leaves out.
+    The CPU has none: to look into its cache OpenVINO reads all weights, which takes as long as compiling and more
+    memory (docs/devices.md).
+    """
+    if device == "CPU":
+        return {}
+    device_key = {"device": device, "identity": identity(core, device), "options": chosen}
+    directory = usable_directory(_BLOBS, cache_key({"manifest": sha256(manifest), "openvino": version, **device_key}))
+    if directory is None:
+        return {}
+    clear_oldest(_BLOBS, _MOST_BYTES)
+    return {"CACHE_DIR": str(directory)}
+
+
+def identity(core: Any, device: str) -> str:
+    """Name and driver of a device; of all that are here where OpenVINO is to choose."""
+    names = core.available_devices if device.startswith("AUTO") else [device]
+    return "; ".join(f"{name} {_text(core, name, 'FULL_DEVICE_NAME')} {_driver(core, name)}" for name in names)
+
+
+def describe(core: Any) -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:
+    """(device, full name, driver, memory in MiB, capabilities) of what OpenVINO can see."""
+    return [
+        (
+            name,
+            _text(core, name, "FULL_DEVICE_NAME"),
+            _driver(core, name),
+            _memory(core, name),
+            tuple(map(str, _property(core, name, "OPTIMIZATION_CAPABILITIES") or ())),
+        )
+        for name in core.available_devices
+    ]
+
+
+def missing(core: Any) -> list[str]:
+    """A line for each kind of device that is not seen."""
+    seen = {name.split(".")[0] for name in core.available_devices}
+    return [f"openvino: {advice}" for device, advice in _ADVICE.items() if device not in seen]
+
+
+def _driver(core: Any, device: str) -> str:
+    return next(filter(None, (_text(core, device, name) for name in _DRIVERS)), "")
+
+
+def _memory(core: Any, device: str) -> int | None:
+    sizes = (_property(core, device, name) for name in _MEMORY)
+    own = next((int(size) // _MIB for size in sizes if size), None)
+    return memory_mib() if device == "CPU" else own
+
+
+def _text(core: Any, device: str, name: str) -> str:
+    value = _property(core, device, name)
+    return "" if value is None else str(value).strip()
+
+
+def _property(core: Any, device: str, name: str) -> Any:
+    """Nothing where the device has no such property."""
+    try:
+        return core.get_property(device, name)
+    except RuntimeError:
+        return None

@@ -1,0 +1,92 @@
+"""Graphs of fixed shapes behind the contract: what is shorter is padded on the way in, and cut off on the way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from f2edge.errors import LimitError
+from f2edge.static_shapes import PADDING
+
+if TYPE_CHECKING:
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.decoding import StepScores
+    from f2edge.runtime import Features, PromptSession, Runtime
+    from f2edge.static_shapes import StaticShapes
+
+
+class StaticRuntime:
+    """The contract of :class:`f2edge.runtime.Runtime` over an engine whose encoder and decoder have fixed shapes."""
+
+    def __init__(self, runtime: Runtime, shapes: StaticShapes) -> None:
+        self._runtime = runtime
+        self._shapes = shapes
+        self.encode_image = runtime.encode_image
+        self.features_to_host = runtime.features_to_host
+        self.features_from_host = runtime.features_from_host
+
+    @property
+    def device(self) -> str:
+        """The engine's."""
+        return self._runtime.device
+
+    @property
+    def threads(self) -> int | None:
+        """The engine's."""
+        return self._runtime.threads
+
+    def start(self, features: Features, prompt_ids: IntArray) -> StaticSession:
+        """Encode image and padded prompt.
+
+        Raises:
+            LimitError: the prompt is longer than the graphs take.
+        """
+        room = self._shapes.prompt_tokens
+        if len(prompt_ids) > room:
+            raise LimitError(f"the prompt has {len(prompt_ids)} tokens, this bundle takes {room}; shorten the text")
+        padded = np.full(room, PADDING, np.int64)
+        padded[: len(prompt_ids)] = prompt_ids
+        return StaticSession(self._runtime.start(features, padded), self._shapes, room - len(prompt_ids))
+
+
+class StaticSession:
+    """One answer being decoded; rows without a beam are copies of the last."""
+
+    def __init__(self, session: PromptSession, shapes: StaticShapes, padding: int) -> None:
+        self._session = session
+        self._shapes = shapes
+        self._padding = padding
+        self._steps = 0
+
+    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        """Feed the beams' last tokens, and rows to fill the graph.
+
+        Raises:
+            LimitError: more beams, or more steps, than the graph has room for.
+        """
+        beams = len(tokens)
+        self._check(beams)
+        self._steps += 1
+        rows = np.minimum(np.arange(self._shapes.num_beams), beams - 1)
+        scores = self._session.step(tokens[rows], beam_indices[rows])
+        return replace(
+            scores,
+            token_ids=scores.token_ids[:beams],
+            logits=scores.logits[:beams],
+            log_sum_exp=scores.log_sum_exp[:beams],
+            fetch_logits=lambda: scores.fetch_logits()[:beams],
+        )
+
+    def cross_key_values(self) -> list[FloatArray]:
+        """Without the mask, which comes last, and without what belongs to the padding."""
+        *key_values, mask = self._session.cross_key_values()
+        return [tensor[:, :, : mask.shape[2] - self._padding].copy() for tensor in key_values]
+
+    def _check(self, beams: int) -> None:
+        shapes = self._shapes
+        if beams > shapes.num_beams:
+            raise LimitError(f"num_beams is {beams}; this bundle was compiled for at most {shapes.num_beams}")
+        if self._steps >= shapes.new_tokens:
+            raise LimitError(f"this bundle was compiled for answers of at most {shapes.new_tokens} tokens")

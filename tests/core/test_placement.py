@@ -1,0 +1,62 @@
+"""Which device each component runs on."""
+
+from __future__ import annotations
+
+import pytest
+
+from f2edge.errors import DeviceError
+from f2edge.placement import COMPONENTS, Placement, parse_placement
+
+
+@pytest.mark.parametrize(
+    ("text", "vision", "encoder", "decoder"),
+    [
+        (None, "NPU", "NPU", "NPU"),
+        ("", "NPU", "NPU", "NPU"),
+        ("cpu", "CPU", "CPU", "CPU"),
+        ("GPU.1", "GPU.1", "GPU.1", "GPU.1"),
+        ("vision=gpu,decoder=CPU", "GPU", "NPU", "CPU"),
+        (" Decoder = cpu , vision = GPU.0 ", "GPU.0", "NPU", "CPU"),
+        ("AUTO:GPU,CPU", "AUTO:GPU,CPU", "AUTO:GPU,CPU", "AUTO:GPU,CPU"),
+        ("vision=AUTO:GPU,CPU,decoder=CPU", "AUTO:GPU,CPU", "NPU", "CPU"),
+    ],
+)
+def test_placements(text: str | None, vision: str, encoder: str, decoder: str) -> None:
+    """A device for all, or one for some with the bundle's own for the rest; a comma may be part of a device's name."""
+    placement = parse_placement(text, "NPU", threads=2)
+    assert placement == Placement(vision, encoder, decoder, threads=2)
+    assert parse_placement(str(placement), "TPU", threads=2) == placement
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("visoin=GPU", "'visoin' is no component; name some of vision, encoder, decoder"),
+        ("vision=GPU,vision=CPU", "'vision' is there twice"),
+        ("vision=", "a name is missing"),
+        ("=GPU", "'' is no component"),
+        ("vision=GPU,CPU=", "'cpu' is no component"),
+    ],
+)
+def test_what_is_no_placement(text: str, reason: str) -> None:
+    """One line with what was given."""
+    with pytest.raises(DeviceError, match=reason) as error:
+        parse_placement(text, "CPU")
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_threads() -> None:
+    """At least one, or the engine's choice."""
+    assert parse_placement("CPU", "CPU").threads is None
+    with pytest.raises(DeviceError, match="0 threads compute nothing"):
+        parse_placement("CPU", "CPU", threads=0)
+
+
+def test_an_engine_with_one_device() -> None:
+    """It gets that device, or says that it cannot be in two places."""
+    placement = Placement.on("CUDA")
+    assert placement.only_device("TensorRT") == "CUDA"
+    assert list(placement.devices()) == list(COMPONENTS)
+    with pytest.raises(DeviceError, match="TensorRT runs all components on one device, not on CPU, CUDA"):
+        placement.with_device("decoder", "CPU").only_device("TensorRT")

@@ -1,0 +1,179 @@
+"""A device checks itself on its first use, and what it gets wrong runs elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino as ov
+import pytest
+from pretended import pretend_npu
+
+import f2edge
+from f2edge import selfcheck
+from f2edge.bundle import COMPONENTS
+from f2edge.errors import DeviceError, DeviceWarning, InputError
+from f2edge.user_cache import user_cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.model import Florence2
+    from f2edge.verify import Report
+
+
+@pytest.fixture(autouse=True)
+def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The devices that were checked, in turn; nothing is known of any before."""
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
+    done, real = [], selfcheck.verify
+
+    def verify(model: Florence2) -> Report:
+        done.append(model.runtime.device)
+        return real(model)
+
+    monkeypatch.setattr(selfcheck, "verify", verify)
+    return done
+
+
+def verdicts() -> list[Path]:
+    """The files that hold them."""
+    return sorted(user_cache().glob("verdicts/*"))
+
+
+def answer(model: Florence2) -> Any:
+    """What a model says about a grey picture."""
+    return model.run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=20).token_ids
+
+
+def test_a_device_that_is_right(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
+    """It is checked once, with nothing to say, and used as asked."""
+    pretend_npu(monkeypatch)
+    for _ in range(2):
+        assert f2edge.load(tiny_npu_bundle, on_mismatch="error").runtime.device == "NPU"
+    assert checks == ["NPU"]
+    assert len(verdicts()) == 1
+    f2edge.load(tiny_npu_bundle)
+    assert checks == ["NPU"]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("how", ["damaged", "failing"])
+def test_fallback(
+    component: str, how: str, tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
+) -> None:
+    """Only what is wrong, or what the engine refuses, moves to the CPU; answers are the CPU's; the verdict is kept."""
+    expected = answer(f2edge.load(tiny_npu_bundle, "CPU"))
+    pretend_npu(monkeypatch, **{how: [component]})
+    reason = "off by" if how == "damaged" else f"cannot compile {component}"
+    with pytest.warns(DeviceWarning, match=rf"{component}: .*{reason}.*; runs as .*{component}=CPU"):
+        model = f2edge.load(tiny_npu_bundle, on_mismatch="fallback")
+    places = {name: "CPU" if name == component else "NPU" for name in COMPONENTS}
+    assert model.runtime.device == ",".join(f"{name}={device}" for name, device in places.items())
+    assert answer(model) == expected
+    checked = len(checks)
+    with pytest.warns(DeviceWarning, match=reason):
+        again = f2edge.load(tiny_npu_bundle, on_mismatch="fallback")
+    assert again.runtime.device == model.runtime.device
+    assert len(checks) == checked
+
+
+def test_several_components_move(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is refused, and of the others one is wrong."""
+    pretend_npu(monkeypatch, damaged=["vision"], failing=["decoder"])
+    with pytest.warns(DeviceWarning, match=r"vision: it is off by .*decoder: .*cannot compile"):
+        model = f2edge.load(tiny_npu_bundle, on_mismatch="fallback")
+    assert model.runtime.device == "vision=CPU,encoder=NPU,decoder=CPU"
+
+
+def test_error_and_warning(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
+    """One line that says what is wrong and what to do, each time; with a warning it goes on as asked."""
+    pretend_npu(monkeypatch, damaged=["encoder"])
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=r"on NPU .*encoder: it is off by .*on_mismatch='fallback'") as error:
+            f2edge.load(tiny_npu_bundle, on_mismatch="error")
+        assert "\n" not in str(error.value)
+        with pytest.warns(DeviceWarning, match="off by .*; goes on as asked"):
+            assert f2edge.load(tiny_npu_bundle, on_mismatch="warn").runtime.device == "NPU"
+    assert checks == ["NPU"]
+
+
+def test_an_engine_that_fails_without_fallback(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is passed on, and no verdict is kept: it may pass."""
+    pretend_npu(monkeypatch, failing=["vision"])
+    for mode in ("error", "warn"):
+        with pytest.raises(DeviceError, match=r"cannot load .*cannot compile vision"):
+            f2edge.load(tiny_npu_bundle, on_mismatch=mode)  # type: ignore[arg-type]
+    assert verdicts() == []
+
+
+def test_nowhere_to_go(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle that is wrong on the CPU as well says so."""
+    monkeypatch.setattr("f2edge.verify.TOLERANCE", {"fp32": 1e-12})
+    with pytest.raises(DeviceError, match="fails on the CPU, too: vision: it is off by"):
+        f2edge.load(tiny_npu_bundle, "CPU", on_mismatch="fallback")
+
+
+def test_what_a_verdict_depends_on(
+    tiny_npu_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
+) -> None:
+    """Another driver, placement, version or bundle is checked anew."""
+    pretend_npu(monkeypatch)
+    other = shutil.copytree(tiny_npu_bundle, tmp_path / "other")
+    (other / "manifest.json").write_text((other / "manifest.json").read_text() + "\n")
+
+    def load(path: Path = tiny_npu_bundle, device: str | None = None) -> int:
+        f2edge.load(path, device, on_mismatch="error")
+        return len(checks)
+
+    assert (load(), load(), load(other)) == (1, 1, 2)
+    assert (load(device="vision=CPU"), load(device="vision=CPU")) == (3, 3)
+    with monkeypatch.context() as patch:
+        pretend_npu(patch, driver=2)
+        assert load() == 4
+    monkeypatch.setattr(selfcheck, "_version", lambda name: f"{name} of tomorrow")
+    assert load() == 5
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"placement": 3, "faults": {}}', b'{"placement": "x=y", "faults": {}}', b"\xff"]
+)
+def test_a_damaged_verdict(
+    damage: bytes, tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
+) -> None:
+    """It is ignored and written anew."""
+    pretend_npu(monkeypatch)
+    f2edge.load(tiny_npu_bundle, on_mismatch="error")
+    (file,) = verdicts()
+    sound = file.read_bytes()
+    file.write_bytes(damage)
+    f2edge.load(tiny_npu_bundle, on_mismatch="error")
+    assert file.read_bytes() == sound
+    assert len(checks) == 2
+
+
+def test_without_a_cache(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
+    """It is checked each time."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        assert f2edge.load(tiny_bundle, on_mismatch="fallback").runtime.device == "CPU"
+    assert len(checks) == 2
+
+
+def test_another_engine(tiny_onnx_bundle: Path, checks: list[str]) -> None:
+    """The check is the same for all."""
+    assert f2edge.load(tiny_onnx_bundle, on_mismatch="error", threads=1).runtime.threads == 1
+    assert checks == ["CPU"]
+
+
+def test_an_unknown_mode(tiny_bundle: Path) -> None:
+    """It is named, with those there are."""
+    with pytest.raises(InputError, match="on_mismatch is 'ignore'; it must be one of error, fallback, warn"):
+        f2edge.load(tiny_bundle, on_mismatch="ignore")  # type: ignore[arg-type]
+
+
+def test_the_pretended_npu_ends_with_its_test() -> None:
+    """The next test has the engine's own devices again."""
+    assert "pretended" not in ov.Core.__module__

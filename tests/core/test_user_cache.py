@@ -1,0 +1,68 @@
+"""Where cached files are, and that nothing there is needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from f2edge.user_cache import cache_key, clear_oldest, usable_directory, user_cache, write_whole
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own."""
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_place(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one asked for, else f2edge's folder where the system has caches."""
+    assert user_cache() == cache
+    monkeypatch.delenv("F2EDGE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert user_cache() == Path("/somewhere/f2edge")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert user_cache() == Path.home() / ".cache" / "f2edge"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert user_cache() == Path.home() / "Library" / "Caches" / "f2edge"
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", "/local")
+    assert user_cache() == Path("/local/f2edge/cache")
+
+
+def test_keys() -> None:
+    """Every part counts, their order does not."""
+    assert cache_key({"a": 1, "b": 2}) == cache_key({"b": 2, "a": 1})
+    assert len({cache_key({"a": 1}), cache_key({"a": 2}), cache_key({"b": 1}), cache_key({"a": "1"})}) == 4
+
+
+def test_what_was_not_used_for_longest_is_cleared_away(cache: Path) -> None:
+    """Until the rest fits; using a directory again keeps it."""
+    for age, key in enumerate(("new", "middle", "old")):
+        directory = usable_directory("blobs", key)
+        assert directory
+        (directory / "file").write_bytes(bytes(100))
+        os.utime(directory, (1e9 - age, 1e9 - age))
+    usable_directory("blobs", "old")
+    clear_oldest("blobs", 250)
+    assert {path.name for path in (cache / "blobs").iterdir()} == {"new", "old"}
+    clear_oldest("nothing", 0)
+
+
+def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cached, and nothing fails."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "file" / "cache"))
+    assert usable_directory("blobs", "key") is None
+    write_whole(user_cache() / "verdict.json", b"{}")
+    clear_oldest("blobs", 0)
+
+
+def test_files_are_there_whole(cache: Path) -> None:
+    """Written beside their place and renamed, over what was there; nothing else is left."""
+    for data in (b"one", b"two"):
+        write_whole(cache / "deep" / "file", data)
+    assert [(path.name, path.read_bytes()) for path in (cache / "deep").iterdir()] == [("file", b"two")]

@@ -1,0 +1,229 @@
+"""OpenVINO's devices: their names, options and facts, placement, and the cache of what was compiled for them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from command import finish, start
+from pretended import pretend_npu
+
+import f2edge
+from f2edge.bundle import COMPONENTS
+from f2edge.errors import DeviceError
+from f2edge.runtimes import devices, has_device, identities, missing, openvino_devices
+from f2edge.runtimes.openvino_devices import cache_options, check_device, describe, options
+from f2edge.verify import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Core:
+    """OpenVINO on a laptop with everything."""
+
+    available_devices = ("CPU", "GPU.0", "GPU.1", "NPU")
+
+    def __init__(self, **properties: Any) -> None:
+        self.properties = {"FULL_DEVICE_NAME": " Some device ", **properties}
+
+    def get_property(self, device: str, name: str) -> Any:
+        """As OpenVINO, with an error for what a device does not know."""
+        if name not in self.properties or (name.startswith(("GPU", "NPU")) and not device.startswith(name[:3])):
+            raise RuntimeError(f"{device} has no {name}")
+        return self.properties[name]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own."""
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "openvino"
+
+
+@pytest.mark.parametrize("device", ["CPU", "GPU", "GPU.1", "NPU", "AUTO", "AUTO:GPU,CPU", "AUTO:NPU.0, CPU"])
+def test_devices_that_are_there(device: str) -> None:
+    """By their kind, with or without a number, or left to OpenVINO."""
+    check_device(Core(), device)
+
+
+@pytest.mark.parametrize("device", ["TPU", "AUTO:TPU,CPU", "HETERO:GPU,CPU", "CPU,GPU", "GPU0"])
+def test_devices_that_are_not_there(device: str) -> None:
+    """With those that are."""
+    with pytest.raises(DeviceError, match=f"has no device {device} here; it has: CPU, GPU.0, GPU.1, NPU"):
+        check_device(Core(), device)
+
+
+def test_facts() -> None:
+    """Driver and memory under the name that each kind of device has for them, and nothing where it has none."""
+    core = Core(
+        NPU_DRIVER_VERSION=17,
+        GPU_DRIVER_VERSION="25.1",
+        GPU_DEVICE_TOTAL_MEM_SIZE=2**34,
+        OPTIMIZATION_CAPABILITIES=["FP16"],
+    )
+    found = {name: rest for name, *rest in describe(core)}
+    assert found["GPU.1"] == ["Some device", "25.1", 2**14, ("FP16",)]
+    assert found["NPU"] == ["Some device", "17", None, ("FP16",)]
+    assert found["CPU"][1] == ""
+    assert openvino_devices.missing(core) == []
+    assert openvino_devices.identity(core, "NPU") == "NPU Some device 17"
+    assert openvino_devices.identity(core, "AUTO").count("Some device") == 4
+
+
+def test_options() -> None:
+    """The CPU in fp32, Intel's others in fp16; AUTO hands each its own."""
+    assert options("vision", "CPU", 2)["INFERENCE_NUM_THREADS"] == "2"
+    assert options("vision", "CPU", None)["INFERENCE_PRECISION_HINT"] == "f32"
+    assert options("decoder", "CPU", None)["SNIPPETS_MODE"] == "DISABLE"
+    assert options("decoder", "GPU.1", 2) == {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16"}
+    assert options("decoder", "NPU", None) == {"PERFORMANCE_HINT": "LATENCY"}
+    automatic = options("decoder", "AUTO:GPU,CPU", None)
+    assert options("decoder", "CPU", None) == {"PERFORMANCE_HINT": "LATENCY", **automatic["DEVICE_PROPERTIES"]["CPU"]}
+    assert automatic["DEVICE_PROPERTIES"]["GPU"] == {"INFERENCE_PRECISION_HINT": "f16"}
+
+
+def test_missing_devices_and_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not seen says what to install."""
+    assert has_device("openvino", "CPU")
+    assert not has_device("openvino", "TPU")
+    assert len(identities("openvino")) == len([device for device in devices() if device.runtime == "openvino"])
+    lines = " ".join(missing())
+    assert ("intel-opencl-icd" in lines) != has_device("openvino", "GPU")
+    assert ("linux-npu-driver" in lines) != has_device("openvino", "NPU")
+    pretend_npu(monkeypatch)
+    assert has_device("openvino", "NPU")
+    assert "linux-npu-driver" not in " ".join(missing())
+
+
+def answer(path: Path, device: str | None) -> Any:
+    """What a bundle says about a grey picture on a device."""
+    return f2edge.load(path, device).run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=20)
+
+
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "vision=AUTO,decoder=CPU"])
+def test_auto(device: str, tiny_bundle: Path) -> None:
+    """On a machine with a CPU it is the CPU, with what the CPU needs to be right (docs/traps.md)."""
+    expected, found = answer(tiny_bundle, "CPU"), answer(tiny_bundle, device)
+    assert found.token_ids == expected.token_ids
+    assert found.score == pytest.approx(expected.score, abs=1e-5)
+
+
+def test_placement(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each component is compiled for its own device; what is not named goes where the bundle was compiled for."""
+    pretend_npu(monkeypatch)
+    model = f2edge.load(tiny_npu_bundle, "decoder=CPU,vision=cpu")
+    assert model.runtime.device == "vision=CPU,encoder=NPU,decoder=CPU"
+    assert answer(tiny_npu_bundle, "decoder=CPU").token_ids == answer(tiny_npu_bundle, "CPU").token_ids
+    with pytest.raises(DeviceError, match="no device TPU"):
+        f2edge.load(tiny_npu_bundle, "encoder=TPU")
+
+
+def test_threads(tiny_bundle: Path) -> None:
+    """As many as asked for, in every component."""
+    runtime: Any = f2edge.load(tiny_bundle, threads=1).runtime
+    assert runtime.threads == 1
+    assert {runtime._compiled[name].get_property("INFERENCE_NUM_THREADS") for name in COMPONENTS} == {1}
+
+
+def from_cache(path: Path) -> list[bool]:
+    """Whether each component came from the cache."""
+    runtime: Any = f2edge.load(path).runtime
+    return [runtime._runtime._compiled[name].get_property("LOADED_FROM_CACHE") for name in COMPONENTS]
+
+
+FRESH, CACHED = [False] * 3, [True] * 3
+
+
+@pytest.fixture
+def npu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device for which compiling takes long."""
+    pretend_npu(monkeypatch)
+
+
+@pytest.mark.usefixtures("npu")
+def test_a_second_start_takes_what_was_compiled(tiny_npu_bundle: Path, cache: Path) -> None:
+    """It is as right as the first."""
+    assert from_cache(tiny_npu_bundle) == FRESH
+    assert from_cache(tiny_npu_bundle) == CACHED
+    assert verify(f2edge.load(tiny_npu_bundle)).passed
+    assert list(cache.glob("*/*.blob"))
+
+
+def test_the_cpu_keeps_nothing(tiny_bundle: Path, cache: Path) -> None:
+    """There a cache costs more than it saves."""
+    f2edge.load(tiny_bundle)
+    f2edge.load(tiny_bundle, "AUTO")
+    assert cache_options(Core(), "CPU", {}, tiny_bundle / "manifest.json", "1") == {}
+    assert len(list(cache.iterdir())) == 2  # AUTO's, for the tower and for the rest
+
+
+@pytest.mark.usefixtures("npu")
+@pytest.mark.parametrize("damage", [b"", b"x" * 1000, None])
+def test_damaged_files(damage: bytes | None, tiny_npu_bundle: Path, cache: Path) -> None:
+    """Empty, foreign, or cut off as by a killed process: they are made anew."""
+    from_cache(tiny_npu_bundle)
+    for file in cache.glob("*/*.blob"):
+        data = file.read_bytes()
+        file.chmod(0o600)
+        file.write_bytes(data[: len(data) // 2] if damage is None else damage)
+    assert from_cache(tiny_npu_bundle) == FRESH
+    assert verify(f2edge.load(tiny_npu_bundle)).passed
+    assert from_cache(tiny_npu_bundle) == CACHED
+
+
+def test_two_starts_at_once(tiny_bundle: Path, cache: Path) -> None:
+    """Both succeed, and so does a third with what they left."""
+    processes = [start("verify", tiny_bundle, "--device", "AUTO", "--json") for _ in range(2)]
+    assert [finish(process).code for process in processes] == [0, 0]
+    assert list(cache.glob("*/*.blob"))
+    assert verify(f2edge.load(tiny_bundle, "AUTO")).passed
+
+
+def test_what_the_cache_depends_on(tiny_bundle: Path, tmp_path: Path, cache: Path) -> None:
+    """Bundle, device, driver, version and options; a directory each."""
+    manifest, other = tiny_bundle / "manifest.json", tmp_path / "manifest.json"
+    other.write_text("{}")
+    places = [
+        cache_options(core, device, {"THREADS": threads}, path, version)["CACHE_DIR"]
+        for core, device, threads, path, version in (
+            (Core(), "GPU", 1, manifest, "1"),
+            (Core(), "GPU", 1, manifest, "1"),
+            (Core(), "GPU", 1, other, "1"),
+            (Core(), "GPU", 2, manifest, "1"),
+            (Core(), "AUTO", 1, manifest, "1"),
+            (Core(), "GPU", 1, manifest, "2"),
+            (Core(), "NPU", 1, manifest, "1"),
+            (Core(NPU_DRIVER_VERSION=2), "NPU", 1, manifest, "1"),
+        )
+    ]
+    assert places[0] == places[1]
+    assert len(set(places)) == len(places) - 1 == len(list(cache.iterdir()))
+
+
+@pytest.mark.usefixtures("npu")
+def test_nothing_is_written_into_a_bundle(
+    tiny_npu_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing needs to be written anywhere."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "file" / "cache"))
+    before = sorted(tiny_npu_bundle.iterdir())
+    assert from_cache(tiny_npu_bundle) == FRESH
+    assert sorted(tiny_npu_bundle.iterdir()) == before
+
+
+@pytest.mark.usefixtures("npu")
+def test_the_cache_is_bounded(tiny_npu_bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not used for longest goes; what is used stays."""
+    from_cache(tiny_npu_bundle)
+    used = sum(file.stat().st_size for file in cache.glob("*/*"))
+    stale = cache / "stale"
+    stale.mkdir()
+    (stale / "x.blob").write_bytes(bytes(2**20))
+    os.utime(stale, (1, 1))
+    monkeypatch.setattr(openvino_devices, "_MOST_BYTES", used + 2**20 - 1)
+    assert from_cache(tiny_npu_bundle) == CACHED
+    assert not stale.exists()
