@@ -1,4 +1,4 @@
-"""What the task metrics lose on the calibration pictures, against their truth or, without one, the float model's word."""
+"""What the task metrics lose on the calibration pictures, by their truth or, without one, by the float model's word."""
 
 from __future__ import annotations
 

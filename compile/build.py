@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f2edge.atomic import new_bundle_directory, refuse_occupied
-from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Component, Recipe, open_bundle, sha256
+from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Recipe, open_bundle, sha256
+from f2edge.compile.auto import Workshop, chosen_of, to_manifest
 from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.components import Plan, compile_components
 from f2edge.compile.golden import check_prompts, make_golden
-from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.options import Listener, Options
 from f2edge.compile.quantized import export_graphs, quantized_graphs, record, select
 from f2edge.compile.stages import open_stages
 from f2edge.compile.static_decoder import shapes_for
+from f2edge.compile.variants import Variants
 from f2edge.compile.versions import tool_versions
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
@@ -24,12 +26,11 @@ from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
     from f2edge.static_shapes import StaticShapes
+    from f2edge.targets import Compute
 
 STAGES = (
     "load",
@@ -38,10 +39,17 @@ STAGES = (
     *(f"compile {name}" for name in COMPONENTS),
     "verify",
 )
-INT8_STAGES = ("record", *(f"quantize {name}" for name in COMPONENTS))
-"""Between the exports and "golden", where INT8 is asked for."""
-WEIGHTS = {"openvino": "weights.bin", "onnxruntime": "weights.data"}
-"""The file that holds the constants of all graphs, by runtime."""
+INT8_COMPUTE: dict[str, Compute] = {"vision": "bf16", "encoder": "bf16", "decoder": "fp32"}
+"""Of what INT8 leaves float: bf16 adds less noise than INT8 does (docs/demo.md), the decoder has no INT8 products."""
+
+
+def stages_of(options: Options) -> tuple[str, ...]:
+    """The names of all stages that a build with these options goes through."""
+    between = ("record", *(f"quantize {name}" for name in COMPONENTS)) if options.precision == "int8" else ()
+    between += ("measure blocks",) if options.report or options.budget is not None else ()
+    between += ("search",) if options.budget is not None else ()
+    golden = STAGES.index("golden") + 1
+    return STAGES[:golden] + between + STAGES[golden:]
 
 
 def build(
@@ -79,24 +87,45 @@ def build(
         open_stages(destination, options.stages, keep=selection is not None, notice=listener.notice) as stages,
     ):
         exported = export_graphs(loaded, stages, listener, shapes)
-        graphs = _quantized(exported, loaded, selection, options, stages, listener) if selection else exported
-        draft = _draft(directory, _recipe(str(checkpoint), options, shapes), options, loaded, graphs, listener)
+        draft = _draft(directory, _recipe(str(checkpoint), options, shapes), loaded, listener)
+        plan = Plan(exported, options.precisions, dict.fromkeys(COMPONENTS, "fp32"), {})
+        if selection:
+            plan = _quantized(draft, exported, loaded, selection, options, stages, listener)
+        draft = _with_components(draft, plan, options, listener)
         listener.stage("verify")
         _verified(draft).write_manifest()
     return open_bundle(destination, check_hashes=False)
 
 
 def _quantized(
+    draft: Bundle,
     exported: dict[str, Path],
     loaded: Checkpoint,
     selection: Selection,
     options: Options,
     stages: Stages,
     listener: Listener,
-) -> dict[str, Path]:
-    """The INT8 graphs, by component."""
+) -> Plan:
+    """All blocks in INT8, or the mix that was found under the budget."""
     records = record(exported, loaded, selection, stages, listener)
-    return quantized_graphs(exported, records, options, stages, listener)
+    quantized = quantized_graphs(exported, records, options, stages, listener)
+    everything = Plan(quantized, options.precisions, INT8_COMPUTE, {})
+    if options.budget is None and not options.report:
+        return everything
+    variants = Variants(exported, quantized, stages.scratch("variants"))
+    shop = Workshop(draft, loaded, variants, records, selection.samples, options, stages, listener)
+    return _measured(shop, everything)
+
+
+def _measured(shop: Workshop, everything: Plan) -> Plan:
+    options = shop.options
+    shop.listener.stage("measure blocks")
+    blocks = shop.blocks(with_losses=options.report)
+    if options.budget is None:
+        return replace(everything, quantization=to_manifest(blocks, [], None))
+    shop.listener.stage("search")
+    measured = shop.search(blocks, options.budget)
+    return shop.plan(chosen_of(measured).mix, to_manifest(blocks, measured, options.budget))
 
 
 def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
@@ -115,15 +144,8 @@ def _with_limits(loaded: Checkpoint, options: Options) -> Checkpoint:
     return replace(loaded, settings=replace(loaded.settings, max_new_tokens=tokens))
 
 
-def _draft(
-    directory: Path,
-    recipe: Recipe,
-    options: Options,
-    loaded: Checkpoint,
-    graphs: Mapping[str, Path],
-    listener: Listener,
-) -> Bundle:
-    """Everything but the manifest, in ``directory``."""
+def _draft(directory: Path, recipe: Recipe, loaded: Checkpoint, listener: Listener) -> Bundle:
+    """Everything but the graphs and the manifest, in ``directory``."""
     listener.stage("golden")
     cases, arrays = make_golden(loaded)
     arrays.save(directory / GOLDEN)
@@ -133,38 +155,18 @@ def _draft(
         geometry=loaded.model.geometry,
         generation=loaded.settings,
         recipe=recipe,
-        components=_components(directory, options, graphs, loaded.model.geometry.decoder_layers, listener),
+        components={},
         files={name: sha256(directory / name) for name in (TOKENIZER, GOLDEN)},
         tools=tool_versions(),
         golden=cases,
     )
 
 
-def _components(
-    directory: Path, options: Options, graphs: Mapping[str, Path], decoder_layers: int, listener: Listener
-) -> dict[str, Component]:
-    weights = WeightFile(directory / WEIGHTS[options.target.runtime])
-    files = {}
-    for name in COMPONENTS:
-        listener.stage(f"compile {name}")
-        files[name] = _compile(graphs[name], directory, weights, options, decoder_layers)
-    hashes = {file: sha256(file) for paths in files.values() for file in paths}
-    return {
-        name: Component(name, paths[0].name, options.precisions[name], {path.name: hashes[path] for path in paths})
-        for name, paths in files.items()
-    }
-
-
-def _compile(source: Path, directory: Path, weights: WeightFile, options: Options, decoder_layers: int) -> list[Path]:
-    fp16 = options.precisions[source.stem] != "fp32"  # what INT8 leaves float is stored in half precision
-    if options.target.runtime == "onnxruntime":
-        from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415 - each target needs its own tool only
-
-        return compile_onnx(source, directory / f"{source.stem}.onnx", weights, fp16=fp16)
-    from f2edge.compile.openvino import compile_openvino  # noqa: PLC0415
-
-    xml = directory / f"{source.stem}.xml"
-    return compile_openvino(source, xml, weights, decoder_layers=decoder_layers, fp16=fp16)
+def _with_components(draft: Bundle, plan: Plan, options: Options, listener: Listener) -> Bundle:
+    layers = draft.geometry.decoder_layers
+    components = compile_components(draft.path, plan, options.target, layers, listener)
+    recipe = replace(draft.recipe, precision=plan.precisions)
+    return replace(draft, recipe=recipe, components=components, quantization=dict(plan.quantization))
 
 
 def _recipe(checkpoint: str, options: Options, shapes: StaticShapes | None) -> Recipe:

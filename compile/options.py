@@ -30,6 +30,8 @@ class Options:
         samples: how many of them to take.
         decoder_weights: format of the decoder's weights in an INT8 bundle.
         stages: directory where finished stages are kept and looked for; by default one that does not outlive the build.
+        budget: the largest loss of any task metric that the search for the fastest mix accepts, 0.01 for one per cent.
+        report: measure what each block costs in INT8.
         num_beams: rows of a decoder whose shapes are fixed; by default the checkpoint's.
     """
 
@@ -42,6 +44,8 @@ class Options:
     decoder_weights: WeightFormat = "int8"
     stages: Path | None = None
     num_beams: int | None = None
+    budget: float | None = None
+    report: bool = False
 
     @property
     def precisions(self) -> dict[str, Precision]:
@@ -55,6 +59,10 @@ class Options:
             CompileError: which.
         """
         quantized = self.precision == "int8"
+        if self.budget is not None and not 0 <= self.budget <= 1:
+            raise CompileError(f"--budget {100 * self.budget:g}%: give a loss from 0% to 100%")
+        if self.report and not quantized:
+            raise CompileError("--report goes with --precision int8 or auto")
         if quantized and self.target.static:
             raise CompileError(f"--precision int8 is not there yet for target {self.target.name}; use fp16 or fp32")
         if quantized and self.calibration is None:

@@ -18,7 +18,7 @@ from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.golden import GoldenCase
 from f2edge.schema import parse
 from f2edge.static_shapes import StaticShapes
-from f2edge.targets import Precision
+from f2edge.targets import Compute, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,16 +28,21 @@ COMPONENTS = ("vision", "encoder", "decoder")
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.npz"
 _MANIFEST_LIMIT = 16 * 2**20
+_SHOWN = ("path", "verified", "quantization")
 
 
 @dataclass(frozen=True)
 class Component:
-    """One graph: its main file, and the SHA-256 of that and of the files it needs beside it."""
+    """One graph: its main file, and the SHA-256 of that and of the files it needs beside it.
+
+    ``compute`` is for processors; GPUs and NPUs have a way of their own.
+    """
 
     name: str
     file: str
     precision: Precision
     sha256: dict[str, str]
+    compute: Compute = "fp32"
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ class Verified:
 class Bundle:
     """A bundle on disk whose manifest and files were found in order.
 
-    ``verified`` holds what ``verify`` measured on the machine that compiled it; it is empty where the manifest holds
-    something else there, as nothing but a display depends on it.
+    ``verified`` holds what ``verify`` measured on the machine that compiled it, ``quantization`` what was measured of
+    INT8 there; they are empty where the manifest holds something else, as nothing but a display depends on them.
     """
 
     path: Path
@@ -100,6 +105,7 @@ class Bundle:
     tools: dict[str, str]
     golden: tuple[GoldenCase, ...]
     verified: dict[str, Any] = field(default_factory=dict)
+    quantization: dict[str, Any] = field(default_factory=dict)
 
     def file(self, component: str) -> Path:
         """The main file of a component."""
@@ -133,6 +139,7 @@ class Bundle:
             "tools": self.tools,
             "golden": [asdict(case) for case in self.golden],
             "verified": self.verified,
+            "quantization": self.quantization,
         }
 
     def write_manifest(self) -> None:
@@ -192,14 +199,21 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
 
 
 def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
-    kinds = {name: kind for name, kind in get_type_hints(Bundle).items() if name not in ("path", "verified")}
+    kinds = {name: kind for name, kind in get_type_hints(Bundle).items() if name not in _SHOWN}
     if missing := kinds.keys() - manifest.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     values = {name: parse(kind, manifest[name], name) for name, kind in kinds.items()}
-    bundle = Bundle(path=directory, **values, verified=_verified(manifest.get("verified")))
+    bundle = Bundle(
+        path=directory, **values, verified=_verified(manifest.get("verified")), quantization=_quantization(manifest)
+    )
     if faults := _impossible(bundle):
         raise ValueError("; ".join(faults))
     return bundle
+
+
+def _quantization(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    value = manifest.get("quantization")
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _verified(value: Any) -> dict[str, Any]:

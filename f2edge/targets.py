@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from f2edge.errors import CompileError
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Compute: TypeAlias = Literal["fp32", "bf16"]
+"""What float operations of a component are computed in; bf16 where the processor has it, and fp32 elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def multiplications(source: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...
         source: the float graph.
         shapes: of all tensors between the nodes, for one sample.
     """
-    sizes = shapes | {tensor.name: tuple(tensor.dims) for tensor in source.graph.initializer}
+    sizes = dict(shapes) | {tensor.name: tuple(tensor.dims) for tensor in source.graph.initializer}
     counts: defaultdict[str, int] = defaultdict(int)
     for node in source.graph.node:
         if node.op_type in ("MatMul", "Gemm", "Conv"):

@@ -15,8 +15,6 @@ from f2edge.decoding import generate
 from f2edge.verify import relative_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.calibration.recorder import Records
     from f2edge.generation import GenerationSettings
@@ -97,8 +95,9 @@ class Probe:
 
 def _question(records: Records, index: int) -> IntArray:
     """One of a picture's prompts, another kind for each picture."""
-    prompts: Sequence[object] = sorted(records.directory.glob(f"encoder-{index:05}-*.npz"))
-    return records.load(prompts[index % len(prompts)])["input_ids"][0]  # type: ignore[index,arg-type,return-value]
+    prompts = sorted(records.directory.glob(f"encoder-{index:05}-*.npz"))
+    ids: IntArray = records.load(prompts[index % len(prompts)])["input_ids"][0]
+    return ids
 
 
 def _greedy(settings: GenerationSettings) -> GenerationSettings:

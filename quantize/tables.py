@@ -44,7 +44,7 @@ def share_table(encoder: onnx.GraphProto, decoder: onnx.GraphProto) -> None:
 def _look_up(graph: onnx.GraphProto, tables: Mapping[str, tuple[str, str]]) -> None:
     """Replace look-ups in the tables by look-ups in (INT8 rows, scales)."""
     graph.initializer.append(numpy_helper.from_array(np.array([-1]), _LAST_AXIS))
-    nodes = []
+    nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         table = tables.get(node.input[0]) if node.op_type == "Gather" else None
         nodes += _rows(node, *table) if table else [node]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from f2edge.bundle import Bundle
     from f2edge.placement import Placement
     from f2edge.runtime import Features
+    from f2edge.targets import Compute
 
 WEIGHTS = "weights.bin"
 """The file beside the graphs that holds the constants of all of them."""
@@ -37,16 +39,23 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
     """Load a bundle's graphs where they shall run; see :func:`load_graphs`."""
     manifest = bundle.path / MANIFEST  # which a bundle that is being made does not have yet
     graphs = {name: bundle.file(name) for name in bundle.components}
-    return load_graphs(graphs, placement, manifest if manifest.is_file() else None)
+    compute = {name: component.compute for name, component in bundle.components.items()}
+    return load_graphs(graphs, placement, manifest if manifest.is_file() else None, compute)
 
 
-def load_graphs(graphs: Mapping[str, Path], placement: Placement, manifest: Path | None = None) -> OpenVINORuntime:
+def load_graphs(
+    graphs: Mapping[str, Path],
+    placement: Placement,
+    manifest: Path | None = None,
+    compute: Mapping[str, Compute] = MappingProxyType({}),
+) -> OpenVINORuntime:
     """Compile graphs (``.xml``), by component, for the devices ("CPU", "GPU", "NPU", "AUTO", ...) of a placement.
 
     Args:
         graphs: their files.
         placement: the device of each.
         manifest: of the bundle they are from, by which what is compiled is cached.
+        compute: what a processor computes each component's float operations in; fp32 unless it says otherwise.
 
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
@@ -58,7 +67,7 @@ def load_graphs(graphs: Mapping[str, Path], placement: Placement, manifest: Path
         set_defaults(core, device)
     compiled = {}
     for name, path in graphs.items():
-        chosen = options(name, devices[name], placement.threads)
+        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"))
         cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))

@@ -15,12 +15,15 @@ from f2edge.user_cache import cache_key, clear_oldest, usable_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from f2edge.targets import Compute
+
 KERNELS = "64"
 """Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen.  A decoder's length is new at
 every step: with their defaults of thousands, memory grows by more than a megabyte a token (docs/traps.md)."""
 
 _DRIVERS = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
 _MEMORY = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 _MIB = 2**20
 _BLOBS = "openvino"
 _MOST_BYTES = 4 * 2**30
@@ -45,19 +48,19 @@ def check_device(core: Any, device: str) -> None:
             raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
 
 
-def options(component: str, device: str, threads: int | None) -> dict[str, Any]:
+def options(component: str, device: str, threads: int | None, compute: Compute = "fp32") -> dict[str, Any]:
     """How a graph is compiled for a device.
 
     GPUs and NPUs compute in fp16, as Intel recommends and as NPUs cannot do otherwise; the CPU, whose default may be
-    bf16, in fp32.
+    bf16, in what the component says.  A CPU without bf16 takes it for fp32.
     """
     common = {"PERFORMANCE_HINT": "LATENCY"}
     kind = _kind(device)
     if kind == "CPU":
-        return common | _cpu_options(component, threads)
+        return common | _cpu_options(component, threads, compute)
     if kind == "AUTO":  # it starts on the CPU and goes on elsewhere, and has few properties of its own
         half = {"INFERENCE_PRECISION_HINT": "f16"}
-        return common | {"DEVICE_PROPERTIES": {"CPU": _cpu_options(component, threads), "GPU": half}}
+        return common | {"DEVICE_PROPERTIES": {"CPU": _cpu_options(component, threads, compute), "GPU": half}}
     return common | ({"INFERENCE_PRECISION_HINT": "f16"} if kind == "GPU" else {})
 
 
@@ -71,8 +74,8 @@ def _kind(device: str) -> str:
     return device.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0]
 
 
-def _cpu_options(component: str, threads: int | None) -> dict[str, str]:
-    chosen = {"INFERENCE_PRECISION_HINT": "f32"}
+def _cpu_options(component: str, threads: int | None, compute: Compute) -> dict[str, str]:
+    chosen = {"INFERENCE_PRECISION_HINT": _HINTS[compute]}
     if component != "vision":
         # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
         # where its key length grows (logits off by 20 and more); see docs/traps.md.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from f2edge.atomic import MANIFEST
-from f2edge.cli.options import PATH, POSITIVE, json_option
+from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option
 from f2edge.cli.output import print_fields, print_json, progress_bar
-from f2edge.cli.tables import component_size, print_components, print_verified, total_size
+from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
 from f2edge.errors import CompileError, MissingExtraError
 from f2edge.targets import TARGETS, get_target
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from f2edge.targets import Precision
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "huggingface_hub")
+DEFAULT_BUDGET = 0.01
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -46,6 +47,13 @@ _TERMINATED = 128 + signal.SIGTERM
     show_default=True,
     help="Of an INT8 bundle.",
 )
+@click.option(
+    "--budget",
+    metavar="PERCENT",
+    callback=budget_callback,
+    help="With auto: the largest loss of any task metric, 1% by default.",
+)
+@click.option("--report", is_flag=True, help="Measure what each block costs in INT8, and show it.")
 @click.option("--stages", metavar="DIR", type=PATH, help="Keep finished stages here, and reuse those that fit.")
 @click.option("--image-size", metavar="N", type=POSITIVE, help="Side of the square input in pixels.")
 @click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="The longest answer.")
@@ -60,6 +68,8 @@ def command(
     precision: str | None,
     calibration: Path | None,
     decoder_weights: str,
+    budget: float | None,
+    report: bool,
     stages: Path | None,
     image_size: int | None,
     max_new_tokens: int | None,
@@ -69,11 +79,13 @@ def command(
 ) -> None:
     """Turn CHECKPOINT, a directory or a hub id, into a bundle."""
     _check_checkpoint(checkpoint)
-    chosen, wanted = get_target(target), _available(precision)
+    chosen, wanted = get_target(target), _quantized(precision)
+    if budget is not None and precision != "auto":
+        raise CompileError("--budget goes with --precision auto")
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
     _check_packages(wanted)
     with _clean_exit():
-        from f2edge.compile.build import INT8_STAGES, STAGES, build
+        from f2edge.compile.build import build, stages_of
         from f2edge.compile.options import Listener, Options
 
         options = Options(
@@ -85,10 +97,12 @@ def command(
             decoder_weights=decoder_weights,  # type: ignore[arg-type]
             stages=stages,
             num_beams=num_beams,
+            budget=(DEFAULT_BUDGET if budget is None else budget) if precision == "auto" else None,
+            report=report,
         )
-        total = len(STAGES) + (len(INT8_STAGES) if wanted == "int8" else 0)
-        with progress_bar(total) as progress:
-            bundle = build(checkpoint, destination, options, force=force, listener=Listener(progress, notice=_notice))
+        with progress_bar(len(stages_of(options))) as bar:
+            listener = Listener(bar, detail=bar.detail, notice=_notice)
+            bundle = build(checkpoint, destination, options, force=force, listener=listener)
     _print_json(bundle) if as_json else _print(bundle)
 
 
@@ -97,10 +111,9 @@ def _check_checkpoint(checkpoint: str) -> None:
         raise CompileError(f"{checkpoint} is a bundle, compiled already; compile the checkpoint that it was made from")
 
 
-def _available(precision: str | None) -> Precision | None:
-    if precision == "auto":
-        raise CompileError("--precision auto is not there yet in this version; use fp32, fp16 or int8")
-    return precision  # type: ignore[return-value]
+def _quantized(precision: str | None) -> Precision | None:
+    """What auto mixes with float is INT8."""
+    return "int8" if precision == "auto" else precision  # type: ignore[return-value]
 
 
 def _check_packages(precision: Precision | None) -> None:
@@ -136,6 +149,7 @@ def _print(bundle: Bundle) -> None:
     print_components(bundle)
     click.echo()
     print_verified(bundle.verified)
+    print_quantization(bundle.quantization)
 
 
 def _print_json(bundle: Bundle) -> None:
@@ -151,5 +165,6 @@ def _print_json(bundle: Bundle) -> None:
             "recipe": manifest["recipe"],
             "components": components,
             "verified": manifest["verified"],
+            "quantization": manifest["quantization"],
         }
     )

@@ -9,7 +9,7 @@ import click
 from f2edge.bundle import open_bundle
 from f2edge.cli.options import bundle_argument, json_option
 from f2edge.cli.output import print_fields, print_json, print_table
-from f2edge.cli.tables import print_components, print_verified, total_size
+from f2edge.cli.tables import print_components, print_quantization, print_verified, total_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
     if opened.verified:
         click.echo(f"\nverified where it was compiled, on {opened.verified['device']}:")
         print_verified(opened.verified)
+    print_quantization(opened.quantization)
 
 
 def _recipe(bundle: Bundle) -> list[tuple[str, str]]:

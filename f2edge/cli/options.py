@@ -34,6 +34,19 @@ threads_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def budget_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Callback of an option in per cent, with the sign or without: 0.01 for one per cent."""
+    if value is None:
+        return None
+    try:
+        percent = float(value.removesuffix("%"))
+    except ValueError:
+        percent = math.nan
+    if not 0 <= percent <= 100:  # noqa: PLR2004
+        raise click.BadParameter(f"{value!r} is not a loss from 0% to 100%.")
+    return percent / 100
+
+
 def region_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Region | None:
     """Callback of an option X1,Y1,X2,Y2: four finite numbers; where they lie is for the picture to tell."""
     if value is None:

@@ -16,10 +16,11 @@ import click
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
+    from rich.progress import Progress
 
 _UNLIMITED = 100_000
 _KIB = 1024
@@ -127,18 +128,38 @@ def spinner(text: str) -> Iterator[None]:
         yield
 
 
+class Bar:
+    """Told with a call of what begins, and by :meth:`detail` how far it is; it shows nothing by itself."""
+
+    def __call__(self, name: str) -> None:
+        """The next step begins."""
+
+    def detail(self, text: str) -> None:
+        """The step goes on."""
+
+
+class _TerminalBar(Bar):
+    def __init__(self, bar: Progress, total: int) -> None:
+        self._bar, self._task, self._done = bar, bar.add_task("", total=total), count()
+
+    def __call__(self, name: str) -> None:
+        self._bar.update(self._task, description=name, completed=next(self._done))
+
+    def detail(self, text: str) -> None:
+        self._bar.update(self._task, description=text)
+
+
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr if that is a terminal; what it yields is called with the name of what begins."""
+def progress_bar(total: int) -> Iterator[Bar]:
+    """A bar on stderr if that is a terminal."""
     if not sys.stderr.isatty():
-        yield lambda _name: None
+        yield Bar()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console(err=True), transient=True) as bar:
-        task, done = bar.add_task("", total=total), count()
-        yield lambda name: bar.update(task, description=name, completed=next(done))
+        yield _TerminalBar(bar, total)
 
 
 def _console(*, err: bool) -> Console:

@@ -27,7 +27,7 @@ def total_size(bundle: Bundle) -> str:
 def print_components(bundle: Bundle) -> None:
     """Precision, size and files of every component."""
     rows = [
-        (name, component.precision, human_size(component_size(bundle, name)), component.file)
+        (name, str(component.precision), human_size(component_size(bundle, name)), component.file)
         for name, component in bundle.components.items()
     ]
     shared = {file for component in bundle.components.values() for file in component.sha256 if file != component.file}
@@ -60,3 +60,26 @@ def print_verified(verified: Mapping[str, Any]) -> None:
         for answer in verified["answers"]
     ]
     print_table(("answer", "beams", "tokens agreeing"), answers)
+
+
+def print_quantization(found: Mapping[str, Any]) -> None:
+    """What was measured of INT8, if anything: each block alone, and the mixes that were tried."""
+    if blocks := found.get("blocks"):
+        click.echo("\neach block alone in INT8:")
+        columns = ("component", "block", "share of work", "SQNR dB", "divergence", "worst loss of a metric")
+        print_table(columns, [_block(block) for block in blocks])
+    if mixes := found.get("mixes"):
+        click.echo(f"\nmixes, the fastest first; budget {found['budget']:.2%}:")
+        print_table(("blocks in INT8", "rest in", "ms an answer", "loss", ""), [_mix(mix) for mix in mixes])
+
+
+def _block(block: Mapping[str, Any]) -> tuple[str, ...]:
+    loss = "" if block["loss"] is None else f"{block['loss']:.2%}"
+    numbers = (f"{block['operations']:.1%}", f"{block['sqnr_db']:.1f}", f"{block['divergence']:.2g}", loss)
+    return (block["component"], block["name"], *numbers)
+
+
+def _mix(mix: Mapping[str, Any]) -> tuple[str, ...]:
+    loss = "" if mix["loss"] is None else f"{mix['loss']:.2%}"
+    chosen = "chosen" if mix["chosen"] else ""
+    return (str(mix["int8_blocks"]), mix["compute"], f"{mix['milliseconds']:.1f}", loss, chosen)
