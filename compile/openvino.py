@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import openvino as ov
-from openvino._offline_transformations import apply_make_stateful_transformation
 
-from f2edge.compile.export import layer_names
+from f2edge.compile.stateful import make_stateful
 from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ def compile_openvino(onnx: Path, destination: Path, *, decoder_layers: int, fp16
     try:
         model = ov.convert_model(onnx)
         if onnx.stem == "decoder":
-            pasts, presents = layer_names("past", decoder_layers), layer_names("present", decoder_layers)
-            apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
+            make_stateful(model, decoder_layers)
     except RuntimeError as error:
         raise CompileError(f"OpenVINO cannot convert the {onnx.stem} graph: {_last_line(error)}") from error
     try:
