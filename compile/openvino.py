@@ -8,9 +8,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import openvino as ov
-from openvino._offline_transformations import apply_make_stateful_transformation
 
-from f2edge.compile.export import layer_names
+from f2edge.compile.stateful import make_stateful
 from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def compile_openvino(
     try:
         model = ov.convert_model(onnx)
         if onnx.stem == "decoder":
-            pasts, presents = layer_names("past", decoder_layers), layer_names("present", decoder_layers)
-            apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
+            make_stateful(model, decoder_layers)
     except RuntimeError as error:
         raise CompileError(f"OpenVINO cannot convert the {onnx.stem} graph: {_last_line(error)}") from error
     if fp16:

@@ -184,7 +184,8 @@ class OpenVINOSession:
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed the beams' last tokens, reorder the state, and give the scores of the next ones."""
         position = np.array([self._position])
-        _infer(self._request, {"input_ids": tokens, "position": position, "beam_idx": beam_indices})
+        beam_idx = beam_indices.astype(np.int32)  # 64 bits would keep the engine from fusing the attention
+        _infer(self._request, {"input_ids": tokens, "position": position, "beam_idx": beam_idx})
         self._position += 1
         self._weights.release_once()
         output = self._request.get_tensor

@@ -80,6 +80,7 @@ def _cpu_options(component: str, threads: int | None, compute: Compute) -> dict[
         # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
         # where its key length grows (logits off by 20 and more); see docs/traps.md.
         chosen |= {"SNIPPETS_MODE": "DISABLE", "CPU_RUNTIME_CACHE_CAPACITY": KERNELS}
+        chosen["KV_CACHE_PRECISION"] = "f32"  # its default is 8 bits, whatever the precision hint says
     return chosen | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
 
 

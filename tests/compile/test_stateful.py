@@ -1,0 +1,25 @@
+"""The decoder's state in OpenVINO: what the CPU plugin makes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import openvino as ov
+
+from f2edge.bundle import open_bundle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_state_and_attention_are_one_kernel(tiny_bundle: Path) -> None:
+    """One for each layer's self-attention, without a concatenation or a reordering of its own beside it."""
+    bundle = open_bundle(tiny_bundle)
+    compiled = ov.Core().compile_model(bundle.file("decoder"), "CPU", {"SNIPPETS_MODE": "DISABLE"})
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    kinds = Counter(str(node["layerType"].astype(str)) for node in nodes)
+    layers = bundle.geometry.decoder_layers
+    assert kinds["ScaledDotProductAttention"] == layers
+    assert kinds["MemoryInput"] == kinds["MemoryOutput"] == 2 * layers
+    assert kinds["Gather"] <= 3  # of embeddings and positions
