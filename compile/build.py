@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from f2edge.atomic import new_bundle_directory, refuse_occupied
@@ -18,6 +19,7 @@ from f2edge.compile.versions import tool_versions
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
 from f2edge.runtimes import open_runtime
+from f2edge.runtimes.profiles import profiles
 from f2edge.targets import get_target
 from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
+    from f2edge.runtime import Runtime
     from f2edge.targets import Precision, Target
 
 STAGES = (
@@ -39,7 +42,7 @@ STAGES = (
 )
 INT8_STAGES = ("record", *(f"quantize {name}" for name in COMPONENTS))
 """Between the exports and "golden", where INT8 is asked for."""
-WEIGHTS = {"openvino": "weights.bin", "onnxruntime": "weights.data"}
+WEIGHTS = {"openvino": "weights.bin", "onnxruntime": "weights.data", "tensorrt": "weights.data"}
 """The file that holds the constants of all graphs, by runtime."""
 
 
@@ -75,11 +78,12 @@ def build(
     with (
         new_bundle_directory(destination, force=force) as directory,
         open_stages(destination, options.stages, keep=selection is not None, notice=listener.notice) as stages,
+        TemporaryDirectory(prefix=".scratch-", dir=directory) as scratch,
     ):
         graphs = _graphs(loaded, selection, options, stages, listener)
-        draft = _draft(directory, str(checkpoint), options, loaded, graphs, listener)
+        draft = _draft(directory, str(checkpoint), options, loaded, graphs, listener, Path(scratch))
         listener.stage("verify")
-        _verified(draft).write_manifest()
+        _verified(draft, Path(scratch)).write_manifest()
     return open_bundle(destination, check_hashes=False)
 
 
@@ -117,6 +121,7 @@ def _draft(
     loaded: Checkpoint,
     graphs: Mapping[str, Path],
     listener: Listener,
+    scratch: Path,
 ) -> Bundle:
     """Everything but the manifest, in ``directory``."""
     listener.stage("golden")
@@ -128,7 +133,7 @@ def _draft(
         geometry=loaded.model.geometry,
         generation=loaded.settings,
         recipe=_recipe(checkpoint, options.target, options.wanted),
-        components=_components(directory, options, graphs, loaded.model.geometry.decoder_layers, listener),
+        components=_components(directory, options, graphs, loaded, listener, scratch),
         files={name: sha256(directory / name) for name in (TOKENIZER, GOLDEN)},
         tools=tool_versions(),
         golden=cases,
@@ -136,13 +141,18 @@ def _draft(
 
 
 def _components(
-    directory: Path, options: Options, graphs: Mapping[str, Path], decoder_layers: int, listener: Listener
+    directory: Path,
+    options: Options,
+    graphs: Mapping[str, Path],
+    loaded: Checkpoint,
+    listener: Listener,
+    scratch: Path,
 ) -> dict[str, Component]:
     weights = WeightFile(directory / WEIGHTS[options.target.runtime])
     files = {}
     for name in COMPONENTS:
         listener.stage(f"compile {name}")
-        files[name] = _compile(graphs[name], directory, weights, options, decoder_layers)
+        files[name] = _compile(graphs[name], directory, weights, options, loaded, scratch)
     hashes = {file: sha256(file) for paths in files.values() for file in paths}
     return {
         name: Component(name, paths[0].name, options.wanted, {path.name: hashes[path] for path in paths})
@@ -150,16 +160,32 @@ def _components(
     }
 
 
-def _compile(source: Path, directory: Path, weights: WeightFile, options: Options, decoder_layers: int) -> list[Path]:
+def _compile(
+    source: Path, directory: Path, weights: WeightFile, options: Options, loaded: Checkpoint, scratch: Path
+) -> list[Path]:
+    geometry = loaded.model.geometry
+    if options.target.runtime == "tensorrt":
+        from f2edge.compile.tensorrt import compile_tensorrt  # noqa: PLC0415 - each target needs its own tool only
+
+        return compile_tensorrt(
+            source,
+            directory,
+            weights,
+            scratch,
+            target=options.target.name,
+            precision=options.wanted,
+            profile=profiles(geometry, loaded.settings)[source.stem],
+            compute_capabilities=options.compute_capabilities,
+        )
     fp16 = options.wanted != "fp32"  # what INT8 leaves float is stored in half precision
     if options.target.runtime == "onnxruntime":
-        from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415 - each target needs its own tool only
+        from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415
 
         return compile_onnx(source, directory / f"{source.stem}.onnx", weights, fp16=fp16)
     from f2edge.compile.openvino import compile_openvino  # noqa: PLC0415
 
     xml = directory / f"{source.stem}.xml"
-    return compile_openvino(source, xml, weights, decoder_layers=decoder_layers, fp16=fp16)
+    return compile_openvino(source, xml, weights, decoder_layers=geometry.decoder_layers, fp16=fp16)
 
 
 def _recipe(checkpoint: str, target: Target, precision: Precision) -> Recipe:
@@ -168,14 +194,14 @@ def _recipe(checkpoint: str, target: Target, precision: Precision) -> Recipe:
     return Recipe(name, target.name, target.runtime, target.device, dict.fromkeys(COMPONENTS, precision))
 
 
-def _verified(draft: Bundle) -> Bundle:
+def _verified(draft: Bundle, scratch: Path) -> Bundle:
     """The draft with what replaying its golden cases on this machine gave.
 
     Raises:
         CompileError: a graph does not compute what the reference does.
     """
     tokenizer = Tokenizer.from_file(draft.path / TOKENIZER)
-    report = verify(Florence2(draft, open_runtime(draft), tokenizer))
+    report = verify(Florence2(draft, _verifying_runtime(draft, scratch), tokenizer))
     if not report.passed:
         wrong = [
             f"{c.component} is off by {c.relative_error:.2g} (allowed: {c.tolerance:.2g})"
@@ -184,3 +210,12 @@ def _verified(draft: Bundle) -> Bundle:
         ]
         raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or 'tokens differ'}")
     return replace(draft, verified=report.to_json())
+
+
+def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:
+    """The bundle's own engine; for TensorRT, which needs a GPU, another one over the same graphs."""
+    if draft.recipe.runtime != "tensorrt":
+        return open_runtime(draft)
+    from f2edge.compile.tensorrt import stand_in  # noqa: PLC0415
+
+    return stand_in(draft, scratch)

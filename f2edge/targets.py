@@ -39,15 +39,8 @@ TARGETS: dict[str, Target] = {
         Target("onnx", "onnxruntime", "CPU", "fp32", "portable: any machine that ONNX Runtime has a build for"),
         Target("igpu", "openvino", "GPU", "fp16", "integrated GPUs compute in fp16", available=False),
         Target("npu", "openvino", "NPU", "fp16", "NPUs take fp16 and INT8, static shapes only", available=False),
-        Target(
-            "jetson",
-            "tensorrt",
-            "CUDA",
-            "fp16",
-            "INT8 rarely beats fp16 for a ViT on TensorRT",
-            available=False,
-        ),
-        Target("rtx", "tensorrt", "CUDA", "fp16", "engines built ahead of time, with no GPU", available=False),
+        Target("jetson", "tensorrt", "CUDA", "fp16", "INT8 rarely beats fp16 for a ViT on TensorRT"),
+        Target("rtx", "tensorrt", "CUDA", "fp16", "engines built ahead of time, with no GPU"),
     )
 }
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from f2edge.bundle import Bundle
     from f2edge.runtime import Runtime
 
-RUNTIMES = ("openvino", "onnxruntime")
+RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
 
 
 def open_runtime(bundle: Bundle, device: str | None = None) -> Runtime:

@@ -44,6 +44,12 @@ def tiny_onnx_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
     return _compile(tiny_checkpoint, tmp_path_factory, "onnx")
 
 
+@pytest.fixture(scope="session")
+def tiny_jetson_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for TensorRT: graphs, of which a device makes its engines."""
+    return _compile(tiny_checkpoint, tmp_path_factory, "jetson")
+
+
 def _compile(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, target: str) -> Path:
     path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
     build(checkpoint, path, Options(TARGETS[target], "fp32"))

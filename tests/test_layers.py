@@ -24,7 +24,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "nncf": ("quantize/",),
     "openvino": ("runtimes/openvino.py", "compile/openvino.py"),
     "onnxruntime": ("runtimes/onnxruntime.py", "calibration/"),
-    "tensorrt": ("runtimes/tensorrt.py", "compile/tensorrt.py"),
+    "cuda": ("runtimes/cuda.py",),
     "faster_coco_eval": ("evaluation/detection.py",),
     "rapidfuzz": ("evaluation/texts.py",),
     "shapely": ("evaluation/overlap.py",),

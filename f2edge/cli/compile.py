@@ -49,6 +49,14 @@ _TERMINATED = 128 + signal.SIGTERM
 @click.option("--stages", metavar="DIR", type=PATH, help="Keep finished stages here, and reuse those that fit.")
 @click.option("--image-size", metavar="N", type=POSITIVE, help="Side of the square input in pixels.")
 @click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="The longest answer.")
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    metavar="N",
+    type=POSITIVE,
+    multiple=True,
+    help="Of a GPU that an engine for rtx shall run on, 86 for 8.6; may be repeated. By default all.",
+)
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def command(
@@ -62,6 +70,7 @@ def command(
     stages: Path | None,
     image_size: int | None,
     max_new_tokens: int | None,
+    compute_capabilities: tuple[int, ...],
     force: bool,
     as_json: bool,
 ) -> None:
@@ -69,7 +78,7 @@ def command(
     _check_checkpoint(checkpoint)
     chosen, wanted = get_target(target), _available(precision)
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
-    _check_packages(wanted)
+    _check_packages(wanted, target)
     with _clean_exit():
         from f2edge.compile.build import INT8_STAGES, STAGES, build
         from f2edge.compile.options import Listener, Options
@@ -81,6 +90,7 @@ def command(
             max_new_tokens=max_new_tokens,
             calibration=calibration,
             decoder_weights=decoder_weights,  # type: ignore[arg-type]
+            compute_capabilities=compute_capabilities,
             stages=stages,
         )
         total = len(STAGES) + (len(INT8_STAGES) if wanted == "int8" else 0)
@@ -100,9 +110,10 @@ def _available(precision: str | None) -> Precision | None:
     return precision  # type: ignore[return-value]
 
 
-def _check_packages(precision: Precision | None) -> None:
+def _check_packages(precision: Precision | None, target: str) -> None:
     """Name the extra to install before any work is done, where the packages of the build side are missing."""
     wanted = dict.fromkeys(_PACKAGES, "compile") | ({"nncf": "int8"} if precision == "int8" else {})
+    wanted |= {"tensorrt_rtx": "rtx"} if target == "rtx" else {}
     for package, extra in wanted.items():
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)
