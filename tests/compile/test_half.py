@@ -9,11 +9,14 @@ import onnx
 import pytest
 from half_tokens import compare
 from onnx import TensorProto, checker, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from f2edge.bundle import COMPONENTS
 from f2edge.compile.half import to_half
+from f2edge.compile.lookups import look_up_dequantized
 from f2edge.compile.scales import make_scales_positive
 from f2edge.errors import CompileError
+from f2edge.quantize.tables import _look_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +114,26 @@ def test_scales_become_positive() -> None:
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     np.testing.assert_array_equal(found["w"], [[127, 5, 0], [-127, -3, 0]])
     np.testing.assert_array_equal(found["s"], np.array([0.5, 0.25, 2.0**-24], np.float32))
+
+
+def test_tables_are_dequantized_before_they_are_looked_up_in() -> None:
+    """The inverse of what quantization writes, with the same result."""
+    table = np.array([[1, 2], [-3, 4], [5, -6]], np.int8)
+    scales = np.array([0.5, 0.25, 2], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["t", "ids"], ["y"], "look_up")],
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, [2])],
+        [helper.make_tensor_value_info("y", FLOAT, [2, 2])],
+    )
+    graph.initializer.extend([numpy_helper.from_array(table, "q"), numpy_helper.from_array(scales, "s")])
+    _look_up(graph, {"t": ("q", "s")})
+    assert [node.op_type for node in graph.node] == ["Gather", "Cast", "Gather", "Unsqueeze", "Mul"]
+    look_up_dequantized(graph)
+    assert [node.op_type for node in graph.node] == ["DequantizeLinear", "Gather"]
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    (found,) = ReferenceEvaluator(model).run(None, {"ids": np.array([2, 1])})
+    np.testing.assert_array_equal(found, [[10, -12], [-0.75, 1]])
 
 
 def test_the_embedded_checkpoint_answers_the_same() -> None:
