@@ -227,5 +227,5 @@ def test_what_is_no_graph(content: bytes, tmp_path: Path) -> None:
 
 def test_a_profile_that_lacks_an_input(tiny_jetson_bundle: Path) -> None:
     """The builder's own reason."""
-    with pytest.raises(CompileError, match=r"cannot build the encoder engine: .*input_ids is missing dimensions"):
+    with pytest.raises(CompileError, match=r"cannot build the encoder engine: .*profile"):
         build_engine(tensorrt_rtx, tiny_jetson_bundle / "encoder.onnx", {})
