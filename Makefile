@@ -20,7 +20,7 @@ demo: $(VENV)/ready
 	$(BIN)/python demo/demo.py
 
 test: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST)
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/bench.py

@@ -148,8 +148,8 @@ class _Compiled:
         shop = self._workshop
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir()
-        plan, layers = shop.plan(self._mix, {}), shop.loaded.model.geometry.decoder_layers
-        components = compile_components(self._directory, plan, shop.options.target, layers, Listener())
+        plan, scratch = shop.plan(self._mix, {}), shop.variants.directory
+        components = compile_components(self._directory, plan, shop.options, shop.loaded, scratch, Listener())
         bundle = replace(shop.draft, path=self._directory, components=components)
         return Florence2(bundle, open_runtime(bundle), shop.loaded.tokenizer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from f2edge.atomic import new_bundle_directory, refuse_occupied
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
     from f2edge.static_shapes import StaticShapes
+    from f2edge.runtime import Runtime
     from f2edge.targets import Compute
 
 STAGES = (
@@ -85,15 +87,16 @@ def build(
     with (
         new_bundle_directory(destination, force=force) as directory,
         open_stages(destination, options.stages, keep=selection is not None, notice=listener.notice) as stages,
+        TemporaryDirectory(prefix=".scratch-", dir=directory) as scratch,
     ):
         exported = export_graphs(loaded, stages, listener, shapes)
         draft = _draft(directory, _recipe(str(checkpoint), options, shapes), loaded, listener)
         plan = Plan(exported, options.precisions, dict.fromkeys(COMPONENTS, "fp32"), {})
         if selection:
             plan = _quantized(draft, exported, loaded, selection, options, stages, listener)
-        draft = _with_components(draft, plan, options, listener)
+        draft = _with_components(draft, plan, options, loaded, Path(scratch), listener)
         listener.stage("verify")
-        _verified(draft).write_manifest()
+        _verified(draft, Path(scratch)).write_manifest()
     return open_bundle(destination, check_hashes=False)
 
 
@@ -162,9 +165,10 @@ def _draft(directory: Path, recipe: Recipe, loaded: Checkpoint, listener: Listen
     )
 
 
-def _with_components(draft: Bundle, plan: Plan, options: Options, listener: Listener) -> Bundle:
-    layers = draft.geometry.decoder_layers
-    components = compile_components(draft.path, plan, options.target, layers, listener)
+def _with_components(
+    draft: Bundle, plan: Plan, options: Options, loaded: Checkpoint, scratch: Path, listener: Listener
+) -> Bundle:
+    components = compile_components(draft.path, plan, options, loaded, scratch, listener)
     recipe = replace(draft.recipe, precision=plan.precisions)
     return replace(draft, recipe=recipe, components=components, quantization=dict(plan.quantization))
 
@@ -176,15 +180,14 @@ def _recipe(checkpoint: str, options: Options, shapes: StaticShapes | None) -> R
     return Recipe(name, target.name, target.runtime, target.device, options.precisions, shapes)
 
 
-def _verified(draft: Bundle) -> Bundle:
+def _verified(draft: Bundle, scratch: Path) -> Bundle:
     """The draft with what replaying its golden cases on this machine gave.
 
     Raises:
         CompileError: a graph does not compute what the reference does.
     """
     tokenizer = Tokenizer.from_file(draft.path / TOKENIZER)
-    device = None if has_device(draft.recipe.runtime, draft.recipe.device) else "CPU"  # the same graphs run there
-    report = verify(Florence2(draft, open_runtime(draft, device), tokenizer))
+    report = verify(Florence2(draft, _verifying_runtime(draft, scratch), tokenizer))
     if not report.passed:
         wrong = [
             f"{c.component} is off by {c.relative_error:.2g} (allowed: {c.tolerance:.2g})"
@@ -193,3 +196,13 @@ def _verified(draft: Bundle) -> Bundle:
         ]
         raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or 'tokens differ'}")
     return replace(draft, verified=report.to_json())
+
+
+def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:
+    """The bundle's own engine, on the CPU where its device is not here; for TensorRT another one over the same graphs."""
+    if draft.recipe.runtime != "tensorrt":
+        here = has_device(draft.recipe.runtime, draft.recipe.device)
+        return open_runtime(draft, None if here else "CPU")
+    from f2edge.compile.tensorrt import stand_in  # noqa: PLC0415
+
+    return stand_in(draft, scratch)

@@ -26,13 +26,13 @@ class WeightFile:
     """A file of weights that several graphs refer to; equal bytes are stored once.
 
     Args:
-        path: the file; it is written anew.
+        path: the file; it is written anew, when the first weight comes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offsets: dict[tuple[str, int], int] = {}
-        path.write_bytes(b"")
+        path.unlink(missing_ok=True)
 
     def store(self, data: bytes) -> int:
         """The offset of ``data`` in the file, where it is put unless it is there already."""
@@ -95,18 +95,22 @@ def _store_weights_in_half(model: onnx.ModelProto) -> None:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _SMALL or tensor.name in scales:
             continue
         name = tensor.name
-        half = _half(tensor)
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
+        tensor.CopyFrom(numpy_helper.from_array(half(tensor), f"{name}.fp16"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}.widen", to=TensorProto.FLOAT))
     nodes = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*casts, *nodes])
 
 
-def _half(tensor: TensorProto) -> NDArray[np.float16]:
+def half(tensor: TensorProto) -> NDArray[np.float16]:
+    """The values of a weight in half precision.
+
+    Raises:
+        CompileError: one of them is beyond its range.
+    """
     values = numpy_helper.to_array(tensor)
     with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
-    if not np.isfinite(half).all():
+        narrow = values.astype(np.float16)
+    if not np.isfinite(narrow).all():
         raise CompileError(f"weight {tensor.name} does not fit into fp16; compile with --precision fp32")
-    return half
+    return narrow

@@ -29,6 +29,7 @@ class Options:
         calibration: pictures to calibrate INT8 on, or a data set.
         samples: how many of them to take.
         decoder_weights: format of the decoder's weights in an INT8 bundle.
+        compute_capabilities: of the GPUs that engines built ahead of time shall run on, 86 for 8.6; none for all.
         stages: directory where finished stages are kept and looked for; by default one that does not outlive the build.
         budget: the largest loss of any task metric that the search for the fastest mix accepts, 0.01 for one per cent.
         report: measure what each block costs in INT8.
@@ -42,6 +43,7 @@ class Options:
     calibration: Path | None = None
     samples: int = CALIBRATION_SAMPLES
     decoder_weights: WeightFormat = "int8"
+    compute_capabilities: tuple[int, ...] = ()
     stages: Path | None = None
     num_beams: int | None = None
     budget: float | None = None
@@ -69,6 +71,8 @@ class Options:
             raise CompileError("precision int8 needs pictures to calibrate on; give --calibration DIR")
         if self.calibration and not quantized:
             raise CompileError("--calibration goes with --precision int8")
+        if self.compute_capabilities and self.target.name != "rtx":
+            raise CompileError("--compute-capability goes with --target rtx; other engines are built where they run")
         if self.decoder_weights != "int8" and not quantized:
             raise CompileError("--decoder-weights goes with --precision int8")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-_TOOLS = ("f2edge", "torch", "onnx", "nncf", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers")
+_TOOLS = (
+    *("f2edge", "torch", "onnx", "nncf", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers"),
+    "tensorrt-rtx-cu13",
+)
 
 
 def tool_versions() -> dict[str, str]:

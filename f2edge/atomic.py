@@ -62,7 +62,7 @@ def claim_directory(parent: Path, prefix: str) -> Path:
     mine = parent / f"{prefix}{os.getpid()}"
     for path in sorted(parent.glob(f"{glob.escape(prefix)}*")):
         pid = path.name.removeprefix(prefix)
-        if pid.isdigit() and not _alive(int(pid), path):
+        if pid.isdigit() and not alive(int(pid), path):
             with contextlib.suppress(OSError):  # another process may be claiming it, too
                 return path.rename(mine)
     mine.mkdir()
@@ -111,7 +111,7 @@ def _clear_up(destination: Path) -> None:
     """Put back a bundle that a killed attempt had moved aside, and remove all else that it left."""
     for path in sorted(destination.parent.glob(".*")):
         kind, _, pid = path.name.removeprefix(f".{destination.name}.").partition("-")
-        if kind not in ("old", "partial") or not pid.isdigit() or _alive(int(pid), path):
+        if kind not in ("old", "partial") or not pid.isdigit() or alive(int(pid), path):
             continue
         if kind == "old" and _is_bundle(path) and not destination.exists():
             path.rename(destination)
@@ -119,7 +119,7 @@ def _clear_up(destination: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(pid: int, path: Path) -> bool:
+def alive(pid: int, path: Path) -> bool:
     """Whether another process has this id; what carries our own was left by one that had it before.
 
     Windows cannot be asked without harm, since ``os.kill`` ends a process there: nobody compiles for a day.

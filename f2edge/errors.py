@@ -75,7 +75,8 @@ class MissingExtraError(F2EdgeError):
     Args:
         package: the distribution that is missing.
         extra: the extra of f2edge that brings it.
+        hint: what else may help.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'f2edge[{extra}]'")
+    def __init__(self, package: str, extra: str, hint: str = "") -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'f2edge[{extra}]'" + (hint and f"; {hint}"))

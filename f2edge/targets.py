@@ -27,7 +27,6 @@ class Target:
         capabilities: what it computes in, and of NVIDIA's also the compute capability.
         architectures: processors that the engine has a build for.
         static: whether it takes graphs of fixed shapes only.
-        available: whether this version can compile for it.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Target:
     capabilities: tuple[str, ...] = ("fp32", "int8")
     architectures: tuple[str, ...] = ("x86-64",)
     static: bool = False
-    available: bool = True
 
 
 def _all(precision: Precision) -> dict[str, Precision]:
@@ -52,7 +50,7 @@ _HALF = ("fp16", "int8")
 
 def _jetson(name: str, why: str, memory_gib: tuple[int, ...], *capabilities: str) -> Target:
     row = (_all("fp16"), why, memory_gib, capabilities, ("arm64",))
-    return Target(name, "tensorrt", "CUDA", *row, available=False)
+    return Target(name, "tensorrt", "CUDA", *row)
 
 
 TARGETS: dict[str, Target] = {
@@ -106,7 +104,6 @@ TARGETS: dict[str, Target] = {
             _all("fp16"),
             "engines built ahead of time, with no GPU; fp16, since INT8 rarely beats it for a ViT",
             capabilities=(*_HALF, "7.5", "8.0", "8.6", "8.9", "12.0", "12.1"),
-            available=False,
         ),
     )
 }
@@ -116,14 +113,11 @@ def get_target(name: str) -> Target:
     """The target called ``name``.
 
     Raises:
-        CompileError: there is none, or this version cannot compile for it yet.
+        CompileError: there is none.
     """
     target = TARGETS.get(name)
     if target is None:
         close = difflib.get_close_matches(name, TARGETS, 1)
         hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(TARGETS)}"
         raise CompileError(f"unknown target {name}{hint}")
-    if not target.available:
-        ready = ", ".join(t.name for t in TARGETS.values() if t.available)
-        raise CompileError(f"target {name} is not there yet in this version; available: {ready}")
     return target

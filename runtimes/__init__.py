@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from f2edge.bundle import Bundle
     from f2edge.runtime import Runtime
 
-RUNTIMES = ("openvino", "onnxruntime")
+RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from f2edge.tasks import TASKS
 from f2edge.tokenizer import ADDED_TOKENS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -158,6 +160,16 @@ def preprocessor_config(geometry: Geometry) -> dict[str, Any]:
         "image_std": geometry.image_std,
         "resample": 3,
     }
+
+
+def copying(exported: Path) -> Callable[[Any, Path], None]:
+    """In place of the export: the graphs of a bundle."""
+
+    def copy(_: Any, path: Path) -> None:
+        for name in (path.name, "weights.data"):
+            shutil.copy(exported / name, path.parent)
+
+    return copy
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

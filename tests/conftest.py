@@ -56,6 +56,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["F2EDGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session")
+def tiny_jetson_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for TensorRT: graphs, of which a device makes its engines."""
+    return _compile(tiny_checkpoint, tmp_path_factory, "jetson")
+
+
 def _compile(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, target: str, num_beams: int | None = None
 ) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import sys
 
 import click
@@ -19,6 +20,7 @@ from f2edge.errors import F2EdgeError
 
 COMMANDS = {
     "compile": "Turn a checkpoint into a bundle.",
+    "build": "Build a bundle's engines on this device.",
     "run": "Ask a bundle about pictures.",
     "bench": "Time every stage of an answer.",
     "eval": "Measure a bundle on a data set.",
@@ -81,4 +83,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # an answer may hold letters that the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")
+    _log_to_stderr()
     cli(prog_name="f2edge")
+
+
+def _log_to_stderr() -> None:
+    """Show what an engine says while it takes its time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("f2edge: %(message)s"))
+    logger = logging.getLogger("f2edge")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

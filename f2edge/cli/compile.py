@@ -58,6 +58,14 @@ _TERMINATED = 128 + signal.SIGTERM
 @click.option("--image-size", metavar="N", type=POSITIVE, help="Side of the square input in pixels.")
 @click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="The longest answer.")
 @click.option("--num-beams", metavar="N", type=POSITIVE, help="The most beams, where shapes are fixed (npu).")
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    metavar="N",
+    type=POSITIVE,
+    multiple=True,
+    help="Of a GPU that an engine for rtx shall run on, 86 for 8.6; may be repeated. By default all.",
+)
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def command(
@@ -74,6 +82,7 @@ def command(
     image_size: int | None,
     max_new_tokens: int | None,
     num_beams: int | None,
+    compute_capabilities: tuple[int, ...],
     force: bool,
     as_json: bool,
 ) -> None:
@@ -83,7 +92,7 @@ def command(
     if budget is not None and precision != "auto":
         raise CompileError("--budget goes with --precision auto")
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
-    _check_packages(wanted)
+    _check_packages(wanted, target)
     with _clean_exit():
         from f2edge.compile.build import build, stages_of
         from f2edge.compile.options import Listener, Options
@@ -95,6 +104,7 @@ def command(
             max_new_tokens=max_new_tokens,
             calibration=calibration,
             decoder_weights=decoder_weights,  # type: ignore[arg-type]
+            compute_capabilities=compute_capabilities,
             stages=stages,
             num_beams=num_beams,
             budget=(DEFAULT_BUDGET if budget is None else budget) if precision == "auto" else None,
@@ -116,9 +126,10 @@ def _quantized(precision: str | None) -> Precision | None:
     return "int8" if precision == "auto" else precision  # type: ignore[return-value]
 
 
-def _check_packages(precision: Precision | None) -> None:
+def _check_packages(precision: Precision | None, target: str) -> None:
     """Name the extra to install before any work is done, where the packages of the build side are missing."""
     wanted = dict.fromkeys(_PACKAGES, "compile") | ({"nncf": "int8"} if precision == "int8" else {})
+    wanted |= {"tensorrt_rtx": "rtx"} if target == "rtx" else {}
     for package, extra in wanted.items():
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)

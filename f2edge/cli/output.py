@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 _UNLIMITED = 100_000
 _KIB = 1024
@@ -160,6 +160,25 @@ def progress_bar(total: int) -> Iterator[Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console(err=True), transient=True) as bar:
         yield _TerminalBar(bar, total)
+
+
+@contextmanager
+def share_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr if that is a terminal, for each name that it is told the share of."""
+    if not sys.stderr.isatty():
+        yield lambda _name, _share: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=_console(err=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, share: float) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=1.0)
+            bar.update(tasks[name], completed=share)
+
+        yield show
 
 
 def _console(*, err: bool) -> Console:

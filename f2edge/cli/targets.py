@@ -14,7 +14,7 @@ from f2edge.targets import TARGETS
 if TYPE_CHECKING:
     from f2edge.targets import Target
 
-_COLUMNS = ("target", "runtime", "device", "processor", "memory", "computes in", "precision", "available", "why")
+_COLUMNS = ("target", "runtime", "device", "processor", "memory", "computes in", "precision", "why")
 
 
 @click.command("targets")
@@ -38,6 +38,5 @@ def _row(target: Target) -> tuple[str, ...]:
         f"{memory} GiB" if memory else "-",
         ", ".join(target.capabilities),
         precision,
-        "yes" if target.available else "not yet",
         target.why,
     )

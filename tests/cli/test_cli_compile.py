@@ -99,18 +99,6 @@ def test_json(tiny_bundle: Path, tmp_path: Path) -> None:
     assert found["verified"]["passed"]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        *(["--target", name] for name, target in TARGETS.items() if not target.available),
-        ["--precision", "auto"],
-    ],
-)
-def test_not_there_yet(options: list[str], tmp_path: Path) -> None:
-    """Options that a later version fills are known, and say so."""
-    assert "not there yet in this version" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
-
-
 def test_a_bundle_is_no_checkpoint(tiny_bundle: Path, tmp_path: Path) -> None:
     """Compiling one again is told for what it is."""
     line = f2edge("compile", tiny_bundle, "-o", tmp_path / "b").error
@@ -128,6 +116,21 @@ def test_calibration_pictures_that_are_not_there(tiny_checkpoint: Path, tmp_path
     options = ["--precision", "int8", "--calibration", tmp_path / "nowhere"]
     assert "nowhere is not there" in f2edge("compile", tiny_checkpoint, "-o", tmp_path / "b", *options).error
     assert not list(tmp_path.iterdir())
+
+
+def test_compute_capabilities_are_for_rtx(tmp_path: Path) -> None:
+    """Elsewhere they would have no effect."""
+    line = f2edge("compile", "c", "-o", tmp_path / "b", "--target", "jetson", "--compute-capability", "87").error
+    assert "--compute-capability goes with --target rtx" in line
+
+
+def test_missing_tensorrt_rtx(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Said before the export."""
+    first = "import sys; sys.modules['tensorrt_rtx'] = None"
+    options = ["compile", tiny_checkpoint, "-o", tmp_path / "b", "--target", "rtx"]
+    assert (
+        "tensorrt_rtx is not installed; run: pip install 'f2edge[rtx]'" in f2edge_process(*options, first=first).error
+    )
 
 
 @pytest.mark.parametrize("package", ["torch", "onnxscript"])

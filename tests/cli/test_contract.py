@@ -41,7 +41,7 @@ def test_help_names_every_command() -> None:
     """The help lists all subcommands with their summaries."""
     outcome = f2edge("--help")
     assert outcome.code == 0
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
     assert all(f"{name:8} {summary}" in outcome.stdout for name, summary in COMMANDS.items())
 
 
@@ -62,6 +62,14 @@ def test_modules_are_imported_when_called() -> None:
     loaded = set(f2edge_process("targets", first=code).stderr.split())
     assert {f"f2edge.cli.{name}" for name in COMMANDS} & loaded == {"f2edge.cli.targets"}
     assert not {"torch", "onnx", "openvino", "onnxruntime"} & loaded
+
+
+def test_what_is_logged_goes_to_stderr() -> None:
+    """An engine that takes its time says so."""
+    first = (
+        "import logging, f2edge.cli.targets as t\nt.print_json = lambda _: logging.getLogger('f2edge.x').info('wait')"
+    )
+    assert f2edge_process("targets", "--json", first=first).stderr == "f2edge: wait\n"
 
 
 def test_module_is_the_command() -> None:

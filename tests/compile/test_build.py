@@ -237,13 +237,6 @@ def test_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
         build(tmp_path / "checkpoint", tmp_path / "bundle", CPU)
 
 
-@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if not target.available])
-def test_targets_that_are_not_there_yet(target: str, tmp_path: Path) -> None:
-    """Said before anything is done, and not compiled for something else."""
-    with pytest.raises(CompileError, match=f"target {target} is not there yet"):
-        build(tmp_path / "none", tmp_path / "bundle", Options(TARGETS[target]))
-
-
 def test_the_api_of_the_package_reads_what_was_built(tiny_bundle: Path) -> None:
     """``f2edge.open_bundle`` and the manifest on disk say the same."""
     manifest = json.loads((tiny_bundle / MANIFEST).read_text())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from simulated_gpu import simulate
 
 from f2edge.bundle import open_bundle
 from f2edge.compile.checkpoint import load_checkpoint
@@ -23,6 +24,7 @@ from f2edge.errors import DeviceError
 from f2edge.runtimes import devices, open_runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
@@ -41,12 +43,23 @@ def model(tiny_checkpoint: Path) -> Florence2:
     return load_checkpoint(tiny_checkpoint).model
 
 
-@pytest.fixture(scope="module", params=["torch", *BUNDLES, *STATIC])
-def runtime(request: pytest.FixtureRequest, model: Florence2) -> Runtime:
-    """Each engine in turn."""
+ENGINES = ["torch", *BUNDLES, *STATIC, "simulated", pytest.param("tensorrt", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def runtime(
+    request: pytest.FixtureRequest, model: Florence2, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runtime]:
+    """Each engine in turn; TensorRT's over a simulated GPU, and where there is one over a real one."""
     if request.param == "torch":
-        return TorchRuntime(model)
-    return open_runtime(open_bundle(request.getfixturevalue((BUNDLES | STATIC)[request.param])), "CPU")
+        yield TorchRuntime(model)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        path = request.getfixturevalue((BUNDLES | STATIC).get(request.param, "tiny_jetson_bundle"))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        if request.param == "simulated":
+            simulate(patch)
+        yield open_runtime(open_bundle(path), "CPU" if request.param in STATIC else None)
 
 
 def pixels(seed: int) -> FloatArray:
@@ -228,7 +241,7 @@ def test_an_engine_that_fails_while_running_is_one_line(name: str, request: pyte
 def test_a_bundle_for_a_runtime_of_a_later_version(tiny_bundle: Path) -> None:
     """Named, not imported."""
     bundle = open_bundle(tiny_bundle)
-    for name in ("tensorrt", "os", "..errors"):
+    for name in ("tpu", "os", "..errors"):
         with pytest.raises(DeviceError, match="which this version does not have"):
             open_runtime(replace(bundle, recipe=replace(bundle.recipe, runtime=name)))
 

@@ -1,0 +1,109 @@
+"""Build TensorRT-RTX engines of the real sizes, with random weights and no GPU: build time and engine size.
+
+    python benchmarks/tensorrt_engines.py base --output benchmarks/results/tensorrt.json
+
+The engines are not run.  INT8 is calibrated on the two photographs that come with scikit-learn: sizes and build times
+do not depend on what they show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artefacts import write_photographs, write_random_checkpoint
+from workload import WORKLOADS
+
+if TYPE_CHECKING:
+    from f2edge.targets import Precision
+
+PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
+
+
+class Clock:
+    """When each stage of a build began."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, float] = {}
+
+    def __call__(self, stage: str) -> None:
+        """A stage begins."""
+        self.began[stage] = time.perf_counter()
+
+    def seconds(self, stage: str) -> float:
+        """How long a stage took, until the next one began."""
+        stages = list(self.began)
+        return round(self.began[stages[stages.index(stage) + 1]] - self.began[stage], 1)
+
+
+def write_tame_checkpoint(size: str, path: Path) -> None:
+    """Random weights, but small enough in the tower that fp16 can be told from the reference.
+
+    With those of :func:`artefacts.write_random_checkpoint` the residual stream grows with every depthwise convolution,
+    to 1e10, and attention multiplies any rounding by a thousand; a trained tower does neither.
+    """
+    from safetensors.torch import load_file, save_file
+
+    write_random_checkpoint(path, WORKLOADS[size])
+    tensors = load_file(path / "model.safetensors")
+    save_file({name: tensor * _tame(name) for name, tensor in tensors.items()}, path / "model.safetensors")
+
+
+def _tame(name: str) -> float:
+    if ".blocks." not in name or "norm" in name:
+        return 1.0
+    return 0.05 if ".conv1." in name or ".conv2." in name else 0.5
+
+
+def measure(checkpoint: Path, bundle: Path, precision: Precision, pictures: Path) -> dict[str, Any]:
+    """Compile one bundle; what its engines cost."""
+    from f2edge.compile.build import build
+    from f2edge.compile.options import Listener, Options
+    from f2edge.targets import get_target
+
+    clock = Clock()
+    options = Options(get_target("rtx"), precision, calibration=pictures if precision == "int8" else None)
+    built = build(checkpoint, bundle, options, listener=Listener(clock))
+    clock("end")
+    engines = {
+        name: {"build_s": clock.seconds(f"compile {name}"), "bytes": built.file(name).stat().st_size}
+        for name in built.components
+    }
+    return {"engines": engines, "verify_s": clock.seconds("verify"), "verified": built.verified}
+
+
+def run(size: str, output: Path) -> dict[str, Any]:
+    """All precisions of one size; what is known is written after each."""
+    report: dict[str, Any] = {"size": size, "tensorrt_rtx": version("tensorrt-rtx-cu13"), "run": False}
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        pictures = directory / "pictures"
+        write_photographs(pictures, WORKLOADS[size])
+        maker = multiprocessing.get_context("spawn").Process(
+            target=write_tame_checkpoint, args=(size, directory / size)
+        )
+        maker.start()
+        maker.join()
+        for precision in PRECISIONS:
+            report[precision] = measure(directory / size, directory / precision, precision, pictures)
+            output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=["base", "large", "tiny"])
+    parser.add_argument("--output", type=Path, required=True, help="where the JSON goes")
+    arguments = parser.parse_args()
+    print(json.dumps(run(arguments.size, arguments.output), indent=2))
+
+
+if __name__ == "__main__":
+    main()

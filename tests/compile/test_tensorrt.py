@@ -1,0 +1,231 @@
+"""Real engines, built with ``tensorrt_rtx`` where there is no GPU: all three graphs in fp32, fp16 and INT8.
+
+Without a driver the library refuses to load an engine, so names, types and shapes are checked on the network that an
+engine is built of, and loading as far as the driver's refusal; ``-m gpu`` goes on from there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+import tensorrt_rtx
+from checkpoints import TINY, copying
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from f2edge.bundle import COMPONENTS, Bundle, open_bundle
+from f2edge.compile import quantized
+from f2edge.compile.build import build
+from f2edge.compile.onnx_graph import WeightFile
+from f2edge.compile.options import Options
+from f2edge.compile.tensorrt import compile_tensorrt
+from f2edge.errors import CompileError
+from f2edge.runtimes.profiles import profiles
+from f2edge.runtimes.tensorrt_build import BuildOptions, Built, build_engine, parse
+from f2edge.runtimes.tensorrt_library import make_log
+from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.runtimes.profiles import Profile
+    from f2edge.targets import Precision
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+KEY_VALUES = [f"{layer}.{part}" for layer in range(2) for part in ("key", "value")]
+NAMES = {
+    "vision": ({"pixel_values"}, {"image_features"}),
+    "encoder": ({"image_features", "input_ids"}, {f"cross.{name}" for name in KEY_VALUES}),
+    "decoder": (
+        {"input_ids", "position", "beam_idx", *(f"{kind}.{name}" for kind in ("past", "cross") for name in KEY_VALUES)},
+        {"candidate_ids", "candidate_logits", "log_sum_exp", "logits", *(f"present.{name}" for name in KEY_VALUES)},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def bundles(
+    tiny_checkpoint: Path, tiny_onnx_bundle: Path, tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Bundle]:
+    """The tiny checkpoint for TensorRT in each precision; the graphs are exported once."""
+    path = tmp_path_factory.mktemp("tensorrt")
+    (path / "pictures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
+    for index, picture in enumerate(noise):
+        Image.fromarray(picture).save(path / "pictures" / f"{index}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantized, "export", copying(tiny_onnx_bundle))
+        jetson, calibration = TARGETS["jetson"], path / "pictures"
+        return {
+            "fp32": open_bundle(tiny_jetson_bundle),
+            "fp16": build(tiny_checkpoint, path / "fp16", Options(jetson)),
+            "int8": build(tiny_checkpoint, path / "int8", Options(jetson, "int8", calibration=calibration)),
+        }
+
+
+def profile_of(bundle: Bundle, component: str) -> Profile:
+    """The ranges of a component's shapes."""
+    return profiles(bundle.geometry, bundle.generation)[component]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_engines_are_built(precision: str, component: str, bundles: dict[str, Bundle]) -> None:
+    """And loaded as far as the library does it: nothing but the missing driver is in the way."""
+    bundle, shares = bundles[precision], list[float]()
+    built = build_engine(
+        tensorrt_rtx,
+        bundle.file(component),
+        profile_of(bundle, component),
+        BuildOptions(workspace=2**28, tf32=precision != "fp32"),
+        shares.append,
+    )
+    assert len(built.plan) > 100_000
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] <= 1
+    log = make_log(tensorrt_rtx)
+    engine = tensorrt_rtx.Runtime(log).deserialize_cuda_engine(built.plan)
+    if engine is None:
+        assert "driver" in log.errors[0], log.errors
+    else:
+        names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+        assert names == set.union(*NAMES[component])
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_networks(precision: str, component: str, bundles: dict[str, Bundle]) -> None:
+    """Names, types and shapes of what crosses the border; the profile covers what varies, and nothing else."""
+    bundle, log = bundles[precision], make_log(tensorrt_rtx)
+    builder = tensorrt_rtx.Builder(log)
+    network, parser = parse(tensorrt_rtx, builder, log, bundle.file(component))
+    inputs = {t.name: t for t in map(network.get_input, range(network.num_inputs))}
+    outputs = {t.name: t for t in map(network.get_output, range(network.num_outputs))}
+    assert (set(inputs), set(outputs)) == NAMES[component]
+    for name, tensor in (inputs | outputs).items():
+        whole = name in ("input_ids", "position", "beam_idx", "candidate_ids")
+        narrow = name.startswith(("past", "cross", "present")) and precision != "fp32"
+        expected = tensorrt_rtx.int64 if whole else tensorrt_rtx.float16 if narrow else tensorrt_rtx.float32
+        assert tensor.dtype == expected, name
+        assert not tensor.is_shape_tensor, name
+    profile = profile_of(bundle, component)
+    assert profile.keys() == {name for name, tensor in inputs.items() if -1 in tuple(tensor.shape)}
+    for name, shapes in profile.items():
+        for sizes in zip(tuple(inputs[name].shape), *shapes, strict=True):
+            assert sizes[1] <= sizes[2] <= sizes[3]
+            assert sizes[0] in (-1, sizes[1])
+            assert sizes[0] == -1 or sizes[1] == sizes[3]
+    del parser
+
+
+def test_the_ranges(bundles: dict[str, Bundle]) -> None:
+    """Every prompt that fits, 8 beams, an answer of all positions; more beams where the bundle's default wants them."""
+    found = profiles(TINY, bundles["fp32"].generation)
+    assert found["vision"] == {}
+    assert found["encoder"]["input_ids"] == ((1, 1), (1, 12), (1, 86))
+    decoder = found["decoder"]
+    assert decoder["input_ids"] == decoder["beam_idx"] == ((1,), (3,), (8,))
+    assert decoder["past.1.value"] == ((1, 2, 0, 32), (3, 2, 24, 32), (8, 2, 79, 32))
+    assert decoder["cross.0.key"] == ((1, 2, 11, 32), (1, 2, 22, 32), (1, 2, 96, 32))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_what_a_portable_bundle_says(precision: str, bundles: dict[str, Bundle]) -> None:
+    """Graphs and their weights; verified on the CPU, which the manifest says, near to the float reference."""
+    bundle = bundles[precision]
+    assert {name: sorted(c.sha256) for name, c in bundle.components.items()} == {
+        name: [f"{name}.onnx", "weights.data"] for name in COMPONENTS
+    }
+    assert bundle.verified["passed"]
+    assert bundle.verified["device"] == "CPU, ONNX Runtime in place of TensorRT, whose engines were not run"
+    errors = [check["relative_error"] for check in bundle.verified["components"].values()]
+    assert all(0 < error < {"fp16": 1e-2, "int8": 0.5}[precision] for error in errors)
+    assert (bundle.recipe.runtime, bundle.recipe.device) == ("tensorrt", "CUDA")
+
+
+def test_engines_ahead_of_time(
+    tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle for RTX holds engines and no graph, and tells which library made them."""
+    monkeypatch.setattr(quantized, "export", copying(tiny_onnx_bundle))
+    options = Options(TARGETS["rtx"], compute_capabilities=(86, 120))
+    bundle = build(tiny_checkpoint, tmp_path / "bundle", options)
+    assert {path.name for path in bundle.path.iterdir()} == {
+        *(f"{name}.engine" for name in COMPONENTS),
+        "golden.npz",
+        "manifest.json",
+        "tokenizer.json",
+    }
+    assert bundle.tools["tensorrt-rtx-cu13"] == ".".join(tensorrt_rtx.__version__.split(".")[:4])
+    assert "were not run" in bundle.verified["device"]
+    assert bundle.verified["passed"]
+
+
+def test_compute_capabilities_reach_the_builder(
+    tiny_jetson_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the library does not know is refused, with those it does."""
+    source, profile = tiny_jetson_bundle / "encoder.onnx", profile_of(open_bundle(tiny_jetson_bundle), "encoder")
+    weights = WeightFile(tmp_path / "weights.data")
+    with pytest.raises(CompileError, match="does not build for compute capability 87; it knows 75, 80, 86, 89, 120"):
+        compile_tensorrt(
+            source,
+            tmp_path,
+            weights,
+            tmp_path,
+            target="rtx",
+            precision="fp32",
+            profile=profile,
+            compute_capabilities=(86, 87),
+        )
+    seen: list[BuildOptions] = []
+
+    def record(_trt: Any, _graph: Path, _profile: Profile, options: BuildOptions) -> Built:
+        seen.append(options)
+        return Built(b"plan", b"")
+
+    monkeypatch.setattr("f2edge.compile.tensorrt.build_engine", record)
+    compile_tensorrt(
+        source, tmp_path, weights, tmp_path, target="rtx", precision="fp16", profile=profile, compute_capabilities=(86,)
+    )
+    compile_tensorrt(source, tmp_path, weights, tmp_path, target="rtx", precision="fp32", profile=profile)
+    assert [(options.compute_capabilities, options.tf32) for options in seen] == [((86,), True), ((), False)]
+    assert (tmp_path / "encoder.engine").read_bytes() == b"plan"
+
+
+def test_a_graph_that_the_parser_refuses(tmp_path: Path) -> None:
+    """The node is named: here for a zero point, as in docs/traps.md."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "the_culprit"),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "innocent"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [numpy_helper.from_array(np.float32(0.5), "s"), numpy_helper.from_array(np.int8(3), "z")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "vision.onnx")
+    with pytest.raises(
+        CompileError, match=r"refuses the vision graph: node the_culprit \(QuantizeLinear\): .*zero"
+    ) as error:
+        build_engine(tensorrt_rtx, tmp_path / "vision.onnx", {})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph"])
+def test_what_is_no_graph(content: bytes, tmp_path: Path) -> None:
+    """One line."""
+    (tmp_path / "vision.onnx").write_bytes(content)
+    with pytest.raises(CompileError, match="the vision") as error:
+        build_engine(tensorrt_rtx, tmp_path / "vision.onnx", {})
+    assert "\n" not in str(error.value)
+
+
+def test_a_profile_that_lacks_an_input(tiny_jetson_bundle: Path) -> None:
+    """The builder's own reason."""
+    with pytest.raises(CompileError, match=r"cannot build the encoder engine: .*profile"):
+        build_engine(tensorrt_rtx, tiny_jetson_bundle / "encoder.onnx", {})

@@ -1,0 +1,258 @@
+"""The TensorRT runtime over a simulated GPU (tests/simulated_gpu.py): limits, memory, and what is wrong in one line.
+
+That its scores are right is tested with all engines', in test_runtime_contract.py.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from checkpoints import copying
+from command import f2edge, f2edge_process
+from cuda.bindings import runtime as cudart
+from simulated_gpu import Cudart, simulate
+
+from f2edge.bundle import COMPONENTS, open_bundle
+from f2edge.compile import quantized
+from f2edge.compile.build import build
+from f2edge.compile.options import Options
+from f2edge.errors import DeviceError, F2EdgeError, LimitError, MissingExtraError
+from f2edge.model import load
+from f2edge.runtimes import cuda, devices, open_runtime
+from f2edge.runtimes import tensorrt as runtime_module
+from f2edge.runtimes.tensorrt_library import load_library
+from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from f2edge.runtimes.tensorrt import TensorRTRuntime, TensorRTSession
+
+PIXELS = np.zeros((1, 3, 96, 96), np.float32)
+PROMPT = np.array([0, 41, 7, 2])
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cudart:
+    """A simulated GPU, and a cache directory of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return simulate(monkeypatch)
+
+
+@pytest.fixture
+def bundle(tiny_jetson_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the portable bundle."""
+    return shutil.copytree(tiny_jetson_bundle, tmp_path / "bundle")
+
+
+def start(bundle: Path) -> tuple[TensorRTRuntime, TensorRTSession]:
+    """The runtime, and an answer that has begun."""
+    runtime: Any = open_runtime(open_bundle(bundle))
+    return runtime, runtime.start(runtime.encode_image(PIXELS), PROMPT)
+
+
+def steps(session: TensorRTSession, count: int) -> None:
+    """So many steps with 8 beams."""
+    for _ in range(count):
+        session.step(np.zeros(8, np.int64), np.zeros(8, np.int64))
+
+
+def one_line(error: pytest.ExceptionInfo[F2EdgeError]) -> str:
+    """The message, which is one line."""
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_limits_of_the_profile(bundle: Path) -> None:
+    """A prompt, beams and an answer beyond what the engines were built for; the answer goes on after a refusal."""
+    runtime, session = start(bundle)
+    with pytest.raises(LimitError, match="the prompt has 87 tokens, this engine takes 86"):
+        runtime.start(runtime.encode_image(PIXELS), np.zeros(87, np.int64))
+    with pytest.raises(LimitError, match="num_beams is 9; this engine was built for 1 to 8"):
+        session.step(np.zeros(9, np.int64), np.zeros(9, np.int64))
+    one = np.zeros(1, np.int64)
+    for _ in range(80):
+        session.step(one, one)
+    with pytest.raises(LimitError, match="this engine was built for answers of 80 tokens"):
+        session.step(one, one)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("device", ["CUDA.2", "CPU", "GPU"])
+def test_a_device_that_is_not_there(device: str, bundle: Path) -> None:
+    """Named, with those that are."""
+    with pytest.raises(DeviceError, match=f"has no device {device} here; it has: CUDA, CUDA.1") as error:
+        open_runtime(open_bundle(bundle), device)
+    one_line(error)
+    assert open_runtime(open_bundle(bundle), "CUDA.1").device == "CUDA.1"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_devices() -> None:
+    """Both GPUs by name."""
+    assert {("tensorrt", "CUDA", "Simulated GPU 0"), ("tensorrt", "CUDA.1", "Simulated GPU 1")} <= set(devices())
+
+
+@pytest.mark.parametrize("status", ["cudaErrorInsufficientDriver", "cudaErrorNoDevice"])
+def test_no_driver(status: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the CUDA runtime really says without one; no device is listed, and the command ends with one line."""
+    found = (getattr(cudart.cudaError_t, status), 0)
+    stub = SimpleNamespace(**{name: getattr(cudart, name) for name in dir(cudart)})
+    stub.cudaGetDeviceCount = lambda: found
+    monkeypatch.setattr(cuda, "cudart", stub)
+    line = f2edge("verify", bundle).error
+    assert f"there is no NVIDIA GPU with a driver here ({status}: " in line
+    assert "install or update the driver" in line
+    assert not [name for name, _, _ in devices() if name == "tensorrt"]
+
+
+def test_out_of_device_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One line; nothing stays allocated, and what is smaller still runs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    gpu = simulate(monkeypatch, capacity=500_000)
+    runtime, session = start(bundle)
+    before = gpu.used
+    with pytest.raises(DeviceError, match="the GPU is out of memory; use fewer beams") as error:
+        steps(session, 70)
+    one_line(error)
+    del session, error
+    gc.collect()
+    assert gpu.used < before
+    runtime.start(runtime.encode_image(PIXELS), PROMPT).step(np.array([2]), np.array([0]))
+
+
+def test_memory_is_given_back(bundle: Path, gpu: Cudart) -> None:
+    """Answers and pictures leave nothing behind; with the runtime all goes, pinned memory too."""
+    runtime: Any = open_runtime(open_bundle(bundle))
+    before = gpu.used
+    for _ in range(3):
+        session = runtime.start(runtime.encode_image(PIXELS), PROMPT)
+        for _ in range(40):
+            session.step(np.zeros(3, np.int64), np.zeros(3, np.int64))
+    del session
+    gc.collect()
+    assert gpu.used == before > 0
+    del runtime
+    gc.collect()
+    assert (gpu.used, gpu.pinned) == (0, {})
+
+
+def test_only_candidates_come_back(bundle: Path, gpu: Cudart) -> None:
+    """A step copies ids, scores and the log-sum-exp of its beams to the host; all logits only when asked."""
+    _, session = start(bundle)
+    for step, beams in enumerate((1, 3, 5)):
+        gpu.copied = {True: 0, False: 0}
+        scores = session.step(np.zeros(beams, np.int64), np.zeros(beams, np.int64))
+        assert gpu.copied == {True: 8 * (2 * beams + 1), False: beams * (32 * (8 + 4) + 4)}, step
+        scores.fetch_logits()
+        assert gpu.copied[False] == beams * (32 * (8 + 4) + 4 + 1600 * 4)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_an_engine_that_cannot_be_loaded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damaged, or of another version or GPU: what TensorRT says, and what to do."""
+    found = open_bundle(bundle)
+    engines: dict[str, Any] = {name: SimpleNamespace(plan=b"of version 9") for name in COMPONENTS}
+    monkeypatch.setattr(runtime_module, "EngineCache", lambda *_: SimpleNamespace(engines=lambda: engines))
+    with pytest.raises(DeviceError, match=r"cannot load the vision engine on Simulated GPU 0: .*magic tag") as error:
+        open_runtime(found)
+    assert "build or compile it again" in one_line(error)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_an_engine_that_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of another size, and a launch that TensorRT refuses."""
+    runtime, session = start(bundle)
+    with pytest.raises(DeviceError, match="failed while running the vision engine at pixel_values of shape") as error:
+        runtime.encode_image(np.zeros((1, 3, 64, 64), np.float32))
+    one_line(error)
+    monkeypatch.setattr("simulated_gpu.Context.execute_async_v3", lambda *_: False)
+    with pytest.raises(DeviceError, match="failed while running the decoder engine at the launch"):
+        session.step(np.array([2]), np.array([0]))
+
+
+@pytest.mark.usefixtures("gpu")
+def test_half_precision_end_to_end(
+    tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and values are fp16 on the device; scores come as fp32, and the bundle checks itself."""
+    monkeypatch.setattr(quantized, "export", copying(tiny_onnx_bundle))
+    made = build(tiny_checkpoint, tmp_path / "half", Options(TARGETS["jetson"]))
+    outcome = f2edge("verify", made.path, "--json")
+    assert outcome.code == 0
+    assert 0 < outcome.json["components"]["decoder"]["relative_error"] < 1e-2
+    model: Any = load(made.path)
+    session = model.runtime.start(model.encode(np.zeros((9, 9, 3), np.uint8)).features, PROMPT)
+    assert {tensor.dtype for tensor in session.cross_key_values()} == {np.dtype(np.float32)}
+    assert model.runtime._graphs["decoder"].types["past.0.key"] == np.float16
+    assert model.run(np.zeros((9, 9, 3), np.uint8), "od", num_beams=3).token_ids[0] == 2
+
+
+@pytest.mark.usefixtures("gpu")
+def test_build_ahead_of_the_first_start(bundle: Path, tiny_bundle: Path) -> None:
+    """``f2edge build`` builds once, says where; other engines' bundles need none."""
+    for state in (True, False):
+        found = f2edge("build", bundle, "--json").json
+        assert list(found) == list(COMPONENTS)
+        assert {engine["built"] for engine in found.values()} == {state}
+        assert all(str(bundle / "engines") in engine["path"] for engine in found.values())
+    lines = f2edge("build", bundle, "--workspace", "64").stdout.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [[name, "there", "already"] for name in COMPONENTS]
+    assert "is for openvino, which has no engines to build" in f2edge("build", tiny_bundle).error
+
+
+@pytest.mark.usefixtures("gpu")
+def test_build_with_nowhere_to_keep_engines(bundle: Path, tmp_path: Path) -> None:
+    """An error here, where keeping them is the point."""
+    (bundle / "engines").write_bytes(b"")
+    (tmp_path / "cache").write_bytes(b"")
+    assert "no directory takes the engines of vision, encoder, decoder" in f2edge("build", bundle).error
+
+
+def importing(present: set[str]) -> Callable[[str], Any]:
+    """An ``import_module`` that finds only these."""
+
+    def find(name: str) -> Any:
+        if name not in present:
+            raise ImportError(name)
+        return SimpleNamespace(__name__=name)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("target", "present", "chosen"),
+    [
+        ("rtx", {"tensorrt", "tensorrt_rtx"}, "tensorrt_rtx"),
+        ("jetson", {"tensorrt", "tensorrt_rtx"}, "tensorrt"),
+        ("jetson", {"tensorrt_rtx"}, "tensorrt_rtx"),
+    ],
+)
+def test_the_target_decides(target: str, present: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines for RTX need that library; graphs take what is there, TensorRT itself first."""
+    monkeypatch.setattr("importlib.import_module", importing(present))
+    assert load_library(target).__name__ == chosen
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [("rtx", r"f2edge\[rtx\]"), ("jetson", r"tensorrt is not installed; .*JetPack.* --system-site-packages")],
+)
+def test_without_the_library(target: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install, and how on a Jetson; TensorRT alone does not serve an engine of TensorRT-RTX."""
+    monkeypatch.setattr("importlib.import_module", importing({"tensorrt"} if target == "rtx" else set()))
+    with pytest.raises(MissingExtraError, match=line):
+        load_library(target)
+
+
+def test_without_cuda_python(bundle: Path) -> None:
+    """The extra is named."""
+    outcome = f2edge_process("verify", bundle, first="import sys; sys.modules['cuda'] = None")
+    assert "cuda-python is not installed; run: pip install 'f2edge[tensorrt]'" in outcome.error
