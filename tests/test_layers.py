@@ -22,7 +22,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "onnxscript": ("compile/",),
     "onnx": ("compile/", "quantize/"),
     "nncf": ("quantize/",),
-    "openvino": ("runtimes/openvino.py", "compile/openvino.py"),
+    "openvino": ("runtimes/openvino.py", "compile/openvino.py", "compile/stateful.py"),
     "onnxruntime": ("runtimes/onnxruntime.py", "calibration/"),
     "tensorrt": ("runtimes/tensorrt.py", "compile/tensorrt.py"),
     "faster_coco_eval": ("evaluation/detection.py",),
