@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from f2edge.targets import Compute
 
 KERNELS = "64"
-"""Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen.  A decoder's length is new at
-every step: with their defaults of thousands, memory grows by more than a megabyte a token (docs/traps.md)."""
+"""Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen: with their defaults of
+thousands, memory grows with every new length of a prompt (docs/traps.md)."""
 
 _DRIVERS = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
 _MEMORY = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
