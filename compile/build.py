@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
-    from f2edge.static_shapes import StaticShapes
     from f2edge.runtime import Runtime
+    from f2edge.static_shapes import StaticShapes
     from f2edge.targets import Compute
 
 STAGES = (
@@ -199,7 +199,7 @@ def _verified(draft: Bundle, scratch: Path) -> Bundle:
 
 
 def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:
-    """The bundle's own engine, on the CPU where its device is not here; for TensorRT another one over the same graphs."""
+    """The bundle's engine, on the CPU where its device is not here; for TensorRT another one over the same graphs."""
     if draft.recipe.runtime != "tensorrt":
         here = has_device(draft.recipe.runtime, draft.recipe.device)
         return open_runtime(draft, None if here else "CPU")

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 import f2edge.compile.build as build_module
 from f2edge.bundle import open_bundle
-from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:
     import subprocess
