@@ -1,0 +1,54 @@
+"""What the task metrics lose: the worst of all tasks, relative to the float model."""
+
+from __future__ import annotations
+
+import pytest
+from evaluations import answer as answer_of
+
+from f2edge.calibration.metrics import largest_loss
+from f2edge.errors import DatasetError
+from f2edge.evaluation import Run
+from f2edge.evaluation.measures import Asked
+from f2edge.evaluation.samples import Question
+
+
+def run_of(answers: list[tuple[str, str, str]]) -> Run:
+    """A run of (task, truth, answer), one picture each."""
+    run = Run()
+    for number, (task, truth, answer) in enumerate(answers):
+        question = Question(task, answers=(truth,))
+        result = answer_of(task, answer)
+        run.answers[number, 0] = Asked(number, (8, 8), question, result)
+    return run
+
+
+RIGHT = [("<REGION_TO_CATEGORY>", "cat", "cat")] * 4 + [("<OCR>", "abcd", "abcd")] * 2
+
+
+def test_the_same_answers_lose_nothing() -> None:
+    """And neither do better ones."""
+    assert largest_loss(run_of(RIGHT), run_of(RIGHT)) == 0.0
+    worse = [("<REGION_TO_CATEGORY>", "cat", "dog"), *RIGHT[1:]]
+    assert largest_loss(run_of(worse), run_of(RIGHT)) == 0.0
+
+
+def test_the_worst_task_counts() -> None:
+    """One of four categories is a quarter of what the float model had; one of eight characters is an eighth."""
+    category = [("<REGION_TO_CATEGORY>", "cat", "dog"), *RIGHT[1:]]
+    characters = [*RIGHT[:-1], ("<OCR>", "abcd", "abce")]
+    assert largest_loss(run_of(RIGHT), run_of(category)) == pytest.approx(0.25)
+    assert largest_loss(run_of(RIGHT), run_of(characters)) == pytest.approx(0.125)
+
+
+def test_relative_to_the_float_model() -> None:
+    """From two right to one right of four is half."""
+    half = [("<REGION_TO_CATEGORY>", "cat", word) for word in ("cat", "cat", "dog", "dog")]
+    quarter = [("<REGION_TO_CATEGORY>", "cat", word) for word in ("cat", "dog", "dog", "dog")]
+    assert largest_loss(run_of(half), run_of(quarter)) == pytest.approx(0.5)
+
+
+def test_nothing_to_lose() -> None:
+    """Where the float model knows nothing, no loss can be told, and that is said."""
+    wrong = [("<REGION_TO_CATEGORY>", "cat", "dog")]
+    with pytest.raises(DatasetError, match="no metric applies"):
+        largest_loss(run_of(wrong), run_of(wrong))

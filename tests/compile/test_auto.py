@@ -1,0 +1,99 @@
+"""``--precision auto`` and ``--report``: what is measured, what is chosen, and that the manifest says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from f2edge.bundle import open_bundle
+from f2edge.compile.auto import shapes_of
+from f2edge.compile.build import build
+from f2edge.compile.options import Options
+from f2edge.errors import CompileError
+from f2edge.model import load
+from f2edge.targets import TARGETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.bundle import Bundle
+
+PICTURES = 3
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a few noisy pictures."""
+    path = tmp_path_factory.mktemp("auto")
+    (path / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(PICTURES):
+        noise = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+        Image.fromarray(noise).resize((120, 100)).save(path / "pictures" / f"{index}.png")
+    return path
+
+
+def compiled(checkpoint: Path, directory: Path, budget: float, *, report: bool = False) -> Bundle:
+    """The tiny checkpoint under a budget; the stages are shared."""
+    options = Options(
+        TARGETS["cpu"],
+        "int8",
+        calibration=directory / "pictures",
+        samples=PICTURES,
+        max_new_tokens=12,
+        budget=budget,
+        report=report,
+        stages=directory / "stages",
+    )
+    return build(checkpoint, directory / f"bundle {budget}", options)
+
+
+def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
+    """All may be lost, so the fastest mix is taken; blocks, mixes and choice are in the manifest, and it answers."""
+    bundle = compiled(tiny_checkpoint, directory, 1.0, report=True)
+    found = open_bundle(bundle.path).quantization
+    assert found["budget"] == 1.0
+    blocks = found["blocks"]
+    assert {block["component"] for block in blocks} == {"vision", "encoder", "decoder"}
+    assert sum(block["operations"] for block in blocks) == pytest.approx(1, abs=0.25)  # attention is in no INT8 block
+    assert all(block["divergence"] > 0 and block["sqnr_db"] > 0 and block["loss"] >= 0 for block in blocks)
+    mixes = found["mixes"]
+    assert mixes[0]["chosen"] == (mixes[0]["loss"] <= 1.0)
+    assert sum(mix["chosen"] for mix in mixes) == 1
+    assert {tuple(pair) for pair in found["int8"]} <= {(block["component"], block["name"]) for block in blocks}
+    assert load(bundle.path).run(directory / "pictures" / "0.png", "caption").token_ids[0] == 2
+
+
+def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
+    """What is chosen loses nothing on the calibration pictures."""
+    found = compiled(tiny_checkpoint, directory, 0.0).quantization
+    (chosen,) = [mix for mix in found["mixes"] if mix["chosen"]]
+    assert chosen["loss"] == 0.0
+    assert [block["loss"] for block in found["blocks"]] == [None] * len(found["blocks"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(TARGETS["cpu"], "int8", budget=2.0), r"--budget 200%: give a loss from 0% to 100%"),
+        (Options(TARGETS["cpu"], "fp16", report=True), r"--report goes with"),
+        (Options(TARGETS["cpu"], "int8", budget=0.01), r"give --calibration DIR"),
+    ],
+)
+def test_options_that_do_not_go_together(options: Options, message: str, tmp_path: Path) -> None:
+    """Said before anything is loaded."""
+    with pytest.raises(CompileError, match=message):
+        build(tmp_path / "none", tmp_path / "bundle", options)
+
+
+def test_shapes_of_a_graph(tiny_onnx_bundle: Path) -> None:
+    """With the sizes of a sample in the place of names."""
+    model = onnx.load(tiny_onnx_bundle / "encoder.onnx", load_external_data=False)
+    inputs = {"image_features": np.zeros((1, 10, 64), np.float32), "input_ids": np.zeros((1, 9), np.int64)}
+    shapes = shapes_of(model, inputs)
+    assert shapes["cross.0.key"] == (1, 2, 19, 32)
+    assert all(0 not in shape for shape in shapes.values())
