@@ -19,11 +19,11 @@ def make_stateful(model: ov.Model, decoder_layers: int) -> None:
     """
     pasts, presents = layer_names("past", decoder_layers), layer_names("present", decoder_layers)
     apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
-    model.input("beam_idx").get_node().set_element_type(ov.Type.i32)
-    model.validate_nodes_and_infer_types()
     states = [node for node in model.get_ordered_ops() if node.get_type_name() == "ReadValue"]
     if all(state.get_output_partial_shape(0).is_static for state in states):
         return  # of fixed length, they begin with zeros that are masked
+    model.input("beam_idx").get_node().set_element_type(ov.Type.i32)
+    model.validate_nodes_and_infer_types()
     beams = ops.shape_of(model.input("beam_idx"), output_type="i64")
     for state in states:
         _begin_empty(state, beams)

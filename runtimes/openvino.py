@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from f2edge.runtime import Features
     from f2edge.targets import Compute
 
+_SMALL_PICTURE = 96
 WEIGHTS = "weights.bin"
 """The file beside the graphs that holds the constants of all of them."""
 
@@ -71,6 +72,7 @@ def load_graphs(
         cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))
+            chosen |= _small_picture_options(name, model, devices[name])
             compiled[name] = core.compile_model(model, devices[name], chosen | cached)
         except RuntimeError as error:
             where = f"the graphs in {path.parent} on {devices[name]}"
@@ -78,6 +80,12 @@ def load_graphs(
     weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
     return OpenVINORuntime(compiled, str(placement), weights)
+
+
+def _small_picture_options(component: str, model: Any, device: str) -> dict[str, str]:
+    """The CPU plugin's fused attention crashes while compiling a tower whose last map is two positions wide."""
+    small = component == "vision" and min(list(model.input(0).shape)[2:]) < _SMALL_PICTURE
+    return {"SNIPPETS_MODE": "DISABLE"} if small and device == "CPU" else {}
 
 
 class _MappedWeights:
@@ -177,6 +185,7 @@ class OpenVINOSession:
         self._cross = cross
         self._weights = weights
         self._position = 0
+        self._index_type = request.get_tensor("beam_idx").data.dtype  # 32 bits where the attention is fused
         for name, tensor in cross.items():
             request.set_tensor(name, tensor)
 
@@ -184,7 +193,7 @@ class OpenVINOSession:
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed the beams' last tokens, reorder the state, and give the scores of the next ones."""
         position = np.array([self._position])
-        beam_idx = beam_indices.astype(np.int32)  # 64 bits would keep the engine from fusing the attention
+        beam_idx = beam_indices.astype(self._index_type)
         _infer(self._request, {"input_ids": tokens, "position": position, "beam_idx": beam_idx})
         self._position += 1
         self._weights.release_once()
