@@ -29,7 +29,7 @@ def asked(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
 
     def build(checkpoint: str, destination: Path, options: build_module.Options, **more: Any) -> Bundle:
         for stage in build_module.STAGES:
-            more["progress"](stage)
+            more["listener"].stage(stage)
         calls.append({"checkpoint": checkpoint, "destination": destination, "options": options, **more})
         return open_bundle(tiny_bundle)
 
@@ -90,7 +90,7 @@ def test_json(tiny_bundle: Path, tmp_path: Path) -> None:
     outcome = f2edge("compile", "some/model", "-o", tmp_path / "b", "--json")
     assert outcome.stdout.count("\n") == 1
     found, bundle = outcome.json, open_bundle(tiny_bundle)
-    assert list(found) == ["path", "size_bytes", "recipe", "components", "verified"]
+    assert list(found) == ["path", "size_bytes", "recipe", "components", "verified", "quantization"]
     assert (found["path"], found["size_bytes"]) == (str(tiny_bundle), bundle.size_bytes)
     assert found["recipe"]["target"] == "cpu"
     assert {name: c["precision"] for name, c in found["components"].items()} == bundle.recipe.precision

@@ -68,6 +68,7 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     assert load(bundle.path).run(directory / "pictures" / "0.png", "caption").token_ids[0] == 2
 
 
+@pytest.mark.slow
 def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
     """What is chosen loses nothing on the calibration pictures."""
     found = compiled(tiny_checkpoint, directory, 0.0).quantization
@@ -96,4 +97,5 @@ def test_shapes_of_a_graph(tiny_onnx_bundle: Path) -> None:
     inputs = {"image_features": np.zeros((1, 10, 64), np.float32), "input_ids": np.zeros((1, 9), np.int64)}
     shapes = shapes_of(model, inputs)
     assert shapes["cross.0.key"] == (1, 2, 19, 32)
-    assert all(0 not in shape for shape in shapes.values())
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    assert all(0 not in shapes[node.output[0]] for node in products)

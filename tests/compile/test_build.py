@@ -20,7 +20,7 @@ import f2edge
 from f2edge.atomic import MANIFEST
 from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, open_bundle
 from f2edge.compile import build as module
-from f2edge.compile import quantized
+from f2edge.compile import components, quantized
 from f2edge.compile.build import STAGES, build
 from f2edge.compile.options import Listener, Options
 from f2edge.errors import BundleError, CheckpointError, CompileError, LimitError
@@ -150,7 +150,7 @@ def fail_with(error: BaseException) -> Callable[..., None]:
 
 
 @pytest.mark.usefixtures("exported")
-@pytest.mark.parametrize("function", ["export_graphs", "make_golden", "_compile", "verify"])
+@pytest.mark.parametrize("function", ["export_graphs", "make_golden", "compile_components", "verify"])
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
@@ -187,11 +187,11 @@ def test_graphs_that_answer_otherwise_are_no_bundle(
     damaged: str, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the engine made of a graph is checked before it is handed out, and named."""
-    compiled = module._compile
+    compiled = components._TOOLS["onnxruntime"]
 
-    def spoil(source: Path, *args: Any, **kwargs: Any) -> list[Path]:
-        files = compiled(source, *args, **kwargs)
-        if source.stem == damaged:
+    def spoil(work: Any, scratch: Path) -> list[Path]:
+        files = compiled(work, scratch)
+        if work.source.stem == damaged:
             weights = np.fromfile(files[1], np.float32)
             files[1].with_name("wrong.data").write_bytes((weights * np.float32(1.01)).tobytes())
             graph = onnx.load(files[0], load_external_data=False)
@@ -200,7 +200,7 @@ def test_graphs_that_answer_otherwise_are_no_bundle(
             onnx.save(graph, files[0])
         return files
 
-    monkeypatch.setattr(module, "_compile", spoil)
+    monkeypatch.setitem(components._TOOLS, "onnxruntime", spoil)
     with pytest.raises(CompileError, match=rf"do not answer as the reference: .*\b{damaged} is off by \d"):
         build(tiny_checkpoint, tmp_path / "bundle", ONNX)
     assert leftovers(tmp_path) == set()

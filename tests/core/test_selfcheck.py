@@ -110,7 +110,7 @@ def test_an_engine_that_fails_without_fallback(tiny_npu_bundle: Path, monkeypatc
 
 def test_nowhere_to_go(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle that is wrong on the CPU as well says so."""
-    monkeypatch.setattr("f2edge.verify.TOLERANCE", {"fp32": 1e-12})
+    monkeypatch.setattr("f2edge.verify.TOLERANCE", dict.fromkeys(("fp32", "fp16", "bf16", "int8"), 1e-12))
     with pytest.raises(DeviceError, match="fails on the CPU, too: vision: it is off by"):
         f2edge.load(tiny_npu_bundle, "CPU", on_mismatch="fallback")
 
