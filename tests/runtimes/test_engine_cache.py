@@ -45,7 +45,7 @@ def builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Builds:
     """The builder, and a user's cache directory of the test's own."""
     found = Builds()
     monkeypatch.setattr(engine_cache, "build_engine", found)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     return found
 
 
@@ -137,7 +137,7 @@ def test_a_bundle_that_takes_no_files(cache: EngineCache, builds: Builds, tmp_pa
     """The user's cache has the engines, and gives them at the next start."""
     refuse(cache.bundle.path / "engines")
     found = [cache.engines() for _ in range(2)][1]
-    assert {e.path.parent for e in found.values() if e.path} == {tmp_path / "cache" / "f2edge" / "engines"}
+    assert {e.path.parent for e in found.values() if e.path} == {tmp_path / "cache" / "engines"}
     assert builds.components == list(COMPONENTS)
 
 

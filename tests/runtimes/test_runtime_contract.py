@@ -56,7 +56,7 @@ def runtime(
         return
     with pytest.MonkeyPatch.context() as patch:
         path = request.getfixturevalue((BUNDLES | STATIC).get(request.param, "tiny_jetson_bundle"))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("F2EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         if request.param == "simulated":
             simulate(patch)
         yield open_runtime(open_bundle(path), "CPU" if request.param in STATIC else None)

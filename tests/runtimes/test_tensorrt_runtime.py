@@ -41,7 +41,7 @@ PROMPT = np.array([0, 41, 7, 2])
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cudart:
     """A simulated GPU, and a cache directory of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     return simulate(monkeypatch)
 
 
@@ -97,7 +97,8 @@ def test_a_device_that_is_not_there(device: str, bundle: Path) -> None:
 @pytest.mark.usefixtures("gpu")
 def test_devices() -> None:
     """Both GPUs by name."""
-    assert {("tensorrt", "CUDA", "Simulated GPU 0"), ("tensorrt", "CUDA.1", "Simulated GPU 1")} <= set(devices())
+    found = {(device.device, device.name) for device in devices() if device.runtime == "tensorrt"}
+    assert found == {("CUDA", "Simulated GPU 0"), ("CUDA.1", "Simulated GPU 1")}
 
 
 @pytest.mark.parametrize("status", ["cudaErrorInsufficientDriver", "cudaErrorNoDevice"])
@@ -110,12 +111,12 @@ def test_no_driver(status: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -
     line = f2edge("verify", bundle).error
     assert f"there is no NVIDIA GPU with a driver here ({status}: " in line
     assert "install or update the driver" in line
-    assert not [name for name, _, _ in devices() if name == "tensorrt"]
+    assert not [device for device in devices() if device.runtime == "tensorrt"]
 
 
 def test_out_of_device_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One line; nothing stays allocated, and what is smaller still runs."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     gpu = simulate(monkeypatch, capacity=500_000)
     runtime, session = start(bundle)
     before = gpu.used
