@@ -23,6 +23,7 @@ from workload import BEAMS, ROOT, WORKLOADS
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # compiles half a dozen models and runs each in a process of its own
 TINY = WORKLOADS["tiny"]
 WHOLE = ("torch-fp32", "notebook", "onnxruntime-fp32", "f2edge-int8")
 CONTENDERS = (*WHOLE, "limits", "ctranslate2", "process")
