@@ -98,23 +98,20 @@ class Workshop:
 
         def time(mix: Mix) -> float:
             self.listener.detail(f"time with {len(mix.quantized)} of {len(blocks)} blocks in INT8, {mix.compute}")
-            with self._compiled(mix) as model:
+            with _Compiled(self, mix) as model:
                 return milliseconds(model.runtime, self.records)
 
         return choose(mixes(blocks, self._computes()), time, loss, budget)
 
     def _measured_loss(self, mix: Mix, truth: Losses) -> float:
         def make(directory: Path) -> None:
-            with self._compiled(mix) as model:
+            with _Compiled(self, mix) as model:
                 (directory / "loss.json").write_text(json.dumps(truth.of(model)))
 
         graphs = {name: path.parent.name for name, path in self.variants.graphs(mix.quantized).items()}
         records = self.records.directory.name
         inputs = {"graphs": graphs, "compute": mix.compute, "records": records, "target": self.options.target.name}
         return float(json.loads((self.stages.run("loss", inputs, make) / "loss.json").read_text()))
-
-    def _compiled(self, mix: Mix) -> _Compiled:
-        return _Compiled(self, mix)
 
     def _computes(self) -> list[str]:
         """What the processor has for float operations."""

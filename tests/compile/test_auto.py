@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
+from pictures import write_pictures
 
 from f2edge.bundle import open_bundle
 from f2edge.compile.auto import shapes_of
@@ -29,11 +29,7 @@ PICTURES = 3
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a few noisy pictures."""
     path = tmp_path_factory.mktemp("auto")
-    (path / "pictures").mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(PICTURES):
-        noise = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
-        Image.fromarray(noise).resize((120, 100)).save(path / "pictures" / f"{index}.png")
+    write_pictures(path / "pictures", PICTURES)
     return path
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from PIL import Image
+from pictures import write_pictures
 
 import f2edge
 from f2edge.bundle import COMPONENTS
@@ -33,11 +33,7 @@ SAMPLES = 6
 def int8_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint in INT8 for ONNX Runtime, calibrated on a few noisy pictures."""
     directory = tmp_path_factory.mktemp("int8")
-    (directory / "pictures").mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(SAMPLES):
-        noise = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
-        Image.fromarray(noise).resize((120, 100)).save(directory / "pictures" / f"{index}.png")
+    write_pictures(directory / "pictures", SAMPLES)
     options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", samples=SAMPLES)
     build(tiny_checkpoint, directory / "bundle", options)
     return directory / "bundle"
