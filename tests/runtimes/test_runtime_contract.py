@@ -57,6 +57,8 @@ def runtime(
     with pytest.MonkeyPatch.context() as patch:
         path = request.getfixturevalue((BUNDLES | STATIC).get(request.param, "tiny_jetson_bundle"))
         patch.setenv("F2EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        if path.suffix == ".jetson":  # the first start keeps its engines in the bundle, which other tests share
+            path = shutil.copytree(path, tmp_path_factory.mktemp("portable") / path.name)
         if request.param == "simulated":
             simulate(patch)
         yield open_runtime(open_bundle(path), "CPU" if request.param in STATIC else None)
