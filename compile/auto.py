@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -15,6 +16,7 @@ from f2edge.compile.components import Plan, compile_components
 from f2edge.compile.options import Listener
 from f2edge.compile.variants import Variants, milliseconds
 from f2edge.errors import CompileError
+from f2edge.machine import fingerprint
 from f2edge.model import Florence2
 from f2edge.quantize.blocks import multiplications
 from f2edge.quantize.probe import Probe
@@ -22,7 +24,7 @@ from f2edge.quantize.search import Block, Measured, Mix, choose, mixes
 from f2edge.runtimes import devices, has_device, open_runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from f2edge.bundle import Bundle
@@ -65,19 +67,25 @@ class Workshop:
 
     def blocks(self, *, with_losses: bool) -> list[Block]:
         """Every block alone in INT8: its share of the work, its noise, and what it costs the task metrics."""
+
+        def measure() -> list[dict[str, Any]]:
+            return [asdict(block) for block in self._measured_blocks(with_losses=with_losses)]
+
+        found = self._kept("measure blocks", {"losses": with_losses}, measure)
+        return [Block(**block) for block in found]
+
+    def _measured_blocks(self, *, with_losses: bool) -> Iterator[Block]:
         every = [(c, name) for c in COMPONENTS for name in self.variants.blocks(c)]
         probe = Probe(self.variants.runtime(()), self.records, self.loaded.settings, PROBES)
         work = self._operations()
         losses = self._losses(self.samples[:REPORTED]) if with_losses else None
-        found = []
         for number, (component, name) in enumerate(every, start=1):
             self.listener.detail(f"block {number} of {len(every)}")
             runtime = self.variants.runtime([(component, name)])
             noise = probe.noise(runtime)
             loss = losses.of(self._model(runtime)) if losses else None
             share = work[component].get(name, 0) / sum(sum(blocks.values()) for blocks in work.values())
-            found.append(Block(component, name, share, noise.sqnr_db(component), noise.divergence, loss))
-        return found
+            yield Block(component, name, share, noise.sqnr_db(component), noise.divergence, loss)
 
     def plan(self, mix: Mix, choice: Mapping[str, Any]) -> Plan:
         """What a bundle with this mix is made of."""
@@ -90,28 +98,37 @@ class Workshop:
         """See :func:`f2edge.quantize.search.choose`."""
         if not has_device(self.options.target.runtime, self.options.target.device):
             raise CompileError(f"--precision auto measures on the device, and there is no {self.options.target.device}")
-        truth = self._losses(self.samples)
+        truth = cache(lambda: self._losses(self.samples))
 
         def loss(mix: Mix) -> float:
             self.listener.detail(f"loss with {len(mix.quantized)} of {len(blocks)} blocks in INT8, {mix.compute}")
-            return self._measured_loss(mix, truth)
+            return float(self._of_mix("loss", mix, lambda model: truth().of(model)))
 
         def time(mix: Mix) -> float:
             self.listener.detail(f"time with {len(mix.quantized)} of {len(blocks)} blocks in INT8, {mix.compute}")
-            with _Compiled(self, mix) as model:
-                return milliseconds(model.runtime, self.records)
+            return float(self._of_mix("time", mix, lambda model: milliseconds(model.runtime, self.records)))
 
         return choose(mixes(blocks, self._computes()), time, loss, budget)
 
-    def _measured_loss(self, mix: Mix, truth: Losses) -> float:
-        def make(directory: Path) -> None:
-            with _Compiled(self, mix) as model:
-                (directory / "loss.json").write_text(json.dumps(truth.of(model)))
+    def _of_mix(self, name: str, mix: Mix, measure: Callable[[Florence2], float]) -> float:
+        """What was measured of a mix on this machine; another budget finds the same figure among the stages."""
 
-        graphs = {name: path.parent.name for name, path in self.variants.graphs(mix.quantized).items()}
-        records = self.records.directory.name
-        inputs = {"graphs": graphs, "compute": mix.compute, "records": records, "target": self.options.target.name}
-        return float(json.loads((self.stages.run("loss", inputs, make) / "loss.json").read_text()))
+        def compiled() -> float:
+            with _Compiled(self, mix) as model:
+                return measure(model)
+
+        inputs = {"blocks": sorted(mix.quantized), "compute": mix.compute, "machine": fingerprint()}
+        return float(self._kept(name, inputs, compiled))
+
+    def _kept(self, name: str, inputs: dict[str, Any], measure: Callable[[], Any]) -> Any:
+        """A JSON value that ``measure`` gives, or has given before."""
+
+        def make(directory: Path) -> None:
+            (directory / "value.json").write_text(json.dumps(measure()))
+
+        graphs = {name: path.parent.name for name, path in self.variants.quantized.items()}
+        inputs = inputs | {"graphs": graphs, "target": self.options.target.name}
+        return json.loads((self.stages.run(name, inputs, make) / "value.json").read_text())
 
     def _computes(self) -> list[str]:
         """What the processor has for float operations."""

@@ -13,9 +13,10 @@ from f2edge.calibration.recorder import Recorder, Records
 from f2edge.calibration.sources import select_samples
 from f2edge.compile.export import export, graphs
 from f2edge.compile.onnx_graph import save_onnx
-from f2edge.compile.stages import digest, digest_of_weights
+from f2edge.compile.stages import digest_of_weights
 from f2edge.compile.static_decoder import static_graphs
 from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.user_cache import digest
 
 if TYPE_CHECKING:
     from pathlib import Path

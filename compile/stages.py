@@ -7,7 +7,6 @@ of the inputs, of the tools' versions and of f2edge's own code.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from f2edge.atomic import claim_directory
 from f2edge.bundle import sha256
 from f2edge.compile.versions import tool_versions
+from f2edge.user_cache import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -98,11 +98,6 @@ def open_stages(
             shutil.rmtree(place, ignore_errors=True)
         raise
     shutil.rmtree(place, ignore_errors=True)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def digest_of_files(directory: Path) -> dict[str, str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from f2edge.atomic import alive
+
+_log = logging.getLogger(__name__)
 
 
 def user_cache() -> Path:
@@ -26,10 +26,14 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "f2edge"
 
 
-def cache_key(parts: Mapping[str, object]) -> str:
-    """A file's name for everything that what is cached depends on."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def cache_key(parts: object) -> str:
+    """A file's name for everything that what is cached depends on, a JSON value."""
+    return digest(parts)[:32]
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a JSON value; the order of an object's members does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def usable_directory(name: str, key: str) -> Path | None:
@@ -69,13 +73,28 @@ def _size(directory: Path) -> int:
         return 0
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it into it; where nothing can be written, nothing is cached."""
+def write_whole(path: Path, data: bytes) -> bool:
+    """Write a file beside its place and rename it into it; false where nothing can be written.
+
+    What killed processes left beside it is removed.
+    """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    with suppress(OSError):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_up(path.parent)
         try:
             partial.write_bytes(data)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+    except OSError as error:
+        _log.debug("%s: %s", path, error)
+        return False
+    return True
+
+
+def _clear_up(directory: Path) -> None:
+    for path in directory.glob(".*.partial-*"):
+        pid = path.name.rpartition("-")[2]
+        if pid.isdigit() and not alive(int(pid), path):
+            path.unlink(missing_ok=True)

@@ -8,20 +8,16 @@ may build the same one at the same time, and one that is killed leaves nothing t
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from f2edge.atomic import alive
 from f2edge.runtimes.profiles import profiles
 from f2edge.runtimes.tensorrt_build import BuildOptions, build_engine
 from f2edge.runtimes.tensorrt_library import library_name
-from f2edge.user_cache import user_cache
+from f2edge.user_cache import cache_key, user_cache, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +91,7 @@ class EngineCache:
     def key(self, name: str, profile: Profile) -> str:
         """A name for everything that an engine depends on: library, GPU, graph, profile, precision."""
         component = self.bundle.components[name]
-        return _digest([*self._device(), sorted(component.sha256.items()), profile, component.precision])
+        return cache_key([*self._device(), sorted(component.sha256.items()), profile, component.precision])
 
     def _device(self) -> list[Any]:
         return [library_name(self.trt), self.gpu.full_name, self.gpu.compute_capability]
@@ -106,7 +102,7 @@ class EngineCache:
             if (plan := _read(folder / file)) is not None:
                 return Engine(plan, folder / file, built=False)
         progress(name, 0.0)
-        timings = f"timings-{_digest(self._device())}.cache"
+        timings = f"timings-{cache_key(self._device())}.cache"
         known = next((bytes(found) for folder in self._folders() if (found := _read(folder / timings))), b"")
         exact = self.bundle.components[name].precision == "fp32"
         options = replace(options, timing_cache=known, tf32=not exact)
@@ -119,10 +115,6 @@ class EngineCache:
 
     def _folders(self) -> tuple[Path, Path]:
         return self.bundle.path / _FOLDER, user_cache() / _FOLDER
-
-
-def _digest(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _read(path: Path) -> memoryview | None:
@@ -139,26 +131,10 @@ def _read(path: Path) -> memoryview | None:
 def _keep(folders: tuple[Path, ...], file: str, data: bytes) -> Path | None:
     """Write a file into the first of the folders that takes it; None where none does."""
     for folder in folders:
-        unfinished = folder / f".{file}.partial-{os.getpid()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _clear_up(folder)
-            unfinished.write_bytes(_FORMAT + hashlib.sha256(data).digest() + data)
-            return unfinished.replace(folder / file)
-        except OSError as error:
-            _log.debug("%s: %s", folder, error)
-            with suppress(OSError):
-                unfinished.unlink()
+        if write_whole(folder / file, _FORMAT + hashlib.sha256(data).digest() + data):
+            return folder / file
     _log.warning("%s could not be kept: neither %s takes files", file, " nor ".join(map(str, folders)))
     return None
-
-
-def _clear_up(folder: Path) -> None:
-    """Remove what killed processes left."""
-    for path in folder.glob(".*.partial-*"):
-        pid = path.name.rpartition("-")[2]
-        if pid.isdigit() and not alive(int(pid), path):
-            path.unlink(missing_ok=True)
 
 
 def _log_progress(name: str, share: float) -> None:
