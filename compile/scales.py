@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import numpy_helper
@@ -16,10 +16,10 @@ _SMALLEST = 2.0**-24
 
 
 def make_scales_positive(graph: onnx.GraphProto) -> None:
-    """Flip the channels of INT8 weights whose scale is negative, in place.
+    """Flip the channels of INT8 weights, or the blocks of INT4 ones, whose scale is negative, in place.
 
     NNCF lets the sign of a scale choose which end of the asymmetric range -128..127 a channel's largest weight takes;
-    TensorRT refuses that.  The flipped -128 becomes 127: one step less for the largest weight of a channel.
+    TensorRT refuses that.  The flipped -128 becomes 127 (INT4: -8 becomes 7): one step less for that weight.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -28,19 +28,25 @@ def make_scales_positive(graph: onnx.GraphProto) -> None:
         scale = numpy_helper.to_array(constants[node.input[1]])
         if node.input[0] in constants and (scale < 0).any():
             weight = constants[node.input[0]]
-            flipped = _flipped(numpy_helper.to_array(weight), scale < 0, _axis(node))
+            values = numpy_helper.to_array(weight)
+            flipped = _flipped(values, _over(values, scale < 0, node))
             weight.CopyFrom(numpy_helper.from_array(flipped, weight.name))
         positive = np.maximum(np.abs(scale), np.float32(_SMALLEST))
         constants[node.input[1]].CopyFrom(numpy_helper.from_array(positive, node.input[1]))
 
 
-def _flipped(weight: NDArray[np.int8], negative: NDArray[np.bool_], axis: int) -> NDArray[np.int8]:
+def _flipped(weight: NDArray[Any], negative: NDArray[np.bool_]) -> NDArray[Any]:
+    wide = weight.astype(np.int8)  # numpy knows no INT4
+    limited = np.maximum(wide, wide.dtype.type(-7 if weight.dtype != np.int8 else -127))
+    return np.where(negative, -limited, wide).astype(weight.dtype)
+
+
+def _over(weight: NDArray[Any], each: NDArray[np.bool_], node: onnx.NodeProto) -> NDArray[np.bool_]:
+    """A value for each scale, spread over the weights that share it: those of a channel, or of a block of one."""
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    axis = attributes.get("axis", 1)
+    if block := attributes.get("block_size", 0):
+        return np.repeat(each, block, axis)
     shape = [1] * weight.ndim
     shape[axis] = -1
-    limited = np.maximum(weight, -127)
-    return np.where(negative.reshape(shape), -limited, weight)
-
-
-def _axis(node: onnx.NodeProto) -> int:
-    """The dimension that has a scale each; ONNX's default is 1."""
-    return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    return each.reshape(shape)

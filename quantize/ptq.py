@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _GROUP_SIZE = 64
 """Weights that share one INT4 scale; a head's width, which divides every layer's."""
+_BLOCKS_OPSET = 21
+"""The first in which DequantizeLinear takes blocks; below it NNCF writes an operator of ONNX Runtime's own."""
 
 
 def quantize(
@@ -93,8 +95,10 @@ def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:
 def _weights(model: onnx.ModelProto, weights: WeightFormat) -> onnx.ModelProto:
     if weights == "int8":
         return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)  # type: ignore[no-any-return]
+    model.opset_import[0].version = max(model.opset_import[0].version, _BLOCKS_OPSET)
     mode = nncf.CompressWeightsMode.INT4_SYM
-    return nncf.compress_weights(model, mode=mode, group_size=_GROUP_SIZE)  # type: ignore[no-any-return]
+    rest = nncf.BackupMode.INT8_SYM  # tables and head
+    return nncf.compress_weights(model, mode=mode, group_size=_GROUP_SIZE, backup_mode=rest)  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

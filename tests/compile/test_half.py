@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -115,6 +116,24 @@ def test_scales_become_positive() -> None:
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     np.testing.assert_array_equal(found["w"], [[127, 5, 0], [-127, -3, 0]])
     np.testing.assert_array_equal(found["s"], np.array([0.5, 0.25, 2.0**-24], np.float32))
+
+
+def test_scales_of_blocks_become_positive() -> None:
+    """INT4 weights change their sign block by block."""
+    weight = np.array([[-8, 7], [3, -2], [1, 1], [-8, 4]], np.int8).astype(ml_dtypes.int4)
+    scale = np.array([[-1, 1], [1, -2]], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("DequantizeLinear", ["w", "s"], ["y"], axis=0, block_size=2)],
+        "g",
+        [],
+        [helper.make_tensor_value_info("y", FLOAT, [4, 2])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(scale, "s")],
+    )
+    make_scales_positive(graph)
+    found = {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
+    assert graph.initializer[0].data_type == TensorProto.INT4
+    np.testing.assert_array_equal(found["w"], [[7, 7], [-3, -2], [1, -1], [-8, -4]])
+    np.testing.assert_array_equal(found["s"], np.abs(scale))
 
 
 def test_tables_are_dequantized_before_they_are_looked_up_in() -> None:

@@ -1,0 +1,96 @@
+"""The decoder's weights in INT4: standard operators alone, which every engine takes, and that they agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+import tensorrt_rtx
+from onnx import TensorProto
+
+from f2edge.bundle import COMPONENTS, open_bundle
+from f2edge.calibration.recorder import Records
+from f2edge.compile.onnx_graph import WeightFile, save_onnx
+from f2edge.compile.openvino import compile_openvino
+from f2edge.compile.tensorrt import compile_tensorrt
+from f2edge.placement import Placement
+from f2edge.quantize.ptq import quantize
+from f2edge.runtimes import onnxruntime, openvino
+from f2edge.runtimes.profiles import profiles
+from f2edge.runtimes.tensorrt_library import make_log
+from f2edge.verify import relative_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from f2edge.arrays import FloatArray
+    from f2edge.runtime import Runtime
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's decoder; its weights alone are quantized, so there is nothing to calibrate on."""
+    directory = tmp_path_factory.mktemp("int4")
+    nothing = Records(directory, open_bundle(tiny_onnx_bundle).geometry)
+    model = quantize("decoder", onnx.load(tiny_onnx_bundle / "decoder.onnx"), nothing, "int4")
+    return save_onnx(model, directory / "decoder.onnx")[0]
+
+
+def test_blocks_of_int4(decoder: Path) -> None:
+    """Every linear layer has blocks of 64 weights; tables and head are INT8; no zero points, no vendor's operators."""
+    model = onnx.load(decoder)
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert {node.domain for node in model.graph.node} == {""}
+    nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    narrow = [node for node in nodes if types[node.input[0]] == TensorProto.INT4]
+    assert len(narrow) == 2 * 8  # layers; q, k, v and output, q and output across, and the MLP's two
+    assert {a.i for node in narrow for a in node.attribute if a.name == "block_size"} == {64}
+    assert {types[node.input[0]] for node in nodes} == {TensorProto.INT4, TensorProto.INT8}
+    zero_points = {node.input[2] for node in nodes if len(node.input) > 2}
+    values = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name in zero_points}
+    assert not any(np.asarray(value, np.int8).any() for value in values.values())
+
+
+def logits(runtime: Runtime) -> FloatArray:
+    """Scores of a few steps."""
+    pixels = np.random.default_rng(1).standard_normal((1, 3, 96, 96)).astype(np.float32)
+    session = runtime.start(runtime.encode_image(pixels), np.array([0, 40, 300, 77, 2]))
+    steps = [session.step(np.array([token]), np.array([0])).fetch_logits().copy() for token in (2, 0, 410, 900)]
+    return np.concatenate(steps)
+
+
+def test_engines_agree(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
+    """OpenVINO rounds activations to 8 bits as well; that is less than what INT4 costs on both."""
+    graphs = {name: tiny_onnx_bundle / f"{name}.onnx" for name in COMPONENTS}
+    exact = logits(onnxruntime.load_graphs(graphs))
+    graphs["decoder"] = decoder
+    found = logits(onnxruntime.load_graphs(graphs))
+    noise = relative_error(found, exact)
+    assert 0.01 < noise < 0.3
+    weights = WeightFile(tmp_path / "weights.bin")
+    for name, path in graphs.items():
+        compile_openvino(path, tmp_path / f"{name}.xml", weights, decoder_layers=2, fp16=False)
+    other = openvino.load_graphs({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, Placement.on("CPU"))
+    assert relative_error(logits(other), found) < noise / 2
+
+
+def test_tensorrt_builds_an_engine(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
+    """Its parser takes INT4 in blocks, with positive scales."""
+    bundle = open_bundle(tiny_onnx_bundle)
+    profile = profiles(bundle.geometry, bundle.generation)["decoder"]
+    (engine,) = compile_tensorrt(
+        decoder,
+        tmp_path,
+        WeightFile(tmp_path / "weights.data"),
+        tmp_path,
+        target="rtx",
+        precision="int8",
+        profile=profile,
+        compute_capabilities=(86,),
+    )
+    assert engine.stat().st_size > 100_000
+    log = make_log(tensorrt_rtx)
+    loaded = tensorrt_rtx.Runtime(log).deserialize_cuda_engine(engine.read_bytes())
+    assert loaded is not None or "driver" in log.errors[0]
