@@ -55,7 +55,8 @@ def compile_openvino(
         raise CompileError(
             f"OpenVINO cannot write {destination.name} ({_last_line(error)}); see whether the disk is full"
         ) from error
-    _move_weights(destination, weights)
+    ports = {name for port in (*model.inputs, *model.outputs) for name in port.get_names()}
+    _move_weights(destination, weights, ports)
     return [destination, weights.path]
 
 
@@ -80,8 +81,11 @@ def _is_large_float(constant: ov.Node) -> bool:
     return bool(np.abs(constant.data).max() <= np.finfo(np.float16).max)
 
 
-def _move_weights(path: Path, weights: WeightFile) -> None:
-    """Put the graph's constants into the common file, and give its layers names that depend on the graph alone."""
+def _move_weights(path: Path, weights: WeightFile, ports: set[str]) -> None:
+    """Put the graph's constants into the common file, and give its layers names that depend on the graph alone.
+
+    Of the tensors, inputs and outputs (``ports``) keep their names.
+    """
     own = path.with_suffix(".bin")
     data, tree = own.read_bytes(), ET.parse(path)  # noqa: S314
     for layer in tree.iter("layer"):
@@ -91,6 +95,9 @@ def _move_weights(path: Path, weights: WeightFile) -> None:
         if layer.attrib["type"] == "Const" and place is not None:
             start, size = int(place.attrib["offset"]), int(place.attrib["size"])
             place.attrib["offset"] = str(weights.store(data[start : start + size]))
+    for port in tree.iter("port"):
+        if not ports.intersection(port.attrib.get("names", "").split(",")):
+            port.attrib.pop("names", None)
     for element in tree.iter():  # a third of the file is indentation
         element.text, element.tail = (element.text or "").strip() or None, None
     tree.write(path, encoding="utf-8", xml_declaration=True)

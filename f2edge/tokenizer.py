@@ -112,7 +112,7 @@ class Tokenizer:
 
     def to_text(self) -> str:
         """The content of a ``tokenizer.json`` that holds the added tokens too."""
-        text: str = self._backend.to_str(pretty=True)
+        text: str = self._backend.to_str(pretty=False)
         return text
 
     def save(self, path: str | Path) -> None:

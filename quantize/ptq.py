@@ -68,7 +68,7 @@ def _activations(model: onnx.ModelProto, policy: Policy, records: Records, compo
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
     advanced.smooth_quant_alphas.matmul = policy.smooth_quant
-    floats = [node.name for node in model.graph.node if _kinds(node, model.graph).intersection(policy.float_kinds)]
+    floats = [node.name for node in model.graph.node if _stays_float(node, model.graph, policy)]
     return nncf.quantize(  # type: ignore[no-any-return]
         model,
         nncf.Dataset(samples, records.load),
@@ -78,6 +78,12 @@ def _activations(model: onnx.ModelProto, policy: Policy, records: Records, compo
         ignored_scope=nncf.IgnoredScope(names=floats, types=list(policy.float_types), validate=False),
         advanced_parameters=advanced,
     )
+
+
+def _stays_float(node: onnx.NodeProto, graph: onnx.GraphProto, policy: Policy) -> bool:
+    product = node.op_type in ("MatMul", "Gemm", "Conv")
+    of_module = product and node.name.startswith(policy.float_modules)
+    return of_module or bool(_kinds(node, graph).intersection(policy.float_kinds))
 
 
 def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:
