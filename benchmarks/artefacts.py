@@ -87,18 +87,18 @@ class Cache:
             self._compile(name, path)
 
     def _compile(self, name: str, path: Path) -> None:
-        command = [sys.executable, "-m", "f2edge", *compile_arguments(name, self, path)]
+        command = [sys.executable, "-m", "f2edge", *compile_arguments(name, self, path, self.get("photographs"))]
         ended = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
         if ended.returncode:
             raise RuntimeError(ended.stderr.strip().splitlines()[-1])
 
 
-def compile_arguments(name: str, cache: Cache, path: Path) -> list[str]:
-    """Of ``f2edge`` to compile the bundle ``name`` (TARGET-PRECISION[-IMAGE SIZE])."""
+def compile_arguments(name: str, cache: Cache, path: Path, pictures: Path) -> list[str]:
+    """Of ``f2edge`` to compile the bundle ``name`` (TARGET-PRECISION[-IMAGE SIZE]), INT8 calibrated on ``pictures``."""
     target, precision, *size = name.split("-")
     arguments = ["compile", str(cache.get("checkpoint")), "-o", str(path), "--target", target, "--precision", precision]
     if precision == "int8":
-        arguments += ["--calibration", str(cache.get("photographs"))]
+        arguments += ["--calibration", str(pictures)]
     return arguments + (["--image-size", *size] if size else [])
 
 
@@ -128,12 +128,28 @@ def write_photographs(path: Path, _workload: Workload) -> None:
         Image.fromarray(picture).save(path / Path(name).name, quality=95)
 
 
+def write_crops(path: Path, count: int) -> None:
+    """So many crops of the two photographs: something to calibrate on in earnest."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    path.mkdir()
+    rng, photographs = np.random.default_rng(0), load_sample_images().images
+    for number in range(count):
+        picture = photographs[number % len(photographs)]
+        height, width = rng.integers(160, picture.shape[:2])
+        top, left = rng.integers(0, np.subtract(picture.shape[:2], (height, width)) + 1)
+        crop = picture[top : top + height, left : left + width]
+        Image.fromarray(crop).save(path / f"{number:03}.jpg", quality=92)
+
+
 def write_random_checkpoint(path: Path, workload: Workload) -> None:
     """A checkpoint in Microsoft's layout, fp16 on disk.  Weights are random: the official ones are not ours to give."""
     import torch
-    from checkpoints import write_checkpoint
+    from checkpoints import initialise, write_checkpoint
 
-    write_checkpoint(path, geometry=workload.geometry, dtype=torch.float16)
+    write_checkpoint(path, geometry=workload.geometry, dtype=torch.float16, fill=initialise)
 
 
 def _write_notebook(path: Path, workload: Workload) -> None:

@@ -1,6 +1,7 @@
 """What compiling the real sizes takes, and running them: seconds, peak memory, size on disk.  Weights are random.
 
     python benchmarks/sizes.py base --output benchmarks/results/base.json
+    python benchmarks/sizes.py base --precision int8 --kill-after 120 300 --output benchmarks/results/base_int8.json
     python benchmarks/sizes.py large --no-run
 
 Each step is a process of its own, and its peak resident memory is the kernel's count for it.  How fast the compiled
@@ -19,10 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from artefacts import Cache, compile_arguments
+from artefacts import Cache, compile_arguments, write_crops
 from workload import WORKLOADS
 
+from f2edge.bundle import open_bundle
+
 MIB = 1024
+CROPS = 128
+"""What INT8 is calibrated on: as many pictures as a build takes."""
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
@@ -41,13 +46,37 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def run(size: str, target: str, precision: str, *, with_run: bool) -> dict[str, Any]:
+def interrupted(arguments: list[str], seconds: list[float]) -> None:
+    """Start ``f2edge`` and kill it, after each of so many seconds, then let it finish what it finds begun."""
+    command = [sys.executable, "-m", "f2edge", *arguments]
+    for limit in seconds:
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=limit)  # noqa: S603 - killed at the limit
+        except subprocess.TimeoutExpired:
+            continue
+        sys.exit(f"f2edge was done within {limit:g} s; kill it earlier")
+    measure(arguments)
+
+
+def hashes(bundle: Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of each component's files."""
+    return {name: dict(component.sha256) for name, component in open_bundle(bundle).components.items()}
+
+
+def run(size: str, target: str, precision: str, *, with_run: bool, kill_after: list[float]) -> dict[str, Any]:
     """All steps for one size."""
     with tempfile.TemporaryDirectory() as scratch:
         cache, bundle = Cache(WORKLOADS[size], Path(scratch)), Path(scratch) / "bundle"
-        compiled = measure([*compile_arguments(f"{target}-{precision}", cache, bundle), "--json"])
+        crops = Path(scratch) / "crops"
+        write_crops(crops, CROPS)
+        compiled = measure([*compile_arguments(f"{target}-{precision}", cache, bundle, crops), "--json"])
         report = {"size": size, "target": target, "precision": precision, "compile": _figures(compiled)}
         report["bundle"] = {k: v for k, v in json.loads(compiled["output"]).items() if k != "path"}
+        report["sha256"] = hashes(bundle)
+        if kill_after:
+            again = bundle.with_name("again")
+            interrupted(compile_arguments(f"{target}-{precision}", cache, again, crops), kill_after)
+            report["killed"] = {"after_s": kill_after, "identical": hashes(again) == hashes(bundle)}
         if with_run:
             tokens = str(cache.workload.caption_tokens)
             pictures = [str(path) for path in sorted(cache.get("photographs").iterdir())]
@@ -67,9 +96,18 @@ def main() -> None:
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--no-run", action="store_true", help="compile only")
+    parser.add_argument(
+        "--kill-after", type=float, nargs="*", default=[], metavar="S", help="compile again, and kill it"
+    )
     parser.add_argument("--output", type=Path, help="write the JSON here as well")
     arguments = parser.parse_args()
-    report = run(arguments.size, arguments.target, arguments.precision, with_run=not arguments.no_run)
+    report = run(
+        arguments.size,
+        arguments.target,
+        arguments.precision,
+        with_run=not arguments.no_run,
+        kill_after=arguments.kill_after,
+    )
     text = json.dumps(report, indent=2)
     print(text)
     if arguments.output:

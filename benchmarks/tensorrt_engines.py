@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artefacts import write_photographs, write_random_checkpoint
+from artefacts import Cache
 from workload import WORKLOADS
 
 if TYPE_CHECKING:
@@ -42,25 +41,6 @@ class Clock:
         return round(self.began[stages[stages.index(stage) + 1]] - self.began[stage], 1)
 
 
-def write_tame_checkpoint(size: str, path: Path) -> None:
-    """Random weights, but small enough in the tower that fp16 can be told from the reference.
-
-    With those of :func:`artefacts.write_random_checkpoint` the residual stream grows with every depthwise convolution,
-    to 1e10, and attention multiplies any rounding by a thousand; a trained tower does neither.
-    """
-    from safetensors.torch import load_file, save_file
-
-    write_random_checkpoint(path, WORKLOADS[size])
-    tensors = load_file(path / "model.safetensors")
-    save_file({name: tensor * _tame(name) for name, tensor in tensors.items()}, path / "model.safetensors")
-
-
-def _tame(name: str) -> float:
-    if ".blocks." not in name or "norm" in name:
-        return 1.0
-    return 0.05 if ".conv1." in name or ".conv2." in name else 0.5
-
-
 def measure(checkpoint: Path, bundle: Path, precision: Precision, pictures: Path) -> dict[str, Any]:
     """Compile one bundle; what its engines cost."""
     from f2edge.compile.build import build
@@ -82,16 +62,10 @@ def run(size: str, output: Path) -> dict[str, Any]:
     """All precisions of one size; what is known is written after each."""
     report: dict[str, Any] = {"size": size, "tensorrt_rtx": version("tensorrt-rtx-cu13"), "run": False}
     with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch)
-        pictures = directory / "pictures"
-        write_photographs(pictures, WORKLOADS[size])
-        maker = multiprocessing.get_context("spawn").Process(
-            target=write_tame_checkpoint, args=(size, directory / size)
-        )
-        maker.start()
-        maker.join()
+        cache = Cache(WORKLOADS[size], Path(scratch))
+        checkpoint, pictures = cache.get("checkpoint"), cache.get("photographs")
         for precision in PRECISIONS:
-            report[precision] = measure(directory / size, directory / precision, precision, pictures)
+            report[precision] = measure(checkpoint, Path(scratch) / precision, precision, pictures)
             output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 

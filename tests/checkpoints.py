@@ -20,8 +20,11 @@ from f2edge.tokenizer import ADDED_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from torch import Tensor
+
+    Fill: TypeAlias = Callable[[dict[str, Tensor], int], None]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -88,8 +91,12 @@ def tiny_tokenizer() -> Tokenizer:
 
 def random_model(geometry: Geometry, seed: int = 0) -> Florence2:
     """Weights large enough that answers are varied and their tokens far from ties."""
+    return _filled(geometry, randomise, seed)
+
+
+def _filled(geometry: Geometry, fill: Fill, seed: int) -> Florence2:
     model = Florence2(geometry).eval()
-    randomise(model.state_dict(), seed)
+    fill(model.state_dict(), seed)
     return model
 
 
@@ -108,15 +115,28 @@ def randomise(state: dict[str, Tensor], seed: int) -> None:
             tensor.copy_(1.5 * noise / max(tensor[0].numel(), 1) ** 0.5)
 
 
+def initialise(state: dict[str, Tensor], seed: int) -> None:
+    """The weights that training begins with in transformers: small, so that noise dies out as in a trained model."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in sorted(state.items()):
+        if name.endswith("bias"):
+            tensor.zero_()
+        elif "norm" in name:
+            tensor.fill_(1)
+        elif not name.endswith("pos_idx_to_embed"):
+            tensor.normal_(std=0.02, generator=generator)
+
+
 def write_checkpoint(
     path: Path,
     seed: int = 0,
     geometry: Geometry = TINY,
     dtype: torch.dtype = torch.float32,
+    fill: Fill = randomise,
     **sizes: Any,
 ) -> Florence2:
     """Write a checkpoint in Microsoft's layout; ``sizes`` replace fields of the geometry.  Returns the model."""
-    model = random_model(replace(geometry, **sizes), seed)
+    model = _filled(replace(geometry, **sizes), fill, seed)
     path.mkdir(parents=True, exist_ok=True)
     state = to_microsoft(model.state_dict())
     save_file({name: t.to(dtype).contiguous() for name, t in state.items()}, path / "model.safetensors")

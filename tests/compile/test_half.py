@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from half_tokens import compare
+from half_precision import compare
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from f2edge.bundle import COMPONENTS
