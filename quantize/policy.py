@@ -21,7 +21,7 @@ class Policy:
         activations: weights and activations (W8A8), or the weights alone.
         float_types: ONNX operators that stay float.
         float_kinds: products that stay float.
-        float_modules: products that stay float, by the beginnings of their modules' names.
+        float_blocks: blocks (:mod:`f2edge.quantize.blocks`) that stay float.
         smooth_quant: alpha of SmoothQuant for matrix products; -1 switches it off.
         why: the reasons, with what was measured on the embedded checkpoint: the mean divergence of the next token's
             distribution from the float model's, times 1000.
@@ -30,7 +30,7 @@ class Policy:
     activations: bool
     float_types: tuple[str, ...]
     float_kinds: tuple[Kind, ...]
-    float_modules: tuple[str, ...]
+    float_blocks: tuple[str, ...]
     smooth_quant: float
     why: str
 
@@ -40,7 +40,7 @@ POLICIES = {
         activations=True,
         float_types=("Gather",),
         float_kinds=("attention", "depthwise", "stem"),
-        float_modules=("vision_tower.convs.1", "vision_tower.convs.2", "multi_modal_projector"),
+        float_blocks=("vision_tower.convs.1", "vision_tower.convs.2", "multi_modal_projector"),
         smooth_quant=0.95,
         why="a depthwise convolution has 9 weights a channel and adds to the residual stream: all of them are 1 % of "
         "the work and three quarters of the noise (1.7 with, 0.4 without); SmoothQuant halves the rest (0.19); "
@@ -52,7 +52,7 @@ POLICIES = {
         activations=True,
         float_types=("Gather",),
         float_kinds=("attention",),
-        float_modules=(),
+        float_blocks=(),
         smooth_quant=0.95,
         why="SmoothQuant takes 2.8 to 0.26: prompts and image features share its scales; a softmax over 590 tokens has "
         "most of its values below INT8's step; positions are only looked up, and prompts are in the decoder's table",
@@ -61,7 +61,7 @@ POLICIES = {
         activations=False,
         float_types=(),
         float_kinds=("attention",),
-        float_modules=(),
+        float_blocks=(),
         smooth_quant=-1,
         why="a step is bound by reading weights, and coordinates need precise scores (0.05)",
     ),

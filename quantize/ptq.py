@@ -7,7 +7,10 @@ import io
 import logging
 from typing import TYPE_CHECKING
 
+import onnx
+
 from f2edge.errors import CompileError, MissingExtraError
+from f2edge.quantize.blocks import keep_float
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import look_up_in_int8
 
@@ -20,8 +23,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import onnx
 
     from f2edge.calibration.recorder import Records
     from f2edge.quantize.policy import Kind, Policy, WeightFormat
@@ -68,8 +69,10 @@ def _activations(model: onnx.ModelProto, policy: Policy, records: Records, compo
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
     advanced.smooth_quant_alphas.matmul = policy.smooth_quant
-    floats = [node.name for node in model.graph.node if _stays_float(node, model.graph, policy)]
-    return nncf.quantize(  # type: ignore[no-any-return]
+    floats = [node.name for node in model.graph.node if _kinds(node, model.graph).intersection(policy.float_kinds)]
+    source = onnx.ModelProto()
+    source.CopyFrom(model)
+    quantized = nncf.quantize(
         model,
         nncf.Dataset(samples, records.load),
         preset=nncf.QuantizationPreset.PERFORMANCE,
@@ -78,12 +81,7 @@ def _activations(model: onnx.ModelProto, policy: Policy, records: Records, compo
         ignored_scope=nncf.IgnoredScope(names=floats, types=list(policy.float_types), validate=False),
         advanced_parameters=advanced,
     )
-
-
-def _stays_float(node: onnx.NodeProto, graph: onnx.GraphProto, policy: Policy) -> bool:
-    product = node.op_type in ("MatMul", "Gemm", "Conv")
-    of_module = product and node.name.startswith(policy.float_modules)
-    return of_module or bool(_kinds(node, graph).intersection(policy.float_kinds))
+    return keep_float(quantized, source, policy.float_blocks)  # SmoothQuant scales what is in an ignored scope, too
 
 
 def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:

@@ -80,7 +80,9 @@ def test_output(tiny_bundle: Path, tmp_path: Path) -> None:
     """Where the bundle is, how large, and what was verified."""
     outcome = f2edge("compile", "some/model", "-o", tmp_path / "b")
     assert (outcome.code, outcome.stderr) == (0, "")
-    assert outcome.stdout.startswith(f"bundle  {tiny_bundle}\nsize    3.")
+    assert outcome.stdout.startswith(
+        f"bundle  {tiny_bundle}\nsize    {open_bundle(tiny_bundle).size_bytes / 2**20:.1f} MiB\n"
+    )
     assert all(words in outcome.stdout for words in ("weights.bin", "relative error", "25 of 25"))
 
 
