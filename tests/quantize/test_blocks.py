@@ -15,6 +15,7 @@ from f2edge.bundle import COMPONENTS
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.quantize.blocks import block_of, keep_float, multiplications, quantized_blocks
+from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import SHARED
 from f2edge.targets import TARGETS
 
@@ -59,6 +60,13 @@ def test_names_of_blocks() -> None:
     assert block_of("vision_tower.convs.1.conv/node_conv2d_4") == "vision_tower.convs.1"
     assert block_of("decoder.layers.11.encoder_attn.v_proj/node_MatMul_1") == "decoder.layers.11"
     assert block_of("node_Gemm_3") == "head"
+
+
+def test_the_policy_keeps_blocks_float(stages: Path) -> None:
+    """Nothing in them is in INT8."""
+    blocks = quantized_blocks(load(stages, "quantize", "vision"))
+    assert "vision_tower.convs.3" in blocks
+    assert not set(POLICIES["vision"].float_blocks).intersection(blocks)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
