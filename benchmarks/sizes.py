@@ -68,7 +68,8 @@ def run(size: str, target: str, precision: str, *, with_run: bool, kill_after: l
     with tempfile.TemporaryDirectory() as scratch:
         cache, bundle = Cache(WORKLOADS[size], Path(scratch)), Path(scratch) / "bundle"
         crops = Path(scratch) / "crops"
-        write_crops(crops, CROPS)
+        if precision == "int8":
+            write_crops(crops, CROPS)
         compiled = measure([*compile_arguments(f"{target}-{precision}", cache, bundle, crops), "--json"])
         report = {"size": size, "target": target, "precision": precision, "compile": _figures(compiled)}
         report["bundle"] = {k: v for k, v in json.loads(compiled["output"]).items() if k != "path"}

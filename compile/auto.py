@@ -102,11 +102,11 @@ class Workshop:
 
         def loss(mix: Mix) -> float:
             self.listener.detail(f"loss with {len(mix.quantized)} of {len(blocks)} blocks in INT8, {mix.compute}")
-            return float(self._of_mix("loss", mix, lambda model: truth().of(model)))
+            return self._of_mix("loss", mix, lambda model: truth().of(model))
 
         def time(mix: Mix) -> float:
             self.listener.detail(f"time with {len(mix.quantized)} of {len(blocks)} blocks in INT8, {mix.compute}")
-            return float(self._of_mix("time", mix, lambda model: milliseconds(model.runtime, self.records)))
+            return self._of_mix("time", mix, lambda model: milliseconds(model.runtime, self.records))
 
         return choose(mixes(blocks, self._computes()), time, loss, budget)
 

@@ -9,8 +9,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from f2edge.atomic import alive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
@@ -27,13 +31,18 @@ def user_cache() -> Path:
 
 
 def cache_key(parts: object) -> str:
-    """A file's name for everything that what is cached depends on, a JSON value."""
-    return digest(parts)[:32]
+    """A file's name for everything that what is cached depends on; what is no JSON value counts by its text."""
+    return digest(parts, default=str)[:32]
 
 
-def digest(value: object) -> str:
-    """SHA-256 of a JSON value; the order of an object's members does not matter."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+def digest(value: object, default: Callable[[object], str] | None = None) -> str:
+    """SHA-256 of a JSON value; the order of an object's members does not matter.
+
+    Args:
+        value: the value.
+        default: what to take for what JSON does not know; without it that is a ``TypeError``.
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=default).encode()).hexdigest()
 
 
 def usable_directory(name: str, key: str) -> Path | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from f2edge.runtimes.profiles import profiles
 from f2edge.runtimes.tensorrt_build import BuildOptions, build_engine
 from f2edge.runtimes.tensorrt_library import library_name
-from f2edge.user_cache import cache_key, user_cache, write_whole
+from f2edge.user_cache import digest, user_cache, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ class EngineCache:
     def key(self, name: str, profile: Profile) -> str:
         """A name for everything that an engine depends on: library, GPU, graph, profile, precision."""
         component = self.bundle.components[name]
-        return cache_key([*self._device(), sorted(component.sha256.items()), profile, component.precision])
+        return digest([*self._device(), sorted(component.sha256.items()), profile, component.precision])[:32]
 
     def _device(self) -> list[Any]:
         return [library_name(self.trt), self.gpu.full_name, self.gpu.compute_capability]
@@ -102,7 +102,7 @@ class EngineCache:
             if (plan := _read(folder / file)) is not None:
                 return Engine(plan, folder / file, built=False)
         progress(name, 0.0)
-        timings = f"timings-{cache_key(self._device())}.cache"
+        timings = f"timings-{digest(self._device())[:32]}.cache"
         known = next((bytes(found) for folder in self._folders() if (found := _read(folder / timings))), b"")
         exact = self.bundle.components[name].precision == "fp32"
         options = replace(options, timing_cache=known, tf32=not exact)
