@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from f2edge.errors import CompileError
+from f2edge.quantize.blocks import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,9 +98,7 @@ def _store_weights_in_half(model: onnx.ModelProto) -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half(tensor), f"{name}.fp16"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}.widen", to=TensorProto.FLOAT))
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*casts, *nodes])
+    replace(model.graph.node, [*casts, *model.graph.node])
 
 
 def half(tensor: TensorProto) -> NDArray[np.float16]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,15 @@ import numpy as np
 from f2edge.atomic import MANIFEST
 from f2edge.decoding import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
-from f2edge.runtimes.openvino_devices import KERNELS, cache_options, check_device, describe, options, set_defaults
+from f2edge.runtimes.openvino_devices import (
+    KERNELS,
+    WEIGHTS,
+    cache_options,
+    check_device,
+    describe,
+    options,
+    set_defaults,
+)
 from f2edge.runtimes.openvino_devices import missing as absent
 from f2edge.runtimes.pages import release_mapped_pages
 
@@ -32,8 +41,6 @@ if TYPE_CHECKING:
     from f2edge.targets import Compute
 
 _SMALL_PICTURE = 96
-WEIGHTS = "weights.bin"
-"""The file beside the graphs that holds the constants of all of them."""
 
 
 def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
@@ -66,17 +73,24 @@ def load_graphs(
     for device in devices.values():
         check_device(core, device)
         set_defaults(core, device)
-    compiled = {}
-    for name, path in graphs.items():
-        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"))
-        cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
+    chosen = {name: options(name, devices[name], placement.threads, compute.get(name, "fp32")) for name in graphs}
+    cached = {
+        name: cache_options(core, devices[name], chosen[name], manifest, ov.__version__) if manifest else {}
+        for name in graphs
+    }
+
+    def compile_graph(name: str) -> Any:
+        device, path = devices[name], graphs[name]
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))
-            chosen |= _small_picture_options(name, model, devices[name])
-            compiled[name] = core.compile_model(model, devices[name], chosen | cached)
+            small = _small_picture_options(name, model, device)
+            return core.compile_model(model, device, chosen[name] | small | cached[name])
         except RuntimeError as error:
-            where = f"the graphs in {path.parent} on {devices[name]}"
+            where = f"the graphs in {path.parent} on {device}"
             raise DeviceError(f"OpenVINO cannot load {where}: {name}: {_last_line(error)}") from error
+
+    with ThreadPoolExecutor(len(graphs)) as pool:  # most of the time a graph is compiled by one thread
+        compiled = dict(zip(graphs, pool.map(compile_graph, graphs), strict=True))
     weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
     return OpenVINORuntime(compiled, str(placement), weights)

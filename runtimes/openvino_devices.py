@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from f2edge.targets import Compute
 
+WEIGHTS = "weights.bin"
+"""The file beside the graphs that holds the constants of all of them."""
 KERNELS = "64"
 """Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen: with their defaults of
 thousands, memory grows with every new length of a prompt (docs/traps.md)."""
@@ -88,17 +90,15 @@ def cache_options(core: Any, device: str, chosen: dict[str, Any], manifest: Path
     """Where OpenVINO may keep what it compiles of a bundle for a device; nothing where no file can be written.
 
     One directory for each bundle, device, driver, version and options, some of which OpenVINO's own key leaves out.
-    The CPU has none: to look into its cache OpenVINO reads all weights, which takes as long as compiling and more
-    memory (docs/devices.md).
+    For the CPU it holds the graphs as the plugin has rewritten them; weights stay in the bundle (docs/devices.md).
     """
-    if device == "CPU":
-        return {}
     device_key = {"device": device, "identity": identity(core, device), "options": chosen}
     directory = usable_directory(_BLOBS, cache_key({"manifest": sha256(manifest), "openvino": version, **device_key}))
     if directory is None:
         return {}
     clear_oldest(_BLOBS, _MOST_BYTES)
-    return {"CACHE_DIR": str(directory)}
+    mode = {"CACHE_MODE": "OPTIMIZE_SIZE", "WEIGHTS_PATH": str(manifest.with_name(WEIGHTS))} if device == "CPU" else {}
+    return {"CACHE_DIR": str(directory)} | mode
 
 
 def identity(core: Any, device: str) -> str:

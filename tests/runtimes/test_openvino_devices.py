@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +132,8 @@ def test_threads(tiny_bundle: Path) -> None:
 def from_cache(path: Path) -> list[bool]:
     """Whether each component came from the cache."""
     runtime: Any = f2edge.load(path).runtime
-    return [runtime._runtime._compiled[name].get_property("LOADED_FROM_CACHE") for name in COMPONENTS]
+    runtime = getattr(runtime, "_runtime", runtime)
+    return [runtime._compiled[name].get_property("LOADED_FROM_CACHE") for name in COMPONENTS]
 
 
 FRESH, CACHED = [False] * 3, [True] * 3
@@ -152,34 +154,48 @@ def test_a_second_start_takes_what_was_compiled(tiny_npu_bundle: Path, cache: Pa
     assert list(cache.glob("*/*.blob"))
 
 
-def test_the_cpu_keeps_nothing(tiny_bundle: Path, cache: Path) -> None:
-    """There a cache costs more than it saves."""
-    f2edge.load(tiny_bundle)
-    f2edge.load(tiny_bundle, "AUTO")
-    assert cache_options(Core(), "CPU", {}, tiny_bundle / "manifest.json", "1") == {}
-    assert len(list(cache.iterdir())) == 2  # AUTO's, for the tower and for the rest
+def test_the_cpu_keeps_graphs_without_weights(tiny_bundle: Path, cache: Path) -> None:
+    """As it has rewritten them; with the bundle's weights they answer as before, to the last digit."""
+    fresh, again = answer(tiny_bundle, "CPU"), answer(tiny_bundle, "CPU")
+    assert from_cache(tiny_bundle) == CACHED
+    assert again.token_ids == fresh.token_ids
+    assert again.token_logprobs == fresh.token_logprobs
+    kept = sum(file.stat().st_size for file in cache.glob("*/*.blob"))
+    assert kept < (tiny_bundle / "weights.bin").stat().st_size / 2
+
+
+def test_a_moved_bundle(tiny_bundle: Path, tmp_path: Path, cache: Path) -> None:
+    """It takes its weights from where it is now."""
+    first = shutil.copytree(tiny_bundle, tmp_path / "first")
+    expected = answer(first, "CPU")
+    second = first.rename(tmp_path / "second")
+    assert answer(second, "CPU").token_logprobs == expected.token_logprobs
+    assert list(cache.glob("*/*.blob"))
 
 
 @pytest.mark.usefixtures("npu")
 @pytest.mark.parametrize("damage", [b"", b"x" * 1000, None])
-def test_damaged_files(damage: bytes | None, tiny_npu_bundle: Path, cache: Path) -> None:
+@pytest.mark.parametrize("bundle", ["tiny_npu_bundle", "tiny_bundle"])
+def test_damaged_files(damage: bytes | None, bundle: str, cache: Path, request: pytest.FixtureRequest) -> None:
     """Empty, foreign, or cut off as by a killed process: they are made anew."""
-    from_cache(tiny_npu_bundle)
+    path = request.getfixturevalue(bundle)
+    from_cache(path)
     for file in cache.glob("*/*.blob"):
         data = file.read_bytes()
         file.chmod(0o600)
         file.write_bytes(data[: len(data) // 2] if damage is None else damage)
-    assert from_cache(tiny_npu_bundle) == FRESH
-    assert verify(f2edge.load(tiny_npu_bundle)).passed
-    assert from_cache(tiny_npu_bundle) == CACHED
+    assert from_cache(path) == FRESH
+    assert verify(f2edge.load(path)).passed
+    assert from_cache(path) == CACHED
 
 
-def test_two_starts_at_once(tiny_bundle: Path, cache: Path) -> None:
+@pytest.mark.parametrize("device", ["CPU", "AUTO"])
+def test_two_starts_at_once(device: str, tiny_bundle: Path, cache: Path) -> None:
     """Both succeed, and so does a third with what they left."""
-    processes = [start("verify", tiny_bundle, "--device", "AUTO", "--json") for _ in range(2)]
+    processes = [start("verify", tiny_bundle, "--device", device, "--json") for _ in range(2)]
     assert [finish(process).code for process in processes] == [0, 0]
     assert list(cache.glob("*/*.blob"))
-    assert verify(f2edge.load(tiny_bundle, "AUTO")).passed
+    assert verify(f2edge.load(tiny_bundle, device)).passed
 
 
 def test_what_the_cache_depends_on(tiny_bundle: Path, tmp_path: Path, cache: Path) -> None:
@@ -194,6 +210,7 @@ def test_what_the_cache_depends_on(tiny_bundle: Path, tmp_path: Path, cache: Pat
             (Core(), "GPU", 1, other, "1"),
             (Core(), "GPU", 2, manifest, "1"),
             (Core(), "AUTO", 1, manifest, "1"),
+            (Core(), "CPU", 1, manifest, "1"),
             (Core(), "GPU", 1, manifest, "2"),
             (Core(), "NPU", 1, manifest, "1"),
             (Core(NPU_DRIVER_VERSION=2), "NPU", 1, manifest, "1"),
