@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import openvino as ov
 
+from f2edge.compile.openvino_layout import convert
 from f2edge.compile.stateful import make_stateful
 from f2edge.errors import CompileError
 
@@ -42,7 +43,7 @@ def compile_openvino(
         CompileError: OpenVINO cannot convert the graph, or cannot write it.
     """
     try:
-        model = ov.convert_model(onnx)
+        model = convert(onnx, destination.parent)
         if onnx.stem == "decoder":
             make_stateful(model, decoder_layers)
     except RuntimeError as error:
