@@ -27,6 +27,7 @@ def main() -> None:
         contender.warm_up()
         _say(answers, {READY: name, "details": getattr(contender, "details", {})})
         for _turn in sys.stdin:
+            contender.warm_up()  # while the others had their turns, caches went cold and pages may have gone
             _say(answers, contender.measure())
 
 

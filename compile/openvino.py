@@ -96,6 +96,9 @@ def _move_weights(path: Path, weights: WeightFile, ports: set[str]) -> None:
         if layer.attrib["type"] == "Const" and place is not None:
             start, size = int(place.attrib["offset"]), int(place.attrib["size"])
             place.attrib["offset"] = str(weights.store(data[start : start + size]))
+    for port in tree.iterfind(".//input/port"):  # the outputs that they come from tell type and shape
+        port.attrib.pop("precision", None)
+        port[:] = []
     for port in tree.iter("port"):
         if not ports.intersection(port.attrib.get("names", "").split(",")):
             port.attrib.pop("names", None)

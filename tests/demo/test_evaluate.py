@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from evaluate import evaluate
+from evaluations import answer
 from PIL import Image
 from questions import Question, ask
 from scenes import make_scene
 
-from f2edge.result import Result
-
 if TYPE_CHECKING:
     from f2edge.image import ImageSource
+    from f2edge.result import Result
 
 SEED = 2000
 COUNT = 8
@@ -22,19 +22,16 @@ ERROR_RATES = ("ocr_cer", "ocr_region_cer")
 
 
 def _result(question: Question, text: str, *, located: bool) -> Result:
-    boxes = tuple(map(tuple, question.boxes)) if question.task != "REFERRING_EXPRESSION_SEGMENTATION" else ()
-    return Result(
+    if not located:
+        return answer(question.task, text)
+    return answer(
         question.task,
         text,
-        (),
-        (),
-        0.0,
-        {question.task: text},
-        labels=tuple(question.labels) if located else (),
-        boxes=boxes if located else (),
-        quads=tuple(map(tuple, question.quads)) if located else (),
-        polygons=tuple((tuple(p),) for p in question.polygons) if located else (),
-        confidences=(0.9,) * len(question.labels) if located else (),
+        labels=tuple(question.labels),
+        boxes=tuple(map(tuple, question.boxes)) if question.task != "REFERRING_EXPRESSION_SEGMENTATION" else (),
+        quads=tuple(map(tuple, question.quads)),
+        polygons=tuple((tuple(p),) for p in question.polygons),
+        confidences=(0.9,) * len(question.labels),
     )
 
 

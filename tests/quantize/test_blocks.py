@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
-from PIL import Image
+from pictures import write_pictures
 
 from f2edge.bundle import COMPONENTS
 from f2edge.compile.build import build
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 def stages(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished stages of the tiny checkpoint in INT8."""
     directory = tmp_path_factory.mktemp("blocks")
-    (directory / "pictures").mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        noise = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(directory / "pictures" / f"{index}.png")
+    write_pictures(directory / "pictures", 3)
     options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", stages=directory / "stages")
     build(tiny_checkpoint, directory / "bundle", options)
     return directory / "stages"
