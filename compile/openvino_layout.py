@@ -61,10 +61,10 @@ def lift_quantized_norms(model: onnx.ModelProto) -> int:
             lifted[norm.name], lifted[chain[-1].name] = "Unsqueeze", "Squeeze"
             chain[0].input[0] = f"{norm.output[0]}.lifted"
             chain[-1].output[0] = f"{chain[-1].output[0]}.lifted"
-    replace(graph.node, [each for node in graph.node for each in _reshaped(node, lifted.get(node.name))])
-    del graph.value_info[:]
     if lifted:
         graph.initializer.append(numpy_helper.from_array(np.array([0]), _FIRST))
+        replace(graph.node, [each for node in graph.node for each in _reshaped(node, lifted.get(node.name))])
+        del graph.value_info[:]  # shapes that were
     return len(lifted) // 2
 
 
