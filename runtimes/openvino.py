@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -73,29 +72,20 @@ def load_graphs(
     for device in devices.values():
         check_device(core, device)
         set_defaults(core, device)
-    settings = {}
-    for name, device in devices.items():
-        chosen = options(name, device, placement.threads, compute.get(name, "fp32"))
-        cached = cache_options(core, device, chosen, manifest, ov.__version__) if manifest else {}
-        settings[name] = chosen | cached
-
-    def compile_graph(name: str) -> Any:
-        return _compiled(core, name, graphs[name], devices[name], settings[name])
-
-    with ThreadPoolExecutor(len(graphs)) as pool:  # most of the time a graph is compiled by one thread
-        compiled = dict(zip(graphs, pool.map(compile_graph, graphs), strict=True))
+    compiled = {}
+    for name, path in graphs.items():
+        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"))
+        cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
+        try:
+            model = core.read_model(path, path.with_name(WEIGHTS))
+            chosen |= _small_picture_options(name, model, devices[name])
+            compiled[name] = core.compile_model(model, devices[name], chosen | cached)
+        except RuntimeError as error:
+            where = f"the graphs in {path.parent} on {devices[name]}"
+            raise DeviceError(f"OpenVINO cannot load {where}: {name}: {_last_line(error)}") from error
     weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
     return OpenVINORuntime(compiled, str(placement), weights)
-
-
-def _compiled(core: Any, name: str, path: Path, device: str, settings: dict[str, Any]) -> Any:
-    try:
-        model = core.read_model(path, path.with_name(WEIGHTS))
-        return core.compile_model(model, device, settings | _small_picture_options(name, model, device))
-    except RuntimeError as error:
-        where = f"the graphs in {path.parent} on {device}"
-        raise DeviceError(f"OpenVINO cannot load {where}: {name}: {_last_line(error)}") from error
 
 
 def _small_picture_options(component: str, model: Any, device: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,15 @@ def test_the_cpu_keeps_graphs_without_weights(tiny_bundle: Path, cache: Path) ->
     assert again.token_logprobs == fresh.token_logprobs
     kept = sum(file.stat().st_size for file in cache.glob("*/*.blob"))
     assert kept < (tiny_bundle / "weights.bin").stat().st_size / 2
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_locale_of_the_process_stays(tiny_bundle: Path) -> None:
+    """OpenVINO sets it while it reads a graph; two graphs at once would leave it changed (docs/performance.md)."""
+    before = locale.setlocale(locale.LC_ALL)
+    for _ in range(4):
+        f2edge.load(tiny_bundle)
+        assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_a_moved_bundle(tiny_bundle: Path, tmp_path: Path, cache: Path) -> None:
