@@ -22,7 +22,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "onnxscript": ("compile/",),
     "onnx": ("compile/", "quantize/"),
     "nncf": ("quantize/",),
-    "openvino": ("runtimes/openvino.py", "compile/openvino.py", "compile/stateful.py"),
+    "openvino": ("runtimes/openvino.py", "compile/openvino", "compile/stateful.py"),
     "onnxruntime": ("runtimes/onnxruntime.py", "calibration/"),
     "cuda": ("runtimes/cuda.py",),
     "faster_coco_eval": ("evaluation/detection.py",),
@@ -52,7 +52,7 @@ def sources() -> dict[str, str]:
         assert spec.submodule_search_locations
         folder = Path(spec.submodule_search_locations[0])
         paths = folder.glob("*.py") if room == "core" else folder.rglob("*.py")
-        found.update({f"{room}/{path.relative_to(folder).as_posix()}": path.read_text() for path in paths})
+        found.update({f"{room}/{path.relative_to(folder).as_posix()}": path.read_text("utf-8") for path in paths})
     found["cli/__main__.py"] = found.pop("core/__main__.py")
     return found
 
