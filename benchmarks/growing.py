@@ -23,7 +23,8 @@ AXES = {
     },
     "tiny": {"tokens": (1, 8, 32), "beams": (1, 3), "prompts": (1, 4), "images": (1, 3)},
 }
-SIDES = {"base": (384, 512, 640, 768, 896, 1024, 1152), "tiny": (64, 128)}
+SIDES = {"base": (384, 512, 640, 768, 896, 992), "tiny": (64, 128)}
+"""At base size a prompt of usual length fits beside the tokens of 992 pixels, and none beside those of 1024."""
 
 
 def axis_name(axis: str, amount: int) -> str:
