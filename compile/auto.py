@@ -161,7 +161,7 @@ class _Compiled:
     def __enter__(self) -> Florence2:
         shop = self._workshop
         shutil.rmtree(self._directory, ignore_errors=True)
-        self._directory.mkdir()
+        self._directory.mkdir(parents=True)
         plan, scratch = shop.plan(self._mix, {}), shop.variants.directory
         components = compile_components(self._directory, plan, shop.options, shop.loaded, scratch, Listener())
         bundle = replace(shop.draft, path=self._directory, components=components)

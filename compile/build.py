@@ -93,7 +93,7 @@ def build(
         draft = _draft(directory, _recipe(str(checkpoint), options, shapes), loaded, listener)
         plan = Plan(exported, options.precisions, dict.fromkeys(COMPONENTS, "fp32"), {})
         if selection:
-            plan = _quantized(draft, exported, loaded, selection, options, stages, listener)
+            plan = _quantized(draft, exported, loaded, selection, options, stages, Path(scratch), listener)
         draft = _with_components(draft, plan, options, loaded, Path(scratch), listener)
         listener.stage("verify")
         _verified(draft, Path(scratch)).write_manifest()
@@ -107,6 +107,7 @@ def _quantized(
     selection: Selection,
     options: Options,
     stages: Stages,
+    scratch: Path,
     listener: Listener,
 ) -> Plan:
     """All blocks in INT8, or the mix that was found under the budget."""
@@ -115,7 +116,7 @@ def _quantized(
     everything = Plan(quantized, options.precisions, INT8_COMPUTE, {})
     if options.budget is None and not options.report:
         return everything
-    variants = Variants(exported, quantized, stages.scratch("variants"))
+    variants = Variants(exported, quantized, scratch / "variants")
     shop = Workshop(draft, loaded, variants, records, selection.samples, options, stages, listener)
     return _measured(shop, everything)
 

@@ -5,8 +5,8 @@ Both compute the same as before, and were found by profiling the vision tower (d
 
 from __future__ import annotations
 
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -17,9 +17,6 @@ from openvino import opset13 as ops
 
 from f2edge.compile.onnx_graph import save_onnx
 from f2edge.quantize.blocks import replace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FIRST = "first_axis"
 _SPLIT_HEADS = [0, 2, 1, 3]
@@ -41,7 +38,7 @@ def convert(path: Path, scratch: Path) -> ov.Model:
         return transpose_in_products(ov.convert_model(path))
     with TemporaryDirectory(dir=scratch) as directory:
         load_external_data_for_model(graph, str(path.parent))
-        copy, _ = save_onnx(graph, scratch / directory / path.name)
+        copy, _ = save_onnx(graph, Path(directory) / path.name)
         return transpose_in_products(ov.convert_model(copy))
 
 

@@ -62,13 +62,6 @@ class Stages:
             partial.rename(place)
         return place
 
-    def scratch(self, name: str) -> Path:
-        """An empty directory for what need not be kept."""
-        place = claim_directory(self.directory, f".{name}-")
-        shutil.rmtree(place)
-        place.mkdir()
-        return place
-
 
 @contextmanager
 def open_stages(

@@ -62,7 +62,7 @@ class Variants:
         key = hashlib.sha256("\n".join(floats).encode()).hexdigest()[:20]
         path = self.directory / key / f"{component}.onnx"
         if not path.is_file():
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             source, all_int8 = onnx.load(self.exported[component]), onnx.load(self.quantized[component])
             save_onnx(keep_float(all_int8, source, floats), path)
         return path

@@ -74,12 +74,12 @@ def print_quantization(found: Mapping[str, Any]) -> None:
 
 
 def _block(block: Mapping[str, Any]) -> tuple[str, ...]:
-    loss = "" if block["loss"] is None else f"{block['loss']:.2%}"
+    loss = "–" if block["loss"] is None else f"{block['loss']:.2%}"
     numbers = (f"{block['operations']:.1%}", f"{block['sqnr_db']:.1f}", f"{block['divergence']:.2g}", loss)
     return (block["component"], block["name"], *numbers)
 
 
 def _mix(mix: Mapping[str, Any]) -> tuple[str, ...]:
-    loss = "" if mix["loss"] is None else f"{mix['loss']:.2%}"
+    loss = "–" if mix["loss"] is None else f"{mix['loss']:.2%}"
     chosen = "chosen" if mix["chosen"] else ""
     return (str(mix["int8_blocks"]), mix["compute"], f"{mix['milliseconds']:.1f}", loss, chosen)

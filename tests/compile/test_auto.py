@@ -62,6 +62,7 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     assert sum(mix["chosen"] for mix in mixes) == 1
     assert {tuple(pair) for pair in found["int8"]} <= {(block["component"], block["name"]) for block in blocks}
     assert load(bundle.path).run(directory / "pictures" / "0.png", "caption").token_ids[0] == 2
+    assert not list((directory / "stages").glob(".*"))  # variants are not kept
 
 
 @pytest.mark.slow

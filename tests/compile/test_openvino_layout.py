@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 from f2edge.compile.openvino_layout import convert, lift_quantized_norms, transpose_in_products
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from f2edge.arrays import FloatArray
 
 ROWS, WIDTH = 6, 8
@@ -88,6 +87,14 @@ def test_openvino_keeps_one_range_for_all_channels(tmp_path: Path) -> None:
     assert ranges(ov.convert_model(path)) == {(1, WIDTH)}
     assert ranges(convert(path, tmp_path)) == {(1, 1, 1)}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_relative_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph's and the copy's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scratch").mkdir()
+    onnx.save(quantized_norm(), "vision.onnx")
+    assert ranges(convert(Path("vision.onnx"), Path("scratch"))) == {(1, 1, 1)}
 
 
 def test_a_product_transposes_its_queries_itself() -> None:
