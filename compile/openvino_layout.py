@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -51,51 +52,47 @@ def lift_quantized_norms(model: onnx.ModelProto) -> int:
     Returns:
         How many norms were changed.
     """
-    graph, lifted = model.graph, {}
-    readers = _readers(graph)
+    graph, readers = model.graph, _readers(model.graph)
+    after: dict[str, onnx.NodeProto] = {}
     for norm in graph.node:
-        if norm.op_type == "LayerNormalization" and (chain := _until_dequantized(norm, readers)):
-            lifted[norm.name], lifted[chain[-1].name] = "Unsqueeze", "Squeeze"
-            chain[0].input[0] = f"{norm.output[0]}.lifted"
-            chain[-1].output[0] = f"{chain[-1].output[0]}.lifted"
-    if lifted:
+        if norm.op_type == "LayerNormalization" and (found := _quantized(norm, readers)):
+            first, dequantizer = found
+            plain, result = norm.output[0], dequantizer.output[0]
+            first.input[0], dequantizer.output[0] = f"{plain}.lifted", f"{result}.lifted"
+            after[norm.name] = helper.make_node("Unsqueeze", [plain, _FIRST], [f"{plain}.lifted"], f"{norm.name}.lift")
+            drop = helper.make_node("Squeeze", [f"{result}.lifted", _FIRST], [result], f"{dequantizer.name}.drop")
+            after[dequantizer.name] = drop
+    if after:
         graph.initializer.append(numpy_helper.from_array(np.array([0]), _FIRST))
-        replace(graph.node, [each for node in graph.node for each in _reshaped(node, lifted.get(node.name))])
+        nodes = [each for node in graph.node for each in (node, after.get(node.name)) if each is not None]
+        replace(graph.node, nodes)
         del graph.value_info[:]  # shapes that were
-    return len(lifted) // 2
+    return len(after) // 2
 
 
-def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    found: dict[str, list[onnx.NodeProto]] = {}
+_Readers: TypeAlias = "dict[str, list[onnx.NodeProto]]"
+
+
+def _readers(graph: onnx.GraphProto) -> _Readers:
+    found: _Readers = {}
     for node in graph.node:
         for name in node.input:
             found.setdefault(name, []).append(node)
     return found
 
 
-def _until_dequantized(norm: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]]) -> list[onnx.NodeProto]:
-    """The only readers of a norm, one after the other: a factor, if there is one, a quantizer and a dequantizer."""
-    chain: list[onnx.NodeProto] = []
-    for kinds in (("Mul", "QuantizeLinear"), ("QuantizeLinear", "DequantizeLinear"), ("DequantizeLinear",)):
-        last = chain[-1] if chain else norm
-        following = readers.get(last.output[0], [])
-        if last.op_type == "DequantizeLinear":
-            break
-        if len(following) != 1 or following[0].op_type not in kinds:
-            return []
-        chain += following
-    return chain
+def _quantized(norm: onnx.NodeProto, readers: _Readers) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
+    """What a norm hands all of its output to, a factor or a quantizer, and the dequantizer in the end."""
+    factor = _only_reader(norm, "Mul", readers)
+    quantizer = _only_reader(factor or norm, "QuantizeLinear", readers)
+    dequantizer = _only_reader(quantizer, "DequantizeLinear", readers) if quantizer else None
+    return (factor or quantizer, dequantizer) if quantizer and dequantizer else None
 
 
-def _reshaped(node: onnx.NodeProto, shape: str | None) -> list[onnx.NodeProto]:
-    """A node, and after it what gives its output a leading axis or takes that away."""
-    out = node.output[0]
-    if shape == "Unsqueeze":
-        return [node, helper.make_node("Unsqueeze", [out, _FIRST], [f"{out}.lifted"], f"{node.name}.lift")]
-    if shape == "Squeeze":
-        plain = out.removesuffix(".lifted")
-        return [node, helper.make_node("Squeeze", [out, _FIRST], [plain], f"{node.name}.drop")]
-    return [node]
+def _only_reader(node: onnx.NodeProto, kind: str, readers: _Readers) -> onnx.NodeProto | None:
+    """The one node that reads a node's output, if it is of this kind."""
+    found = readers.get(node.output[0], [])
+    return found[0] if len(found) == 1 and found[0].op_type == kind else None
 
 
 def transpose_in_products(model: ov.Model) -> ov.Model:
