@@ -197,16 +197,16 @@ def export(graph: Graph, path: Path) -> None:
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
             raise CompileError(f"exporting {path.stem} to ONNX failed: {reason}") from error
         assert program is not None
-        optimizer.fold_constants(program.model, should_fold=_takes_apart, output_size_limit=2**31)
+        optimizer.fold_constants(program.model, should_fold=_prepares_weights, output_size_limit=2**31)
         _name_by_module(program.model.graph)
         # Every node carries its source lines, with this machine's paths.
         ir.passes.common.ClearMetadataAndDocStringPass()(program.model)
         program.save(path, external_data=True)
 
 
-def _takes_apart(node: ir.Node) -> bool | None:
-    """Whether to fold a node of constants whatever its size: weights used in parts are stored in parts."""
-    return True if node.op_type in ("Slice", "Mul") else None
+def _prepares_weights(node: ir.Node) -> bool | None:
+    """Whether to fold a node of constants whatever its size: weights are stored in the parts that are used."""
+    return True if node.op_type in ("Slice", "Mul", "Concat") else None
 
 
 def _name_by_module(graph: ir.Graph) -> None:

@@ -6,6 +6,7 @@ together with the keys and values.  :mod:`f2edge.runtimes.static` pads what is s
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,8 @@ from f2edge.errors import LimitError
 from f2edge.static_shapes import LEAST_BEAMS, PROMPT_TOKENS, StaticShapes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.options import Options
     from f2edge.compile.reference import Florence2
@@ -64,25 +67,36 @@ class StaticDecoderGraph(nn.Module):
         slots = torch.arange(past[0].shape[2])
         here, mask = (slots == position)[:, None], torch.where(slots > position, HIDDEN, 0.0)
         embeddings = self.model.shared(input_ids[:, None]) + decoder.embed_positions(position + POSITION_OFFSET)
-        x, present = decoder.layernorm_embedding(embeddings), []
+        x = decoder.layernorm_embedding(embeddings)
+        present: list[Tensor] = []
         layers: list[DecoderLayer] = list(decoder.layers)  # type: ignore[arg-type]
         for index, layer in enumerate(layers):
             pair = slice(2 * index, 2 * index + 2)
             before = [tensor.index_select(0, beam_idx) for tensor in past[pair]]
-            states = layer.self_attn.key_value(x)
-            now = [torch.where(here, new, old) for new, old in zip(states, before, strict=True)]
-            x = _layer(layer, x, (now[0], now[1]), mask, (cross[pair][0], cross[pair][1]), cross_mask.transpose(2, 3))
+            crossed = (cross[pair][0], cross[pair][1])
+            x, now = _layer(layer, x, partial(_write, here, before), mask, crossed, cross_mask.transpose(2, 3))
             present += now
         return [*scores(self.model.head(x[:, -1]), self.num_candidates), *present]
 
 
+def _write(here: Tensor, before: list[Tensor], new: KeyValue) -> KeyValue:
+    """Keys and values with the new ones in their place, which is where ``here`` (slots, 1) is true."""
+    return torch.where(here, new[0], before[0]), torch.where(here, new[1], before[1])
+
+
 def _layer(
-    layer: DecoderLayer, x: Tensor, key_value: KeyValue, mask: Tensor, cross: KeyValue, cross_mask: Tensor
-) -> Tensor:
-    """A decoder layer whose self-attention keys and values are given; the beams are queries of one cross-attention."""
-    x = layer.self_attn_layer_norm(x + layer.self_attn(x, key_value, mask))
+    layer: DecoderLayer,
+    x: Tensor,
+    remember: Callable[[KeyValue], KeyValue],
+    mask: Tensor,
+    cross: KeyValue,
+    cross_mask: Tensor,
+) -> tuple[Tensor, KeyValue]:
+    """A decoder layer and its self-attention's keys and values; the beams are queries of one cross-attention."""
+    attended, present = layer.self_attn(x, remember, mask)
+    x = layer.self_attn_layer_norm(x + attended)
     seen = layer.encoder_attn(x.transpose(0, 1), cross, cross_mask).transpose(0, 1)
-    return layer.feed_forward(layer.encoder_attn_layer_norm(x + seen))
+    return layer.feed_forward(layer.encoder_attn_layer_norm(x + seen)), present
 
 
 def shapes_for(options: Options, loaded: Checkpoint) -> StaticShapes | None:

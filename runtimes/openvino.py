@@ -219,4 +219,4 @@ class OpenVINOSession:
 def _infer(request: Any, inputs: dict[str, Any]) -> None:
     for name, value in inputs.items():
         request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
-    request.infer()
+    request.infer(share_outputs=True)  # or it copies each of them into an array that nobody asked for

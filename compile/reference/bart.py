@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from f2edge.geometry import Geometry
 
 KeyValue: TypeAlias = tuple[Tensor, Tensor]
@@ -39,14 +42,39 @@ class Attention(nn.Module):
 
         ``mask`` is added to the scores and broadcasts over (batch, heads, queries, tokens).
         """
+        return self._attend(self._heads(self.q_proj(states) * self.scale), key_value, mask)
+
+    def _attend(self, query: Tensor, key_value: KeyValue, mask: Tensor | None) -> Tensor:
         key, value = key_value
-        scores = self._heads(self.q_proj(states) * self.scale) @ key.transpose(-1, -2)
+        scores = query @ key.transpose(-1, -2)
         weights = (scores if mask is None else scores + mask).softmax(-1)
-        return self.out_proj((weights @ value).transpose(1, 2).reshape(states.shape))  # type: ignore[no-any-return]
+        return self.out_proj((weights @ value).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _heads(self, x: Tensor) -> Tensor:
         batch, tokens, d_model = x.shape
         return x.reshape(batch, tokens, self.num_heads, d_model // self.num_heads).transpose(1, 2)
+
+
+class CachedAttention(Attention):
+    """Self-attention of tokens that come one by one, or all at once."""
+
+    def forward(  # type: ignore[override]
+        self, states: Tensor, remember: Callable[[KeyValue], KeyValue], mask: Tensor | None
+    ) -> tuple[Tensor, KeyValue]:
+        """Attention of ``states`` (batch, tokens, d_model) over all keys and values so far, and those.
+
+        ``remember`` adds the keys and values of ``states`` to those of the tokens before.
+        """
+        query, key, value = self._query_key_value(states)
+        key_value = remember((key, value))
+        return self._attend(query, key_value, mask), key_value
+
+    def _query_key_value(self, states: Tensor) -> tuple[Tensor, ...]:
+        """Of one product: with a token or a few, to begin one costs as much as a good part of it."""
+        parts = ((self.q_proj, self.scale), (self.k_proj, 1.0), (self.v_proj, 1.0))
+        weight = torch.cat([part.weight * scale for part, scale in parts])
+        bias = torch.cat([part.bias * scale for part, scale in parts])
+        return tuple(self._heads(part) for part in F.linear(states, weight, bias).chunk(3, -1))
 
 
 class _FeedForward(nn.Module):
@@ -81,6 +109,7 @@ class DecoderLayer(EncoderLayer):
 
     def __init__(self, d_model: int, num_heads: int, ffn_dim: int) -> None:
         super().__init__(d_model, num_heads, ffn_dim)
+        self.self_attn = CachedAttention(d_model, num_heads)
         self.encoder_attn = Attention(d_model, num_heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(d_model)
 
@@ -93,10 +122,8 @@ class DecoderLayer(EncoderLayer):
         cross_mask: Tensor | None,
     ) -> tuple[Tensor, KeyValue]:
         """States (batch, tokens, d_model) and the self-attention keys and values, ``past`` included."""
-        present = self.self_attn.key_value(x)
-        if past is not None:
-            present = (torch.cat([past[0], present[0]], 2), torch.cat([past[1], present[1]], 2))
-        x = self.self_attn_layer_norm(x + self.self_attn(x, present, mask))
+        attended, present = self.self_attn(x, partial(_append, past), mask)
+        x = self.self_attn_layer_norm(x + attended)
         x = self.encoder_attn_layer_norm(x + self._cross(x, cross, cross_mask))
         return self.feed_forward(x), present
 
@@ -104,6 +131,10 @@ class DecoderLayer(EncoderLayer):
         """The beams of one image become queries of one attention, so its keys and values are read once."""
         queries = x.reshape(cross[0].shape[0], -1, x.shape[-1])
         return self.encoder_attn(queries, cross, mask).reshape(x.shape)  # type: ignore[no-any-return]
+
+
+def _append(past: KeyValue | None, new: KeyValue) -> KeyValue:
+    return (torch.cat([past[0], new[0]], 2), torch.cat([past[1], new[1]], 2)) if past else new
 
 
 class Encoder(nn.Module):
