@@ -17,7 +17,7 @@ from f2edge.compile.onnx_graph import save_onnx
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MOVING = {"Transpose", "Reshape", "Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Pad"}
+_MOVING = {"Transpose", "Reshape", "Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Pad"}
 """Nodes that compute nothing: what was rounded stays so."""
 
 

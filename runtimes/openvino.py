@@ -15,6 +15,7 @@ from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.runtimes.openvino_devices import (
     KERNELS,
     WEIGHTS,
+    CachePrecision,
     cache_options,
     check_device,
     describe,
@@ -47,7 +48,8 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
     manifest = bundle.path / MANIFEST  # which a bundle that is being made does not have yet
     graphs = {name: bundle.file(name) for name in bundle.components}
     compute = {name: component.compute for name, component in bundle.components.items()}
-    return load_graphs(graphs, placement, manifest if manifest.is_file() else None, compute)
+    kv_cache: CachePrecision = "fp16" if bundle.components["decoder"].precision == "int8" else "fp32"
+    return load_graphs(graphs, placement, manifest if manifest.is_file() else None, compute, kv_cache)
 
 
 def load_graphs(
@@ -55,6 +57,7 @@ def load_graphs(
     placement: Placement,
     manifest: Path | None = None,
     compute: Mapping[str, Compute] = MappingProxyType({}),
+    kv_cache: CachePrecision = "fp32",
 ) -> OpenVINORuntime:
     """Compile graphs (``.xml``), by component, for the devices ("CPU", "GPU", "NPU", "AUTO", ...) of a placement.
 
@@ -63,6 +66,7 @@ def load_graphs(
         placement: the device of each.
         manifest: of the bundle they are from, by which what is compiled is cached.
         compute: what a processor computes each component's float operations in; fp32 unless it says otherwise.
+        kv_cache: what it keeps the decoder's keys and values in.
 
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
@@ -74,7 +78,7 @@ def load_graphs(
         set_defaults(core, device)
     compiled = {}
     for name, path in graphs.items():
-        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"))
+        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"), kv_cache)
         cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))
@@ -164,15 +168,18 @@ class OpenVINORuntime:
     def start(self, features: Features, prompt_ids: IntArray) -> OpenVINOSession:
         """Run the encoder; its outputs become the decoder's inputs without a copy."""
         tokens = features.shape[1] + len(prompt_ids)
-        cross = {}
+        cross, columns = {}, set()
         for port in self._compiled["encoder"].outputs:
-            _, heads, _, width = port.partial_shape
-            tensor = ov.Tensor(ov.Type.f32, ov.Shape([1, heads.get_length(), tokens, width.get_length()]))
+            shape = [tokens if size.is_dynamic else size.get_length() for size in port.partial_shape]
+            tensor = ov.Tensor(ov.Type.f32, ov.Shape(shape))
             self._encoder.set_tensor(port, tensor)
             cross[port.get_any_name()] = tensor
+            if port.partial_shape[3].is_dynamic:  # keys as (1, heads, head_dim, tokens)
+                columns.add(port.get_any_name())
         _infer(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
         self._weights["encoder"].release_once()
-        return OpenVINOSession(self._compiled["decoder"].create_infer_request(), cross, self._weights["decoder"])
+        request = self._compiled["decoder"].create_infer_request()
+        return OpenVINOSession(request, cross, columns, self._weights["decoder"])
 
     def features_to_host(self, features: Features) -> FloatArray:
         """A copy as an array."""
@@ -186,9 +193,10 @@ class OpenVINORuntime:
 class OpenVINOSession:
     """One answer being decoded; the infer request holds the keys and values of its beams."""
 
-    def __init__(self, request: Any, cross: dict[str, Any], weights: _MappedWeights) -> None:
+    def __init__(self, request: Any, cross: dict[str, Any], columns: set[str], weights: _MappedWeights) -> None:
         self._request = request
         self._cross = cross
+        self._columns = columns
         self._weights = weights
         self._position = 0
         self._index_type = request.get_tensor("beam_idx").data.dtype  # 32 bits where the attention is fused
@@ -213,7 +221,10 @@ class OpenVINOSession:
 
     def cross_key_values(self) -> list[FloatArray]:
         """Copies of the cross-attention's keys and values."""
-        return [np.array(tensor.data) for tensor in self._cross.values()]
+        return [
+            np.array(tensor.data.swapaxes(2, 3) if name in self._columns else tensor.data)
+            for name, tensor in self._cross.items()
+        ]
 
 
 def _infer(request: Any, inputs: dict[str, Any]) -> None:

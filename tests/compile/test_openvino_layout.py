@@ -12,12 +12,19 @@ import openvino as ov
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from f2edge.compile.openvino_layout import convert, lift_quantized_norms, transpose_in_products
+from f2edge.compile.openvino_layout import (
+    convert,
+    keys_in_columns,
+    lift_quantized_norms,
+    project_to_columns,
+    transpose_in_products,
+)
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray
 
 ROWS, WIDTH = 6, 8
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 RNG = np.random.default_rng(0)
 
 
@@ -111,3 +118,69 @@ def test_a_product_transposes_its_queries_itself() -> None:
     np.testing.assert_allclose(ov.compile_model(changed, "CPU")(values)[0], expected, rtol=1e-5, atol=1e-5)
     products = [node for node in changed.get_ordered_ops() if node.get_type_name() == "MatMul"]
     assert [node.get_attributes()["transpose_a"] for node in products] == [True]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("transpose_b", [True, False])
+def test_quantized_keys_are_projected_to_columns(biased: bool, transpose_b: bool) -> None:
+    """The same keys, (windows, heads, d, tokens), and no transposition is left."""
+    ops, windows, heads, d, tokens = ov.opset13, 3, 2, 4, 5
+    rows = ops.parameter([windows * tokens, heads * d], ov.Type.f32)
+    low, high = ops.constant(np.float32(-4)), ops.constant(np.float32(4 * 127 / 128))
+    weights = ops.constant(RNG.standard_normal((heads * d, heads * d)).astype(np.float32))
+    quantized = ops.fake_quantize(rows, low, high, low, high, 256)
+    product = ops.matmul(quantized, weights, transpose_a=False, transpose_b=transpose_b)
+    if biased:
+        product = ops.add(product, ops.constant(RNG.standard_normal((1, heads * d)).astype(np.float32)))
+    split = ops.reshape(product, ops.constant(np.array([windows, tokens, heads, d])), special_zero=False)
+    model = ov.Model([ops.transpose(split, ops.constant(np.array([0, 2, 3, 1])))], [rows])
+    values = RNG.standard_normal((windows * tokens, heads * d)).astype(np.float32)
+    expected = ov.compile_model(model, "CPU", EXACT)([values])[0]
+    changed = project_to_columns(model)
+    assert "Transpose" not in [node.get_type_name() for node in changed.get_ordered_ops()]
+    np.testing.assert_allclose(ov.compile_model(changed, "CPU", EXACT)([values])[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def encoder_and_decoder(tokens: int) -> tuple[ov.Model, ov.Model]:
+    """What makes keys of states, (1, tokens, heads * d), and what multiplies queries by them; -1 for any number."""
+    ops = ov.opset13
+    heads, d = 2, 4
+    states = ops.parameter([1, tokens, heads * d], ov.Type.f32)
+    split = ops.reshape(states, ops.constant(np.array([0, 0, heads, d])), special_zero=True)
+    given = ops.transpose(split, ops.constant(np.array([0, 2, 1, 3])))
+    encoder = ov.Model([given], [states])
+    encoder.outputs[0].set_names({"cross.0.key"})
+    queries, keys = ops.parameter([1, heads, 3, d], ov.Type.f32), ops.parameter([1, heads, tokens, d], ov.Type.f32)
+    product = ops.matmul(queries, keys, transpose_a=False, transpose_b=True)
+    largest = ops.reduce_max(keys, ops.constant(np.array([2])), keep_dims=True)  # a reader that wants rows
+    decoder = ov.Model([product, largest], [queries, keys])
+    decoder.inputs[1].set_names({"cross.0.key"})
+    return encoder, decoder
+
+
+def answers(encoder: ov.Model, decoder: ov.Model, states: FloatArray, queries: FloatArray) -> list[FloatArray]:
+    """The decoder's outputs, given the encoder's as they come."""
+    keys = ov.compile_model(encoder, "CPU")([states])[0]
+    return list(ov.compile_model(decoder, "CPU")([queries, keys]).values())
+
+
+def test_keys_in_columns_give_the_same_products() -> None:
+    """Names stay, the last two axes change places, and the product transposes nothing."""
+    states, queries = (RNG.standard_normal(shape).astype(np.float32) for shape in ((1, 7, 8), (1, 2, 3, 4)))
+    expected = answers(*encoder_and_decoder(-1), states, queries)
+    encoder, decoder = map(keys_in_columns, encoder_and_decoder(-1))
+    assert (
+        str(encoder.output("cross.0.key").partial_shape)
+        == str(decoder.input("cross.0.key").partial_shape)
+        == "[1,2,4,?]"
+    )
+    products = [node for node in decoder.get_ordered_ops() if node.get_type_name() == "MatMul"]
+    assert [node.get_attributes()["transpose_b"] for node in products] == [False]
+    for ours, theirs in zip(answers(encoder, decoder, states, queries), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_keys_of_fixed_length_stay_rows() -> None:
+    """They are for NPUs, which choose layouts of their own."""
+    encoder, decoder = map(keys_in_columns, encoder_and_decoder(7))
+    assert list(encoder.output("cross.0.key").shape) == list(decoder.input("cross.0.key").shape) == [1, 2, 7, 4]

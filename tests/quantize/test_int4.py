@@ -45,7 +45,7 @@ def test_blocks_of_int4(decoder: Path) -> None:
     assert {node.domain for node in model.graph.node} == {""}
     nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
     narrow = [node for node in nodes if types[node.input[0]] == TensorProto.INT4]
-    assert len(narrow) == 2 * 8  # layers; q, k, v and output, q and output across, and the MLP's two
+    assert len(narrow) == 2 * 6  # layers; q, k and v in one, output, q and output across, and the MLP's two
     assert {a.i for node in narrow for a in node.attribute if a.name == "block_size"} == {64}
     assert {types[node.input[0]] for node in nodes} == {TensorProto.INT4, TensorProto.INT8}
     zero_points = {node.input[2] for node in nodes if len(node.input) > 2}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
+    from f2edge.runtimes.openvino_devices import CachePrecision
 
 SAMPLES = 6
 ROUNDING = 1e-5
@@ -70,12 +71,20 @@ def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
         assert 1e-4 < check.relative_error < check.tolerance
 
 
-def in_openvino(bundle: f2edge.Bundle, directory: Path) -> OpenVINORuntime:
+def in_openvino(bundle: f2edge.Bundle, directory: Path, kv_cache: CachePrecision = "fp32") -> OpenVINORuntime:
     """The graphs of a bundle for ONNX Runtime."""
+    directory.mkdir(exist_ok=True)
     weights, layers = WeightFile(directory / "weights.bin"), bundle.geometry.decoder_layers
     for name in COMPONENTS:
         compile_openvino(bundle.file(name), directory / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
-    return load_graphs({name: directory / f"{name}.xml" for name in COMPONENTS}, Placement.on("CPU"))
+    graphs = {name: directory / f"{name}.xml" for name in COMPONENTS}
+    return load_graphs(graphs, Placement.on("CPU"), kv_cache=kv_cache)
+
+
+def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of activations before INT8 weights, whose own rounding hides smaller differences."""
+    usual, exact = openvino_devices.options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+    monkeypatch.setattr("f2edge.runtimes.openvino.options", lambda *arguments: usual(*arguments) | exact)
 
 
 def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +92,7 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monke
 
     Without what OpenVINO adds of its own: activations before INT8 weights rounded to 8 bits at every step (1 %).
     """
-    usual, exact = openvino_devices.options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    monkeypatch.setattr("f2edge.runtimes.openvino.options", lambda *arguments: usual(*arguments) | exact)
+    without_dynamic_quantization(monkeypatch)
     model = f2edge.load(int8_bundle)
     other = in_openvino(model.bundle, tmp_path)
     pixels = np.random.default_rng(1).standard_normal((1, 3, *model.bundle.geometry.image_size)).astype(np.float32)
@@ -98,3 +106,20 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monke
     for token in (2, 0, 410, 900):
         steps = [session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions]
         assert relative_error(steps[1], steps[0]) < ROUNDING
+
+
+def test_a_cache_in_half_precision_adds_next_to_nothing(
+    int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INT8 bundles have one on the CPU: the logits change by much less than INT8 weights change them (4 %)."""
+    without_dynamic_quantization(monkeypatch)
+    bundle = f2edge.open_bundle(int8_bundle)
+    rng, geometry = np.random.default_rng(2), bundle.geometry
+    features = rng.standard_normal((1, geometry.num_image_tokens, geometry.d_model)).astype(np.float32)
+    runtimes = [in_openvino(bundle, tmp_path / kv_cache, kv_cache) for kv_cache in ("fp32", "fp16")]
+    precisions = [str(r._compiled["decoder"].get_property("KV_CACHE_PRECISION")) for r in runtimes]
+    assert precisions == ["<Type: 'float32'>", "<Type: 'float16'>"]
+    sessions = [r.start(r.features_from_host(features), np.array([0, 40, 300, 77, 2])) for r in runtimes]
+    for token in rng.integers(4, geometry.vocab_size, 20):
+        exact, found = (session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions)
+        assert 0 < relative_error(found, exact) < 1e-3

@@ -80,6 +80,8 @@ def test_options() -> None:
     assert options("vision", "CPU", 2)["INFERENCE_NUM_THREADS"] == "2"
     assert options("vision", "CPU", None)["INFERENCE_PRECISION_HINT"] == "f32"
     assert options("decoder", "CPU", None)["SNIPPETS_MODE"] == "DISABLE"
+    assert options("decoder", "CPU", None)["KV_CACHE_PRECISION"] == "f32"
+    assert options("decoder", "CPU", None, kv_cache="fp16")["KV_CACHE_PRECISION"] == "f16"
     assert options("decoder", "GPU.1", 2) == {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16"}
     assert options("decoder", "NPU", None) == {"PERFORMANCE_HINT": "LATENCY"}
     automatic = options("decoder", "AUTO:GPU,CPU", None)
