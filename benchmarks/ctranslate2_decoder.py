@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ctranslate2
 from ctranslate2.converters import Converter
 from ctranslate2.converters.transformers import BartLoader
-from measuring import Contender, Samples, step_name, timed
+from measuring import WARM_UP_S, Contender, Samples, repeated, step_name, timed
 from workload import BEAMS
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class CTranslate2Decoder(Contender):
         self._source = [f"w{index}" for index in range(len(_SPECIAL), len(_SPECIAL) + tokens)]
 
     def warm_up(self) -> None:
-        """A short answer."""
-        self._decode(min(self._positions), BEAMS[-1])
+        """Short answers."""
+        repeated(lambda: self._decode(min(self._positions), BEAMS[-1]), WARM_UP_S)
 
     def measure(self) -> Samples:
         """The mean step from half before to half after each position."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fresh_process import FIRST_TOKEN
-from measuring import WholeModel, around, decoded_photograph, photograph, timed
+from measuring import WholeModel, around, decoded_photograph, photograph, timed, timings
 from workload import AROUND, TASKS
 
 import f2edge
@@ -56,8 +56,8 @@ class Bundle(WholeModel):
         """And what only f2edge does: a second question about the same picture, and the first token alone."""
         settings = self.settings(3, self.workload.caption_tokens)
         return super().measure() | {
-            "second_question": [timed(lambda: self.image.run("caption", settings=settings))],
-            "first_token": [timed(lambda: self.model.run(self._photograph, "caption", max_new_tokens=FIRST_TOKEN))],
+            "second_question": timings(lambda: self.image.run("caption", settings=settings)),
+            "first_token": timings(lambda: self.model.run(self._photograph, "caption", max_new_tokens=FIRST_TOKEN)),
         }
 
     def settings(self, num_beams: int, tokens: int) -> GenerationSettings:

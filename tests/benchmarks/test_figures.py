@@ -8,7 +8,7 @@ import pytest
 from acceptance import Measured, checks
 from artefacts import Cache
 from curves import curve
-from measuring import around
+from measuring import around, repeated
 from rounds import Outcome
 from work import encoder_flops, step_bytes, vision_flops
 from workload import WORKLOADS
@@ -80,3 +80,12 @@ def test_an_artefact_is_made_once_and_replaces_older_ones(tmp_path: Path) -> Non
     assert cache.get("photographs").stat().st_mtime_ns == stamp
     assert other.exists()
     assert not older.exists()
+
+
+def test_repeated_calls() -> None:
+    """At least one, however long it takes, and then for as long as asked."""
+    calls = iter(range(10**9))
+    assert repeated(lambda: next(calls), 0) == [0]
+    many = repeated(lambda: next(calls), 0.01)
+    assert many == list(range(1, 1 + len(many)))
+    assert len(many) > 1

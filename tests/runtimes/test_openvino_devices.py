@@ -15,7 +15,7 @@ from pretended import pretend_npu
 import f2edge
 from f2edge.bundle import COMPONENTS
 from f2edge.errors import DeviceError
-from f2edge.runtimes import devices, has_device, identities, missing, openvino_devices
+from f2edge.runtimes import devices, has_device, identities, missing, openvino, openvino_devices
 from f2edge.runtimes.openvino_devices import cache_options, check_device, describe, options
 from f2edge.verify import verify
 
@@ -87,6 +87,23 @@ def test_options() -> None:
     automatic = options("decoder", "AUTO:GPU,CPU", None)
     assert options("decoder", "CPU", None) == {"PERFORMANCE_HINT": "LATENCY", **automatic["DEVICE_PROPERTIES"]["CPU"]}
     assert automatic["DEVICE_PROPERTIES"]["GPU"] == {"INFERENCE_PRECISION_HINT": "f16"}
+
+
+def test_outputs_are_not_copied() -> None:
+    """Which OpenVINO does unless told otherwise: 22 MB of keys and values for each question (docs/traps.md)."""
+
+    class Request:
+        """Of an engine."""
+
+        shared = False
+
+        def infer(self, *, share_outputs: bool = False) -> None:
+            """Note what was asked for."""
+            self.shared = share_outputs
+
+    request = Request()
+    openvino._infer(request, {})
+    assert request.shared
 
 
 def test_missing_devices_and_engines(monkeypatch: pytest.MonkeyPatch) -> None:
