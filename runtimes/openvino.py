@@ -15,10 +15,10 @@ from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.runtimes.openvino_devices import (
     KERNELS,
     WEIGHTS,
-    CachePrecision,
     cache_options,
     check_device,
     describe,
+    may_cache,
     options,
     set_defaults,
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from f2edge.bundle import Bundle
     from f2edge.placement import Placement
     from f2edge.runtime import Features
-    from f2edge.targets import Compute
+    from f2edge.targets import Compute, Precision
 
 _SMALL_PICTURE = 96
 
@@ -48,8 +48,8 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
     manifest = bundle.path / MANIFEST  # which a bundle that is being made does not have yet
     graphs = {name: bundle.file(name) for name in bundle.components}
     compute = {name: component.compute for name, component in bundle.components.items()}
-    kv_cache: CachePrecision = "fp16" if bundle.components["decoder"].precision == "int8" else "fp32"
-    return load_graphs(graphs, placement, manifest if manifest.is_file() else None, compute, kv_cache)
+    decoder = bundle.components["decoder"].precision
+    return load_graphs(graphs, placement, manifest if manifest.is_file() else None, compute, decoder)
 
 
 def load_graphs(
@@ -57,7 +57,7 @@ def load_graphs(
     placement: Placement,
     manifest: Path | None = None,
     compute: Mapping[str, Compute] = MappingProxyType({}),
-    kv_cache: CachePrecision = "fp32",
+    decoder: Precision = "fp32",
 ) -> OpenVINORuntime:
     """Compile graphs (``.xml``), by component, for the devices ("CPU", "GPU", "NPU", "AUTO", ...) of a placement.
 
@@ -66,7 +66,7 @@ def load_graphs(
         placement: the device of each.
         manifest: of the bundle they are from, by which what is compiled is cached.
         compute: what a processor computes each component's float operations in; fp32 unless it says otherwise.
-        kv_cache: what it keeps the decoder's keys and values in.
+        decoder: what the decoder's weights are stored in.
 
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
@@ -78,8 +78,9 @@ def load_graphs(
         set_defaults(core, device)
     compiled = {}
     for name, path in graphs.items():
-        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"), kv_cache)
-        cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if manifest else {}
+        chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"), decoder)
+        cacheable = manifest is not None and may_cache(name, devices[name], decoder)
+        cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if cacheable else {}
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))
             chosen |= _small_picture_options(name, model, devices[name])

@@ -5,7 +5,7 @@ The engine itself is :mod:`f2edge.runtimes.openvino`, which hands its ``Core`` t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from f2edge.bundle import sha256
 from f2edge.errors import DeviceError
@@ -15,7 +15,7 @@ from f2edge.user_cache import cache_key, clear_oldest, usable_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.targets import Compute
+    from f2edge.targets import Compute, Precision
 
 WEIGHTS = "weights.bin"
 """The file beside the graphs that holds the constants of all of them."""
@@ -23,13 +23,9 @@ KERNELS = "64"
 """Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen: with their defaults of
 thousands, memory grows with every new length of a prompt (docs/traps.md)."""
 
-CachePrecision: TypeAlias = Literal["fp32", "fp16"]
-"""Of the decoder's keys and values on the CPU.  They are read at every step: in half precision a step of three beams
-at position 250 takes 0.9 of the time, at an error far below that of INT8 weights (docs/performance.md)."""
-
 _DRIVERS = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
 _MEMORY = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
-_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 _MIB = 2**20
 _BLOBS = "openvino"
 _MOST_BYTES = 4 * 2**30
@@ -55,7 +51,7 @@ def check_device(core: Any, device: str) -> None:
 
 
 def options(
-    component: str, device: str, threads: int | None, compute: Compute = "fp32", kv_cache: CachePrecision = "fp32"
+    component: str, device: str, threads: int | None, compute: Compute = "fp32", decoder: Precision = "fp32"
 ) -> dict[str, Any]:
     """How a graph is compiled for a device.
 
@@ -65,10 +61,10 @@ def options(
     common = {"PERFORMANCE_HINT": "LATENCY"}
     kind = _kind(device)
     if kind == "CPU":
-        return common | _cpu_options(component, threads, compute, kv_cache)
+        return common | _cpu_options(component, threads, compute, decoder)
     if kind == "AUTO":  # it starts on the CPU and goes on elsewhere, and has few properties of its own
         half = {"INFERENCE_PRECISION_HINT": "f16"}
-        return common | {"DEVICE_PROPERTIES": {"CPU": _cpu_options(component, threads, compute, kv_cache), "GPU": half}}
+        return common | {"DEVICE_PROPERTIES": {"CPU": _cpu_options(component, threads, compute, decoder), "GPU": half}}
     return common | ({"INFERENCE_PRECISION_HINT": "f16"} if kind == "GPU" else {})
 
 
@@ -82,14 +78,25 @@ def _kind(device: str) -> str:
     return device.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0]
 
 
-def _cpu_options(component: str, threads: int | None, compute: Compute, kv_cache: CachePrecision) -> dict[str, str]:
+def _cpu_options(component: str, threads: int | None, compute: Compute, decoder: Precision) -> dict[str, str]:
     chosen = {"INFERENCE_PRECISION_HINT": _HINTS[compute]}
     if component != "vision":
         # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
         # where its key length grows (logits off by 20 and more); see docs/traps.md.
         chosen |= {"SNIPPETS_MODE": "DISABLE", "CPU_RUNTIME_CACHE_CAPACITY": KERNELS}
-        chosen["KV_CACHE_PRECISION"] = _HINTS[kv_cache]  # its default is 8 bits, whatever the precision hint says
+        # Its default is 8 bits, whatever the precision hint says.  16 add nothing to the error of INT8 weights, and a
+        # step of three beams at position 250 takes 0.9 of the time (docs/performance.md).
+        chosen["KV_CACHE_PRECISION"] = "f16" if decoder == "int8" else "f32"
     return chosen | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
+
+
+def may_cache(component: str, device: str, decoder: Precision) -> bool:
+    """Whether a graph is as fast from OpenVINO's cache as without.
+
+    What the CPU plugin caches of a graph forgets that fp16 weights shall stay so while a step multiplies by them: from
+    the cache a decoder has fp32 weights, and a step takes twice as long (docs/traps.md).
+    """
+    return not (component == "decoder" and device == "CPU" and decoder == "fp16")
 
 
 def cache_options(core: Any, device: str, chosen: dict[str, Any], manifest: Path, version: str) -> dict[str, str]:

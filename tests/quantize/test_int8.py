@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
-    from f2edge.runtimes.openvino_devices import CachePrecision
+    from f2edge.targets import Precision
 
 SAMPLES = 6
 ROUNDING = 1e-5
@@ -71,14 +71,14 @@ def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
         assert 1e-4 < check.relative_error < check.tolerance
 
 
-def in_openvino(bundle: f2edge.Bundle, directory: Path, kv_cache: CachePrecision = "fp32") -> OpenVINORuntime:
+def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder: Precision = "fp32") -> OpenVINORuntime:
     """The graphs of a bundle for ONNX Runtime."""
     directory.mkdir(exist_ok=True)
     weights, layers = WeightFile(directory / "weights.bin"), bundle.geometry.decoder_layers
     for name in COMPONENTS:
         compile_openvino(bundle.file(name), directory / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
     graphs = {name: directory / f"{name}.xml" for name in COMPONENTS}
-    return load_graphs(graphs, Placement.on("CPU"), kv_cache=kv_cache)
+    return load_graphs(graphs, Placement.on("CPU"), decoder=decoder)
 
 
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_cache_in_half_precision_adds_next_to_nothing(
     bundle = f2edge.open_bundle(int8_bundle)
     rng, geometry = np.random.default_rng(2), bundle.geometry
     features = rng.standard_normal((1, geometry.num_image_tokens, geometry.d_model)).astype(np.float32)
-    runtimes = [in_openvino(bundle, tmp_path / kv_cache, kv_cache) for kv_cache in ("fp32", "fp16")]
+    runtimes = [in_openvino(bundle, tmp_path / "fp32"), in_openvino(bundle, tmp_path / "int8", "int8")]
     precisions = [str(r._compiled["decoder"].get_property("KV_CACHE_PRECISION")) for r in runtimes]
     assert precisions == ["<Type: 'float32'>", "<Type: 'float16'>"]
     sessions = [r.start(r.features_from_host(features), np.array([0, 40, 300, 77, 2])) for r in runtimes]

@@ -81,7 +81,7 @@ def test_options() -> None:
     assert options("vision", "CPU", None)["INFERENCE_PRECISION_HINT"] == "f32"
     assert options("decoder", "CPU", None)["SNIPPETS_MODE"] == "DISABLE"
     assert options("decoder", "CPU", None)["KV_CACHE_PRECISION"] == "f32"
-    assert options("decoder", "CPU", None, kv_cache="fp16")["KV_CACHE_PRECISION"] == "f16"
+    assert options("decoder", "CPU", None, decoder="int8")["KV_CACHE_PRECISION"] == "f16"
     assert options("decoder", "GPU.1", 2) == {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16"}
     assert options("decoder", "NPU", None) == {"PERFORMANCE_HINT": "LATENCY"}
     automatic = options("decoder", "AUTO:GPU,CPU", None)

@@ -1,0 +1,73 @@
+"""What comes from OpenVINO's cache on the CPU computes as what was compiled afresh: a second start is no slower."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import write_pictures
+
+import f2edge
+from f2edge.bundle import COMPONENTS
+from f2edge.compile.build import build
+from f2edge.compile.options import Options
+from f2edge.targets import TARGETS
+
+EMBEDDED = Path(__file__).parents[2] / "demo" / "checkpoint"
+SAMPLES = 2
+
+
+def products(path: Path) -> dict[str, Counter[tuple[str, str]]]:
+    """How many products of each component have weights of a type and are computed by a kernel."""
+    model = f2edge.load(path)
+    model.run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=4)  # kernels are chosen when they first run
+    runtime: Any = model.runtime
+    return {name: Counter(map(kind, products_of(runtime._compiled[name]))) for name in COMPONENTS}
+
+
+def products_of(compiled: Any) -> list[Any]:
+    """The plugin's nodes for linear layers."""
+    nodes = compiled.get_runtime_model().get_ordered_ops()
+    return [node for node in nodes if node.get_rt_info()["layerType"].astype(str) == "FullyConnected"]
+
+
+def kind(product: Any) -> tuple[str, str]:
+    """The type of the weights, and the kernel."""
+    weights = product.input_value(1).get_node().get_rt_info()["outputPrecisions"]
+    return str(weights.astype(str)), str(product.get_rt_info()["primitiveType"].astype(str))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own."""
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def check(bundle: Path, cache: Path) -> None:
+    """A second start, from what the first one left, against the first."""
+    fresh = products(bundle)
+    assert list(cache.rglob("*.blob"))
+    assert products(bundle) == fresh
+
+
+def test_fp16(tmp_path: Path, cache: Path) -> None:
+    """OpenVINO's cache makes fp32 weights of a decoder's fp16 ones, and slower kernels with them (docs/traps.md).
+
+    The tiny model's are too small for it to matter.
+    """
+    build(EMBEDDED, tmp_path / "bundle", Options(TARGETS["cpu"], "fp16"))
+    check(tmp_path / "bundle", cache)
+
+
+def test_int8_and_int4(tiny_checkpoint: Path, tmp_path: Path, cache: Path) -> None:
+    """Of the decoder the head is INT8, the layers INT4."""
+    write_pictures(tmp_path / "pictures", SAMPLES)
+    options = Options(
+        TARGETS["cpu"], "int8", calibration=tmp_path / "pictures", samples=SAMPLES, decoder_weights="int4"
+    )
+    build(tiny_checkpoint, tmp_path / "bundle", options)
+    check(tmp_path / "bundle", cache)
