@@ -79,8 +79,8 @@ def load_graphs(
     compiled = {}
     for name, path in graphs.items():
         chosen = options(name, devices[name], placement.threads, compute.get(name, "fp32"), decoder)
-        cacheable = manifest is not None and may_cache(name, devices[name], decoder)
-        cached = cache_options(core, devices[name], chosen, manifest, ov.__version__) if cacheable else {}
+        place = manifest if may_cache(name, devices[name], decoder) else None
+        cached = cache_options(core, devices[name], chosen, place, ov.__version__) if place else {}
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))
             chosen |= _small_picture_options(name, model, devices[name])
