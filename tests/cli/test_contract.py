@@ -122,9 +122,10 @@ def test_interrupt_is_quiet() -> None:
 
 
 def test_real_interrupt_is_quiet() -> None:
-    """A SIGINT in the middle of a command does the same."""
+    """A SIGINT in the middle of a command does the same, also where the tests are a background job and ignore it."""
     code = (
-        "import f2edge.cli.targets as t, time\n"
+        "import f2edge.cli.targets as t, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "t.print_json = lambda _: (print('started', flush=True), time.sleep(60))\n"
     )
     with start("targets", "--json", first=code) as process:
