@@ -199,8 +199,6 @@ def _take_columns(keys: ov.Node) -> None:
             straight = ops.matmul(product.input_value(0), keys, transpose_a=transpose_a, transpose_b=False)
             straight.set_friendly_name(product.get_friendly_name())
             product.output(0).replace(straight.output(0))
-        elif product.get_type_name() == "Transpose" and _order(product) == _TRANSPOSE:
-            product.output(0).replace(keys.output(0))
         else:
             reader.replace_source_output(rows.output(0))
 

@@ -38,13 +38,6 @@ class Core:
         return self.properties[name]
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of its own."""
-    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "openvino"
-
-
 @pytest.mark.parametrize("device", ["CPU", "GPU", "GPU.1", "NPU", "AUTO", "AUTO:GPU,CPU", "AUTO:NPU.0, CPU"])
 def test_devices_that_are_there(device: str) -> None:
     """By their kind, with or without a number, or left to OpenVINO."""

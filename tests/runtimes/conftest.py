@@ -1,0 +1,17 @@
+"""What the tests of several engines share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own."""
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "openvino"
