@@ -8,15 +8,21 @@ import logging
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from f2edge.atomic import alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE = 600.0
+"""Seconds to wait for another process that fills the same directory: an NPU's compiler takes minutes."""
 
 
 def user_cache() -> Path:
@@ -54,6 +60,26 @@ def usable_directory(name: str, key: str) -> Path | None:
     except OSError:
         return None
     return directory if os.access(directory, os.W_OK) else None
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[bool]:
+    """While the block runs no other process, nor thread, may claim the directory; false where it cannot be claimed.
+
+    For libraries that write files in their place, where another process may read them half-written.  A process that is
+    killed claims nothing any more.
+    """
+    lock = FileLock(directory / "lock", timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except OSError as error:  # a file system without locks, another user's file, or waited for too long
+        _log.debug("%s: %s", directory, error)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def clear_oldest(name: str, most_bytes: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from f2edge.runtimes.openvino_devices import (
 )
 from f2edge.runtimes.openvino_devices import missing as absent
 from f2edge.runtimes.pages import release_mapped_pages
+from f2edge.user_cache import claimed
 
 try:
     import openvino as ov
@@ -32,7 +34,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
@@ -84,13 +85,21 @@ def load_graphs(
         try:
             model = core.read_model(path, path.with_name(WEIGHTS))
             chosen |= _small_picture_options(name, model, devices[name])
-            compiled[name] = core.compile_model(model, devices[name], chosen | cached)
+            compiled[name] = _compile(core, model, devices[name], chosen, cached)
         except RuntimeError as error:
             where = f"the graphs in {path.parent} on {devices[name]}"
             raise DeviceError(f"OpenVINO cannot load {where}: {name}: {_last_line(error)}") from error
     weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
     return OpenVINORuntime(compiled, str(placement), weights)
+
+
+def _compile(core: Any, model: Any, device: str, chosen: dict[str, Any], cached: dict[str, str]) -> Any:
+    """One start at a time uses a directory of the cache: OpenVINO reads what another start is still writing."""
+    if not cached:
+        return core.compile_model(model, device, chosen)
+    with claimed(Path(cached["CACHE_DIR"])) as mine:
+        return core.compile_model(model, device, chosen | (cached if mine else {}))
 
 
 def _small_picture_options(component: str, model: Any, device: str) -> dict[str, str]:

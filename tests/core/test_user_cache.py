@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 
 import pytest
 
-from f2edge.user_cache import cache_key, clear_oldest, usable_directory, user_cache, write_whole
+from f2edge.user_cache import cache_key, claimed, clear_oldest, usable_directory, user_cache, write_whole
 
 
 @pytest.fixture
@@ -66,3 +68,29 @@ def test_files_are_there_whole(cache: Path) -> None:
     for data in (b"one", b"two"):
         write_whole(cache / "deep" / "file", data)
     assert [(path.name, path.read_bytes()) for path in (cache / "deep").iterdir()] == [("file", b"two")]
+
+
+def test_a_claimed_directory(tmp_path: Path) -> None:
+    """Whoever wants it too waits until it is free."""
+
+    def claim() -> bool:
+        with claimed(tmp_path) as mine:
+            return mine
+
+    with ThreadPoolExecutor(1) as pool:
+        with claimed(tmp_path) as mine:
+            assert mine
+            other = pool.submit(claim)
+            assert not wait_for([other], timeout=0.3).done
+        assert other.result(timeout=60)
+
+
+def test_what_cannot_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that takes no lock, or that another keeps for too long: the block runs, and knows it."""
+    (tmp_path / "lock").mkdir()
+    with claimed(tmp_path) as mine:
+        assert not mine
+    (tmp_path / "lock").rmdir()
+    monkeypatch.setattr("f2edge.user_cache._PATIENCE", 0.1)
+    with claimed(tmp_path), claimed(tmp_path) as mine:
+        assert not mine

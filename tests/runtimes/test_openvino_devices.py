@@ -5,9 +5,13 @@ from __future__ import annotations
 import locale
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import openvino as ov
 import pytest
 from command import finish, start
 from pretended import pretend_npu
@@ -17,6 +21,7 @@ from f2edge.bundle import COMPONENTS
 from f2edge.errors import DeviceError
 from f2edge.runtimes import devices, has_device, identities, missing, openvino, openvino_devices
 from f2edge.runtimes.openvino_devices import cache_options, check_device, describe, options
+from f2edge.user_cache import claimed
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
@@ -218,6 +223,40 @@ def test_two_starts_at_once(device: str, tiny_bundle: Path, cache: Path) -> None
     assert [finish(process).code for process in processes] == [0, 0]
     assert list(cache.glob("*/*.blob"))
     assert verify(f2edge.load(tiny_bundle, device)).passed
+
+
+def test_one_start_at_a_time_fills_the_cache(tiny_bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO writes where another process may be reading, which then dies (docs/traps.md)."""
+    inside: list[str] = []
+
+    class Slow(ov.Core):  # type: ignore[misc]
+        """It notes who compiles at the same time."""
+
+        def compile_model(self, model: Any, device_name: str, config: dict[str, str]) -> Any:
+            directory = config["CACHE_DIR"]
+            assert directory not in inside
+            inside.append(directory)
+            time.sleep(0.2)
+            inside.remove(directory)
+            return super().compile_model(model, device_name, config)
+
+    monkeypatch.setattr(ov, "Core", Slow)
+    before = locale.setlocale(locale.LC_ALL)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(f2edge.load, [tiny_bundle] * 2))
+    locale.setlocale(locale.LC_ALL, before)  # two threads that read graphs leave it changed
+    assert list(cache.glob("*/*.blob"))
+
+
+def test_a_cache_that_is_taken(tiny_bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For too long: the bundle is loaded without."""
+    monkeypatch.setattr("f2edge.user_cache._PATIENCE", 0.1)
+    from_cache(tiny_bundle)
+    with ExitStack() as stack:
+        for directory in cache.iterdir():
+            stack.enter_context(claimed(directory))
+        assert from_cache(tiny_bundle) == FRESH
+    assert from_cache(tiny_bundle) == CACHED
 
 
 def test_what_the_cache_depends_on(tiny_bundle: Path, tmp_path: Path, cache: Path) -> None:
