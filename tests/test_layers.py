@@ -29,6 +29,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "rapidfuzz": ("evaluation/texts.py",),
     "shapely": ("evaluation/overlap.py",),
     "click": ("cli/",),
+    "filelock": ("core/user_cache.py",),
     "rich": ("cli/",),
     "numpy": ("",),
     "PIL": ("",),
