@@ -124,7 +124,7 @@ def test_rules_bite(place: str, text: str) -> None:
 
 
 def test_nothing_works_at_import_time() -> None:
-    """``import f2edge`` brings numpy, Pillow and tokenizers, no engine and nothing of the command line."""
+    """``import f2edge`` brings numpy, Pillow, tokenizers and filelock, no engine and nothing of the command line."""
     code = f"import f2edge, sys; print(set(sys.modules) & {set(VENDORS)}, file=sys.stderr); sys.exit()"
     assert ast.literal_eval(f2edge_process(first=code).stderr) == {"filelock", "numpy", "PIL", "tokenizers"}
 
