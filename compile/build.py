@@ -41,8 +41,8 @@ STAGES = (
     *(f"compile {name}" for name in COMPONENTS),
     "verify",
 )
-INT8_COMPUTE: dict[str, Compute] = {"vision": "bf16", "encoder": "bf16", "decoder": "fp32"}
-"""Of what INT8 leaves float: bf16 adds less noise than INT8 does (docs/demo.md), the decoder has no INT8 products."""
+INT8_COMPUTE: dict[str, Compute] = dict.fromkeys(COMPONENTS, "bf16")
+"""Of what INT8 leaves float: bf16 adds less noise than INT8 does (docs/demo.md)."""
 
 
 def stages_of(options: Options) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import numpy as np
 from pictures import write_pictures
 
 import f2edge
-from f2edge.bundle import COMPONENTS
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
@@ -20,11 +19,11 @@ SAMPLES = 2
 
 
 def products(path: Path) -> dict[str, Counter[tuple[str, str]]]:
-    """How many products of each component have weights of a type and are computed by a kernel."""
+    """How many products of each graph have weights of a type and are computed by a kernel."""
     model = f2edge.load(path)
     model.run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=4)  # kernels are chosen when they first run
     runtime: Any = model.runtime
-    return {name: Counter(map(kind, products_of(runtime._compiled[name]))) for name in COMPONENTS}
+    return {name: Counter(map(kind, products_of(graph))) for name, graph in runtime._compiled.items()}
 
 
 def products_of(compiled: Any) -> list[Any]:
