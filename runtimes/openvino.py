@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,37 +11,27 @@ import numpy as np
 from f2edge.atomic import MANIFEST
 from f2edge.decoding import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
-from f2edge.runtimes.openvino_devices import (
-    KERNELS,
-    WEIGHTS,
-    cache_options,
-    check_device,
-    describe,
-    may_cache,
-    options,
-    set_defaults,
-)
+from f2edge.runtimes.openvino_devices import WEIGHTS, describe
 from f2edge.runtimes.openvino_devices import missing as absent
 from f2edge.runtimes.pages import release_mapped_pages
-from f2edge.user_cache import claimed
 
 try:
     import openvino as ov
 
-    from f2edge.runtimes.openvino_bf16 import decodes_in_bf16, split_head, to_fp32, with_bf16_cross
+    from f2edge.runtimes.openvino_bf16 import to_fp32
+    from f2edge.runtimes.openvino_loading import compile_graphs, last_line
 except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
     from f2edge.placement import Placement
     from f2edge.runtime import Features
     from f2edge.targets import Compute, Precision
-
-_SMALL_PICTURE = 96
 
 
 def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
@@ -74,53 +62,10 @@ def load_graphs(
     Raises:
         DeviceError: there is no such device, or it cannot take the graphs.
     """
-    os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", KERNELS)  # read when the first graph is compiled
-    core, devices = ov.Core(), placement.devices()
-    for device in devices.values():
-        check_device(core, device)
-        set_defaults(core, device)
-    in_bf16, compiled = decodes_in_bf16(core, devices, compute), {}
-    for name, path in graphs.items():
-        place = manifest if may_cache(name, devices[name], decoder) else None
-        try:
-            whole = core.read_model(path, path.with_name(WEIGHTS))
-            for part, model, precision in _parts(name, whole, compute, in_bf16):
-                chosen = options(name, devices[name], placement.threads, precision, decoder)
-                cached = cache_options(core, devices[name], chosen, place, ov.__version__) if place else {}
-                chosen |= _small_picture_options(name, model, devices[name])
-                compiled[part] = _compile(core, model, devices[name], chosen, cached)
-        except RuntimeError as error:
-            where = f"the graphs in {path.parent} on {devices[name]}"
-            raise DeviceError(f"OpenVINO cannot load {where}: {name}: {_last_line(error)}") from error
+    compiled = compile_graphs(graphs, placement, manifest, compute, decoder)
     weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
     weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
     return OpenVINORuntime(compiled, str(placement), weights)
-
-
-def _parts(name: str, model: Any, compute: Mapping[str, Compute], in_bf16: bool) -> Iterator[tuple[str, Any, Compute]]:
-    """The models to compile of a component, and what for; a decoder in bf16 has its head apart."""
-    precision = compute.get(name, "fp32")
-    if name == "decoder" and in_bf16:
-        layers, head = split_head(with_bf16_cross(model))
-        yield from ((name, layers, precision), ("head", head, "fp32"))
-    elif name == "decoder":
-        yield name, model, "fp32"  # to convert keys and values at every step would cost more than bf16 saves
-    else:
-        yield name, with_bf16_cross(model) if in_bf16 and name == "encoder" else model, precision
-
-
-def _compile(core: Any, model: Any, device: str, chosen: dict[str, Any], cached: dict[str, str]) -> Any:
-    """One start at a time uses a directory of the cache: OpenVINO reads what another start is still writing."""
-    if not cached:
-        return core.compile_model(model, device, chosen)
-    with claimed(Path(cached["CACHE_DIR"])) as mine:
-        return core.compile_model(model, device, chosen | (cached if mine else {}))
-
-
-def _small_picture_options(component: str, model: Any, device: str) -> dict[str, str]:
-    """The CPU plugin's fused attention crashes while compiling a tower whose last map is two positions wide."""
-    small = component == "vision" and min(list(model.input(0).shape)[2:]) < _SMALL_PICTURE
-    return {"SNIPPETS_MODE": "DISABLE"} if small and device == "CPU" else {}
 
 
 class _MappedWeights:
@@ -141,13 +86,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise DeviceError(f"OpenVINO failed while running: {_last_line(error)}") from error
-
-
-def _last_line(error: Exception) -> str:
-    """OpenVINO's messages begin with source lines of its own; the reason stands last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+        raise DeviceError(f"OpenVINO failed while running: {last_line(error)}") from error
 
 
 def devices() -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:

@@ -22,7 +22,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "onnxscript": ("compile/",),
     "onnx": ("compile/", "quantize/"),
     "nncf": ("quantize/",),
-    "openvino": ("runtimes/openvino.py", "runtimes/openvino_bf16.py", "compile/openvino", "compile/stateful.py"),
+    "openvino": ("runtimes/openvino", "compile/openvino", "compile/stateful.py"),
     "onnxruntime": ("runtimes/onnxruntime.py", "calibration/"),
     "cuda": ("runtimes/cuda.py",),
     "faster_coco_eval": ("evaluation/detection.py",),

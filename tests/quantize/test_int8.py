@@ -84,7 +84,7 @@ def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder: Precision = "fp
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of activations before INT8 weights, whose own rounding hides smaller differences."""
     usual, exact = openvino_devices.options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    monkeypatch.setattr("f2edge.runtimes.openvino.options", lambda *arguments: usual(*arguments) | exact)
+    monkeypatch.setattr("f2edge.runtimes.openvino_loading.options", lambda *arguments: usual(*arguments) | exact)
 
 
 def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

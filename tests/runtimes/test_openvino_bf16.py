@@ -11,7 +11,7 @@ import pytest
 import f2edge
 from f2edge.bundle import COMPONENTS
 from f2edge.placement import Placement
-from f2edge.runtimes import openvino, openvino_devices
+from f2edge.runtimes import openvino_devices, openvino_loading
 from f2edge.runtimes.openvino import load_graphs
 from f2edge.runtimes.openvino_bf16 import decodes_in_bf16
 from f2edge.verify import relative_error
@@ -78,9 +78,9 @@ def steps(runtime: OpenVINORuntime, path: Path) -> list[tuple[FloatArray, ...]]:
 
 def test_a_head_apart_is_exact(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With everything in fp32 two graphs give what one gives, to the last digit."""
-    monkeypatch.setattr(openvino, "with_bf16_cross", lambda model: model)
+    monkeypatch.setattr(openvino_loading, "with_bf16_cross", lambda model: model)
     monkeypatch.setitem(openvino_devices._HINTS, "bf16", "f32")
-    monkeypatch.setattr(openvino, "decodes_in_bf16", lambda _core, _devices, compute: compute["decoder"] == "bf16")
+    monkeypatch.setattr(openvino_loading, "decodes_in_bf16", lambda *arguments: arguments[-1]["decoder"] == "bf16")
     whole, apart = load(tiny_bundle, "fp32"), load(tiny_bundle, "bf16")
     assert "head" not in whole._compiled
     assert "head" in apart._compiled
