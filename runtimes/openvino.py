@@ -121,7 +121,8 @@ class OpenVINORuntime:
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Pixels (1, 3, H, W) to image features, a tensor that outlives the next picture."""
         self._vision.set_output_tensor(ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape))
-        _infer(self._vision, {"pixel_values": pixel_values})
+        _set(self._vision, {"pixel_values": pixel_values})
+        _run(self._vision)
         features = self._vision.get_output_tensor(0)
         # The tower's maps, 137 MB at base size, are not needed while the answer is decoded; to take them anew for
         # the next picture costs 2 % of its time.
@@ -140,7 +141,8 @@ class OpenVINORuntime:
             cross[port.get_any_name()] = tensor
             if port.partial_shape[3].is_dynamic:  # keys as (1, heads, head_dim, tokens)
                 columns.add(port.get_any_name())
-        _infer(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
+        _set(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
+        _run(self._encoder)
         self._weights["encoder"].release_once()
         parts = [self._compiled[part] for part in ("decoder", "head") if part in self._compiled]
         requests = [part.create_infer_request() for part in parts]
@@ -189,12 +191,12 @@ class OpenVINOSession:
     @_translated()
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed the beams' last tokens, reorder the state, and give the scores of the next ones."""
-        if "input_ids" not in self._inputs or len(self._inputs["input_ids"]) != len(tokens):
+        if len(self._inputs.get("input_ids", ())) != len(tokens):
             self._make_room(len(tokens))
         self._inputs["input_ids"][:] = tokens
         self._inputs["beam_idx"][:] = beam_indices
         for request in self._requests:
-            request.infer(share_outputs=True)
+            _run(request)
         self._inputs["position"] += 1
         self._weights.release_once()
         output = self._requests[-1].get_tensor
@@ -211,7 +213,10 @@ class OpenVINOSession:
         return [array.swapaxes(2, 3) if name in self._columns else array for name, array in values.items()]
 
 
-def _infer(request: Any, inputs: dict[str, Any]) -> None:
+def _set(request: Any, inputs: dict[str, Any]) -> None:
     for name, value in inputs.items():
         request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
-    request.infer(share_outputs=True)  # or it copies each of them into an array that nobody asked for
+
+
+def _run(request: Any) -> None:
+    request.infer(share_outputs=True)  # or every output is copied into an array that nobody asked for

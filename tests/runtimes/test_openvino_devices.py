@@ -100,7 +100,7 @@ def test_outputs_are_not_copied() -> None:
             self.shared = share_outputs
 
     request = Request()
-    openvino._infer(request, {})
+    openvino._run(request)
     assert request.shared
 
 
