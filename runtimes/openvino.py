@@ -133,20 +133,18 @@ class OpenVINORuntime:
     def start(self, features: Features, prompt_ids: IntArray) -> OpenVINOSession:
         """Run the encoder; its outputs become the decoder's inputs without a copy."""
         tokens = features.shape[1] + len(prompt_ids)
-        cross, columns = {}, set()
+        cross = {}
         for port in self._compiled["encoder"].outputs:
             shape = [tokens if size.is_dynamic else size.get_length() for size in port.partial_shape]
             tensor = ov.Tensor(port.element_type, ov.Shape(shape))
             self._encoder.set_tensor(port, tensor)
             cross[port.get_any_name()] = tensor
-            if port.partial_shape[3].is_dynamic:  # keys as (1, heads, head_dim, tokens)
-                columns.add(port.get_any_name())
         _set(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
         _run(self._encoder)
         self._weights["encoder"].release_once()
         parts = [self._compiled[part] for part in ("decoder", "head") if part in self._compiled]
         requests = [part.create_infer_request() for part in parts]
-        return OpenVINOSession(requests, cross, columns, self._weights["decoder"])
+        return OpenVINOSession(requests, cross, self._weights["decoder"])
 
     def features_to_host(self, features: Features) -> FloatArray:
         """A copy as an array."""
@@ -163,14 +161,13 @@ class OpenVINOSession:
     Where there are two, the last one has the decoder's head.
     """
 
-    def __init__(self, requests: list[Any], cross: dict[str, Any], columns: set[str], weights: _MappedWeights) -> None:
+    def __init__(self, requests: list[Any], cross: dict[str, Any], weights: _MappedWeights) -> None:
         self._requests = requests
         self._cross = cross
-        self._columns = columns
         self._weights = weights
         self._index_type = requests[0].get_tensor("beam_idx").data.dtype  # 32 bits where the attention is fused
-        self._inputs = {"position": np.zeros(1, np.int64)}
-        self._bind("position", self._inputs["position"])
+        self._inputs: dict[str, IntArray] = {}
+        self._bind("position", np.zeros(1, np.int64))
         for name, tensor in cross.items():
             requests[0].set_tensor(name, tensor)
 
@@ -209,8 +206,10 @@ class OpenVINOSession:
 
     def cross_key_values(self) -> list[FloatArray]:
         """Copies of the cross-attention's keys and values."""
+        shapes = {port.get_any_name(): port.partial_shape for port in self._requests[0].model_inputs}
         values = {name: to_fp32(tensor) for name, tensor in self._cross.items()}
-        return [array.swapaxes(2, 3) if name in self._columns else array for name, array in values.items()]
+        # keys are (1, heads, head_dim, tokens) but in graphs of fixed shapes
+        return [array.swapaxes(2, 3) if shapes[name][3].is_dynamic else array for name, array in values.items()]
 
 
 def _set(request: Any, inputs: dict[str, Any]) -> None:

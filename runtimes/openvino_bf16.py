@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray
     from f2edge.targets import Compute
 
-STATES = "last_hidden_states"
-
 
 def decodes_in_bf16(core: ov.Core, devices: Mapping[str, str], compute: Mapping[str, Compute]) -> bool:
     """Whether the decoder asks for bf16, and the processor that it and the encoder run on has it."""
@@ -55,7 +53,7 @@ def split_head(decoder: ov.Model) -> tuple[ov.Model, ov.Model]:
     """
     product = decoder.output("logits").get_node().input_value(0).get_node()
     states = product.input_value(0)
-    taken = ops.parameter(states.get_partial_shape(), ov.Type.f32, name=STATES)
+    taken = ops.parameter(states.get_partial_shape(), ov.Type.f32, name="last_hidden_states")
     product.input(0).replace_source_output(taken.output(0))
     given = ops.result(states)
     results, inputs = decoder.get_results(), decoder.get_parameters()

@@ -1,6 +1,6 @@
 """What OpenVINO's devices are called, how each is set up, and where what was compiled for them is kept.
 
-The engine itself is :mod:`f2edge.runtimes.openvino`, which hands its ``Core`` to every function here.
+The engine itself is :mod:`f2edge.runtimes.openvino`; whoever calls a function here hands it a ``Core``.
 """
 
 from __future__ import annotations
@@ -109,9 +109,13 @@ def cache_options(core: Any, device: str, chosen: dict[str, Any], manifest: Path
     directory = usable_directory(_BLOBS, cache_key({"manifest": sha256(manifest), "openvino": version, **device_key}))
     if directory is None:
         return {}
-    clear_oldest(_BLOBS, _MOST_BYTES)
     mode = {"CACHE_MODE": "OPTIMIZE_SIZE", "WEIGHTS_PATH": str(manifest.with_name(WEIGHTS))} if device == "CPU" else {}
     return {"CACHE_DIR": str(directory)} | mode
+
+
+def bound_cache() -> None:
+    """Make room for what was compiled now, by removing what was not used for longest."""
+    clear_oldest(_BLOBS, _MOST_BYTES)
 
 
 def identity(core: Any, device: str) -> str:

@@ -17,6 +17,7 @@ from f2edge.runtimes.openvino_bf16 import decodes_in_bf16, split_head, with_bf16
 from f2edge.runtimes.openvino_devices import (
     KERNELS,
     WEIGHTS,
+    bound_cache,
     cache_options,
     check_device,
     may_cache,
@@ -56,10 +57,13 @@ def compile_graphs(
     for device in devices.values():
         check_device(core, device)
         set_defaults(core, device)
-    in_bf16 = decodes_in_bf16(core, devices, compute)
-    loading = _Loading(core, devices, placement.threads, manifest, compute, decoder, in_bf16)
+    if not decodes_in_bf16(core, devices, compute):
+        compute = {**compute, "decoder": "fp32"}  # to convert keys and values at each step costs more than bf16 saves
+    loading = _Loading(core, devices, placement.threads, manifest, compute, decoder)
     with _same_locale(), ThreadPoolExecutor(_AT_ONCE) as pool:
         found = list(pool.map(loading.models, graphs, graphs.values()))
+    if manifest:
+        bound_cache()
     return {part: model for models in found for part, model in models.items()}
 
 
@@ -83,14 +87,12 @@ class _Loading:
     manifest: Path | None
     compute: Mapping[str, Compute]
     decoder: Precision
-    in_bf16: bool
 
     def models(self, name: str, path: Path) -> dict[str, ov.CompiledModel]:
         """The compiled models of a component."""
         try:
             whole = self.core.read_model(path, path.with_name(WEIGHTS))
-            parts = list(self._parts(name, whole))
-            return {part: self._compiled(name, model, precision) for part, model, precision in parts}
+            return {part: self._compiled(name, model, to) for part, model, to in self._parts(name, whole)}
         except RuntimeError as error:
             where = f"the graphs in {path.parent} on {self.devices[name]}"
             raise DeviceError(f"OpenVINO cannot load {where}: {name}: {last_line(error)}") from error
@@ -98,13 +100,13 @@ class _Loading:
     def _parts(self, name: str, model: ov.Model) -> Iterator[tuple[str, ov.Model, Compute]]:
         """What to compile of a component, and what for."""
         precision = self.compute.get(name, "fp32")
-        if name == "decoder" and self.in_bf16:
+        if name == "vision" or self.compute["decoder"] == "fp32":
+            yield name, model, precision
+        elif name == "encoder":
+            yield name, with_bf16_cross(model), precision
+        else:
             layers, head = split_head(with_bf16_cross(model))
             yield from ((name, layers, precision), ("head", head, "fp32"))
-        elif name == "decoder":
-            yield name, model, "fp32"  # to convert keys and values at every step would cost more than bf16 saves
-        else:
-            yield name, with_bf16_cross(model) if self.in_bf16 and name == "encoder" else model, precision
 
     def _compiled(self, name: str, model: ov.Model, precision: Compute) -> ov.CompiledModel:
         device = self.devices[name]
