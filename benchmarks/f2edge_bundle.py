@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from workload import Workload
 
     from f2edge.arrays import IntArray
-    from f2edge.decoding import DecoderSession, StepScores
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.session import DecoderSession, StepScores
+    from f2edge.decoding.settings import GenerationSettings
 
 
 class Bundle(WholeModel):

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.engine import Features
     from f2edge.evaluation import Sample
-    from f2edge.generation import GenerationSettings
     from f2edge.geometry import Geometry
-    from f2edge.runtime import Features
     from f2edge.runtimes.onnxruntime import OnnxRuntime
     from f2edge.tokenizer import Tokenizer
 

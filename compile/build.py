@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
-    from f2edge.runtime import Runtime
+    from f2edge.engine import Runtime
     from f2edge.static_shapes import StaticShapes
     from f2edge.targets import Compute
 

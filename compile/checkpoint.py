@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.settings import GenerationSettings
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from f2edge.verify import golden_pixels, sample, teacher_forced
 if TYPE_CHECKING:
     from f2edge.arrays import ByteArray, FloatArray, IntArray
     from f2edge.compile.checkpoint import Checkpoint
-    from f2edge.runtime import PromptSession
+    from f2edge.engine import PromptSession
 
 QUESTIONS = (("caption", 1), ("od", 3))
 MAX_NEW_TOKENS = 24

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from f2edge.compile import config as values
+from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError, InputError
-from f2edge.generation import GenerationSettings
 from f2edge.geometry import Geometry, VisionGeometry, image_size_fault, size_faults
 from f2edge.schema import parse
 

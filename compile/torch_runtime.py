@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from f2edge.compile.export import NUM_CANDIDATES
-from f2edge.decoding import StepScores
+from f2edge.decoding.session import StepScores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TorchRuntime:
-    """The contract of :class:`f2edge.runtime.Runtime` over the reference itself, in its dtype, on the CPU."""
+    """The contract of :class:`f2edge.engine.Runtime` over the reference itself, in its dtype, on the CPU."""
 
     device = "torch"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.calibration.recorder import Records
-    from f2edge.runtime import Runtime
+    from f2edge.engine import Runtime
 
 REPEATS = 5
 SECONDS = 1.0

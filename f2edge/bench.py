@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import ByteArray
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.settings import GenerationSettings
     from f2edge.image import ImageSource
     from f2edge.model import Florence2
     from f2edge.result import Result

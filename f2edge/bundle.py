@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from f2edge.atomic import MANIFEST
+from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import BundleError, InputError
-from f2edge.generation import MAX_NUM_BEAMS, GenerationSettings
 from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.golden import GoldenCase
 from f2edge.schema import parse

@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from f2edge.decoding.settings import MAX_NUM_BEAMS
 from f2edge.errors import BundleError
-from f2edge.generation import MAX_NUM_BEAMS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import IntArray
-    from f2edge.decoding import DecoderSession, StepScores
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.session import DecoderSession, StepScores
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
     from f2edge.placement import Placement
-    from f2edge.runtime import Features, Runtime
     from f2edge.selfcheck import OnMismatch
     from f2edge.tasks import Region, Task
 

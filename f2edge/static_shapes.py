@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from f2edge.generation import MAX_NUM_BEAMS
+from f2edge.decoding.settings import MAX_NUM_BEAMS
 
 if TYPE_CHECKING:
     from f2edge.geometry import Geometry

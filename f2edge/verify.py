@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import ByteArray, FloatArray, IntArray
     from f2edge.bundle import Bundle
+    from f2edge.engine import Features, PromptSession
     from f2edge.geometry import Geometry
     from f2edge.golden import GoldenCase
     from f2edge.model import Florence2
-    from f2edge.runtime import Features, PromptSession
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 0.1, "int8": 0.5}
 """Largest relative error of a component that passes where it is compiled, by its precision or what it computes in.

@@ -17,8 +17,8 @@ from f2edge.verify import relative_error
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.calibration.recorder import Records
-    from f2edge.generation import GenerationSettings
-    from f2edge.runtime import Runtime
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.engine import Runtime
 
 TOKENS = 12
 

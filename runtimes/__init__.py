@@ -1,4 +1,4 @@
-"""The engines that run a bundle, behind one contract (:class:`f2edge.runtime.Runtime`); one module each."""
+"""The engines that run a bundle, behind one contract (:class:`f2edge.engine.Runtime`); one module each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from f2edge.bundle import Bundle
-    from f2edge.runtime import Runtime
+    from f2edge.engine import Runtime
 
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from f2edge.decoding import StepScores
+from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, memory_mib
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
+    from f2edge.engine import Features
     from f2edge.placement import Placement
-    from f2edge.runtime import Features
 
 _ERRORS_ONLY = 3
 
@@ -74,7 +74,7 @@ def missing() -> list[str]:
 
 
 class OnnxRuntime:
-    """The contract of :class:`f2edge.runtime.Runtime` over three sessions."""
+    """The contract of :class:`f2edge.engine.Runtime` over three sessions."""
 
     device = "CPU"
 

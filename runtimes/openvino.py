@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from f2edge.atomic import MANIFEST
-from f2edge.decoding import StepScores
+from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.runtimes.openvino_devices import WEIGHTS, describe
 from f2edge.runtimes.openvino_devices import missing as absent
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
+    from f2edge.engine import Features
     from f2edge.placement import Placement
-    from f2edge.runtime import Features
     from f2edge.targets import Compute, Precision
 
 
@@ -100,7 +100,7 @@ def missing() -> list[str]:
 
 
 class OpenVINORuntime:
-    """The contract of :class:`f2edge.runtime.Runtime` over three compiled models."""
+    """The contract of :class:`f2edge.engine.Runtime` over three compiled models."""
 
     def __init__(self, compiled: dict[str, Any], device: str, weights: dict[str, _MappedWeights]) -> None:
         self.device = device

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.settings import GenerationSettings
     from f2edge.geometry import Geometry
 
 Shape: TypeAlias = "tuple[int, ...]"

@@ -12,13 +12,13 @@ from f2edge.static_shapes import PADDING
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.decoding import StepScores
-    from f2edge.runtime import Features, PromptSession, Runtime
+    from f2edge.decoding.session import StepScores
+    from f2edge.engine import Features, PromptSession, Runtime
     from f2edge.static_shapes import StaticShapes
 
 
 class StaticRuntime:
-    """The contract of :class:`f2edge.runtime.Runtime` over an engine whose encoder and decoder have fixed shapes."""
+    """The contract of :class:`f2edge.engine.Runtime` over an engine whose encoder and decoder have fixed shapes."""
 
     def __init__(self, runtime: Runtime, shapes: StaticShapes) -> None:
         self._runtime = runtime

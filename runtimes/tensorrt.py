@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.decoding import StepScores
+from f2edge.decoding.session import StepScores
 from f2edge.errors import LimitError
 from f2edge.runtimes.cuda import Device, DeviceMemory, Mirror, device_names
 from f2edge.runtimes.engine_cache import EngineCache
@@ -19,8 +19,8 @@ from f2edge.runtimes.tensorrt_library import load_library, make_log
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle import Bundle
+    from f2edge.engine import Features
     from f2edge.placement import Placement
-    from f2edge.runtime import Features
     from f2edge.runtimes.engine_cache import Engine, Progress
 
 _CANDIDATES = ("candidate_ids", "candidate_logits", "log_sum_exp")
@@ -74,7 +74,7 @@ def missing() -> list[str]:
 
 
 class TensorRTRuntime:
-    """The contract of :class:`f2edge.runtime.Runtime` over three engines.
+    """The contract of :class:`f2edge.engine.Runtime` over three engines.
 
     One context of each serves all answers: whatever belongs to one lies in memory of its own, and a verb returns when
     the GPU is done.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.decoding import Generation
-    from f2edge.runtime import PromptSession
+    from f2edge.engine import PromptSession
 
 ENGINES = ("torch", "cpu", "onnx")
 SCORE_TOLERANCE = 1e-4

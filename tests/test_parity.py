@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.engine import Runtime
     from f2edge.geometry import Geometry
-    from f2edge.runtime import Runtime
 
 CASES = 40
 COMPILED = ("cpu", "onnx", "npu")

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from f2edge.compile import checkpoint as module
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.layouts import to_microsoft
+from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
-from f2edge.generation import GenerationSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

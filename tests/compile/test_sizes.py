@@ -12,8 +12,8 @@ import pytest
 from checkpoints import GENERATION, TINY, microsoft_config, preprocessor_config, random_model
 
 from f2edge.compile import sizes
+from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
-from f2edge.generation import GenerationSettings
 
 if TYPE_CHECKING:
     from f2edge.compile.layouts import Layout

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from f2edge.decoding import Generation, StepScores, generate, stream
+from f2edge.decoding import Generation, generate, stream
+from f2edge.decoding.constraints import banned_tokens
+from f2edge.decoding.session import StepScores
+from f2edge.decoding.settings import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError
-from f2edge.generation import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
-from f2edge.logits import banned_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path

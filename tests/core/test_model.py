@@ -13,9 +13,9 @@ from PIL import Image
 
 import f2edge
 from f2edge import model as module
-from f2edge.decoding import DecodedToken
+from f2edge.decoding.greedy import DecodedToken
+from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError, TaskError
-from f2edge.generation import GenerationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
-    from f2edge.runtime import Runtime
+    from f2edge.engine import Runtime
 
 
 @pytest.fixture(scope="module")

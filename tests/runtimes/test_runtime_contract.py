@@ -1,4 +1,4 @@
-"""The contract of ``f2edge.runtime``, which every engine keeps: the reference, ONNX Runtime, OpenVINO.
+"""The contract of ``f2edge.engine``, which every engine keeps: the reference, ONNX Runtime, OpenVINO.
 
 What is expected is computed without keys and values, from whole sequences, by the reference's ``decode``.
 """
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.compile.reference import Florence2
-    from f2edge.decoding import StepScores
-    from f2edge.runtime import PromptSession, Runtime
+    from f2edge.decoding.session import StepScores
+    from f2edge.engine import PromptSession, Runtime
 
 BUNDLES = {"onnxruntime": "tiny_onnx_bundle", "openvino": "tiny_bundle"}
 STATIC = {"openvino, static": "tiny_npu_bundle"}

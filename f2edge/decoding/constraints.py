@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from f2edge.errors import DeviceError
-
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.decoding import DecoderSession, StepScores
-    from f2edge.generation import GenerationSettings
+    from f2edge.decoding.settings import GenerationSettings
 
 
 class BannedTokens(NamedTuple):
@@ -23,18 +20,6 @@ class BannedTokens(NamedTuple):
 
     beams: IntArray
     token_ids: IntArray
-
-
-def take_step(session: DecoderSession, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-    """Run one decoder step and refuse scores that no search can use.
-
-    Raises:
-        DeviceError: a log-sum-exp is not finite, which is how an overflow in half precision shows.
-    """
-    step = session.step(tokens, beam_indices)
-    if not np.isfinite(step.log_sum_exp).all():
-        raise DeviceError("the decoder's scores are not finite numbers; compile it with --precision fp32")
-    return step
 
 
 def max_length(settings: GenerationSettings) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from f2edge.decoding import DecoderSession
+from f2edge.decoding.session import DecoderSession
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray

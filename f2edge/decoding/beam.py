@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from f2edge.logits import ban_candidates, banned_tokens, forced_token, max_length, take_step
+from f2edge.decoding.constraints import ban_candidates, banned_tokens, forced_token, max_length
+from f2edge.decoding.session import take_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.decoding import DecoderSession, StepScores
-    from f2edge.generation import GenerationSettings
-    from f2edge.logits import BannedTokens
+    from f2edge.decoding.constraints import BannedTokens
+    from f2edge.decoding.session import DecoderSession, StepScores
+    from f2edge.decoding.settings import GenerationSettings
 
 # Added to what is out of the running: beams that only fill up the first step, and sequences that have ended.
 _OUT = np.float32(-1e9)

@@ -1,0 +1,69 @@
+"""The whole search: greedy with one beam, beam search with more, and the sequence that comes out of it.
+
+One loop serves every engine.  It follows transformers 5.23 (spec, section G).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from f2edge.decoding.beam import beam_search
+from f2edge.decoding.constraints import max_length
+from f2edge.decoding.greedy import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from f2edge.decoding.greedy import DecodedToken
+    from f2edge.decoding.session import DecoderSession
+    from f2edge.decoding.settings import GenerationSettings
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The sequence that a search found.
+
+    Args:
+        token_ids: the whole sequence as transformers returns it, from the decoder start token: 2, 0, ..., 2.
+        token_logprobs: one per token after the start, 0 where it was forced.  Relative to the whole
+            vocabulary in beam search, to the tokens not banned in greedy search.
+        score: sum of ``token_logprobs`` / their number ** length_penalty; beam search ranks by it.
+        truncated: the sequence was cut at ``max_new_tokens``, whether or not an end token was forced there.
+    """
+
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    score: float
+    truncated: bool
+
+
+def generate(session: DecoderSession, settings: GenerationSettings) -> Generation:
+    """Search for the best sequence: greedy with one beam, beam search with more (spec, section G).
+
+    Args:
+        session: fresh, no step taken yet.
+        settings: the search's settings.
+
+    Raises:
+        DeviceError: the decoder's scores are not finite.
+    """
+    if settings.num_beams == 1:
+        return _collect(stream(session, settings), settings)
+    best, score = beam_search(session, settings)
+    return _generation(best.token_ids.tolist(), best.logprobs.tolist(), score, settings)
+
+
+def _collect(tokens: Iterator[DecodedToken], settings: GenerationSettings) -> Generation:
+    decoded = list(tokens)
+    logprobs = [token.logprob for token in decoded]
+    score = sum(logprobs) / len(logprobs) ** settings.length_penalty
+    return _generation(
+        [settings.decoder_start_token_id, *(token.token_id for token in decoded)], logprobs, score, settings
+    )
+
+
+def _generation(token_ids: list[int], logprobs: list[float], score: float, settings: GenerationSettings) -> Generation:
+    by_itself = settings.forced_eos_token_id is None and token_ids[-1] == settings.eos_token_id
+    truncated = len(token_ids) == max_length(settings) and not by_itself
+    return Generation(tuple(token_ids), tuple(logprobs), score, truncated)
