@@ -12,7 +12,7 @@ from workload import AROUND, TASKS
 
 import f2edge
 from f2edge.decoding import generate
-from f2edge.tasks import build_prompt, resolve
+from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
     from artefacts import Cache

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from workload import AROUND, TASKS
 
-from f2edge.tasks import build_prompt, resolve
+from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
     from artefacts import Cache

@@ -12,8 +12,8 @@ import numpy as np
 
 from f2edge.errors import InputError
 from f2edge.evaluation.asking import inside
-from f2edge.location import BINS, location_text
-from f2edge.tasks import TASKS, build_prompt, resolve
+from f2edge.tasks.location import BINS, location_text
+from f2edge.tasks.table import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:
     from f2edge.evaluation import Question, Sample

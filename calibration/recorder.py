@@ -12,7 +12,7 @@ from f2edge.calibration.questions import prompts
 from f2edge.decoding import generate
 from f2edge.image import load_image, pixel_values
 from f2edge.result import without_special_tokens
-from f2edge.tasks import TASKS, build_prompt
+from f2edge.tasks.table import TASKS, build_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from f2edge.compile.torch_runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.errors import LimitError
 from f2edge.golden import GoldenArrays, GoldenCase
-from f2edge.tasks import build_prompt, resolve
+from f2edge.tasks.table import build_prompt, resolve
 from f2edge.verify import golden_pixels, sample, teacher_forced
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from scenes import make_scene
 
 from f2edge.evaluation.overlap import box_iou, mask_iou
 from f2edge.evaluation.texts import edit_distance
-from f2edge.location import dequantize
+from f2edge.tasks.location import dequantize
 
 if TYPE_CHECKING:
     from batches import Batch

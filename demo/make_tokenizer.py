@@ -12,7 +12,7 @@ from pathlib import Path
 from shapes import COLOURS, KINDS, SIZES
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from f2edge.tasks import TASKS
+from f2edge.tasks.table import TASKS
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 VOCAB_SIZE = 700  # an upper bound: training stops when no pair of bytes is left to merge

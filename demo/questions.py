@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.location import location_text, quantize
-from f2edge.tasks import build_prompt, resolve
+from f2edge.tasks.location import location_text, quantize
+from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

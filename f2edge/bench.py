@@ -17,7 +17,7 @@ from f2edge.errors import InputError, TaskError
 from f2edge.golden import GoldenArrays
 from f2edge.machine import fingerprint, peak_rss_mib
 from f2edge.model import load
-from f2edge.tasks import resolve
+from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from f2edge.image import load_image, pixel_values
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
-from f2edge.tasks import build_prompt, resolve
+from f2edge.tasks.table import build_prompt, resolve
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from f2edge.image import ImageSource
     from f2edge.placement import Placement
     from f2edge.selfcheck import OnMismatch
-    from f2edge.tasks import Region, Task
+    from f2edge.tasks.table import Region, Task
 
 
 def load(

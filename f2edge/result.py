@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from f2edge.answers import confidences, microsoft_scores, to_answer
-from f2edge.parsers import SPECIAL_TOKENS, find_instances
+from f2edge.tasks.answers import confidences, microsoft_scores, to_answer
+from f2edge.tasks.parsers import SPECIAL_TOKENS, find_instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from f2edge.answers import Answer
     from f2edge.decoding import Generation
-    from f2edge.parsers import Instance
-    from f2edge.tasks import Task
+    from f2edge.tasks.answers import Answer
+    from f2edge.tasks.parsers import Instance
+    from f2edge.tasks.table import Task
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as _Backend
 
 from f2edge.errors import CheckpointError, TaskError
-from f2edge.location import BINS
+from f2edge.tasks.location import BINS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from f2edge.compile.layouts import to_microsoft
 from f2edge.compile.reference import Florence2
 from f2edge.geometry import Geometry, VisionGeometry
-from f2edge.tasks import TASKS
+from f2edge.tasks.table import TASKS
 from f2edge.tokenizer import ADDED_TOKENS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from f2edge.tasks import Region
+    from f2edge.tasks.table import Region
 
 PATH = click.Path(path_type=Path)
 POSITIVE = click.IntRange(min=1)

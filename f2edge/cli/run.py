@@ -23,7 +23,7 @@ from f2edge.cli.options import (
 )
 from f2edge.cli.output import print_json, spinner
 from f2edge.errors import InputError
-from f2edge.tasks import TASKS, build_prompt, resolve
+from f2edge.tasks.table import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from f2edge.model import Florence2
     from f2edge.result import Result
-    from f2edge.tasks import Region
+    from f2edge.tasks.table import Region
 
 
 _NEEDS = {"none": "nothing", "text": "--text", "region": "--region"}

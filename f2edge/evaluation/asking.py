@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from f2edge.evaluation.samples import Question, Sample
     from f2edge.image import ImageSource
     from f2edge.result import Result
-    from f2edge.tasks import Region
+    from f2edge.tasks.table import Region
 
 
 class Encoded(Protocol):

@@ -8,7 +8,7 @@ from f2edge.errors import DatasetError, TaskError
 from f2edge.evaluation.files import Pictures, read_jsonl, reading
 from f2edge.evaluation.measures import MEASURES
 from f2edge.evaluation.samples import Question, Sample
-from f2edge.tasks import resolve
+from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from f2edge.image import ImageSource
-    from f2edge.tasks import Region
+    from f2edge.tasks.table import Region
 
 Shape: TypeAlias = tuple[float, ...]
 

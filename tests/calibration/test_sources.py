@@ -12,7 +12,7 @@ from f2edge.calibration.questions import PROMPTS_PER_PICTURE, prompts
 from f2edge.calibration.sources import select_samples
 from f2edge.errors import DatasetError, InputError
 from f2edge.evaluation import Question, Sample
-from f2edge.tasks import TASKS
+from f2edge.tasks.table import TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from command import Outcome, f2edge
 from f2edge.cli.answers import answer_lines, remark
 from f2edge.model import load
 from f2edge.result import Result
-from f2edge.tasks import TASKS
+from f2edge.tasks.table import TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2edge.answers import confidences, microsoft_scores, parse
-from f2edge.clean_text import clean
-from f2edge.location import dequantize, location_text, quantize
-from f2edge.parsers import find_instances
-from f2edge.tasks import TASKS
+from f2edge.tasks.answers import confidences, microsoft_scores, parse
+from f2edge.tasks.location import dequantize, location_text, quantize
+from f2edge.tasks.parsers import find_instances
+from f2edge.tasks.table import TASKS
+from f2edge.tasks.tagged_text import clean
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

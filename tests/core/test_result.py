@@ -10,7 +10,7 @@ import pytest
 
 from f2edge.decoding import Generation
 from f2edge.result import Result
-from f2edge.tasks import TASKS, resolve
+from f2edge.tasks.table import TASKS, resolve
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from f2edge.errors import TaskError
-from f2edge.tasks import FREE_TEXT, TASKS, build_prompt, expand_prompt, resolve
+from f2edge.tasks.table import FREE_TEXT, TASKS, build_prompt, expand_prompt, resolve
 
 SIZE = (640, 480)
 

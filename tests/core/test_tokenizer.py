@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from f2edge.errors import CheckpointError, TaskError
-from f2edge.tasks import expand_prompt
+from f2edge.tasks.table import expand_prompt
 from f2edge.tokenizer import ADDED_TOKENS, Tokenizer
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from scenes import MAX_IOU, MIN_ORDER_GAP, make_scene, write_scenes
 from shapes import COLOURS, KINDS, WORDS, outline
 
 from f2edge.evaluation.overlap import box_iou, mask_iou
-from f2edge.parsers import find_instances
-from f2edge.tasks import resolve
+from f2edge.tasks.parsers import find_instances
+from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from evaluations import SIZE, TableModel, answer
 from f2edge.errors import LimitError
 from f2edge.evaluation import Asked, Dataset, Question, Report, Run, Sample, agreement, ask, score
 from f2edge.evaluation.measures import MEASURES
-from f2edge.tasks import TASKS
+from f2edge.tasks.table import TASKS
 
 if TYPE_CHECKING:
     from f2edge.result import Result

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from f2edge.errors import TaskError
-from f2edge.location import location_text, quantize
+from f2edge.tasks.location import location_text, quantize
 
 Parser: TypeAlias = Literal["pure_text", "boxes", "grounding", "polygons", "boxes_or_polygons", "ocr"]
 TaskInput: TypeAlias = Literal["none", "text", "region"]

@@ -9,14 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from f2edge.clean_text import clean
-from f2edge.location import dequantize
+from f2edge.tasks.location import dequantize
+from f2edge.tasks.tagged_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from f2edge.clean_text import CleanText
-    from f2edge.tasks import Task
+    from f2edge.tasks.table import Task
+    from f2edge.tasks.tagged_text import CleanText
 
 Kind: TypeAlias = Literal["boxes", "quads", "polygons"]
 

@@ -7,15 +7,15 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from f2edge.clean_text import clean
-from f2edge.parsers import BOX, BOX_LABEL, LABELLED_BOXES, SPECIAL_TOKENS, find_instances
-from f2edge.tasks import FREE_TEXT, TASKS
+from f2edge.tasks.parsers import BOX, BOX_LABEL, LABELLED_BOXES, SPECIAL_TOKENS, find_instances
+from f2edge.tasks.table import FREE_TEXT, TASKS
+from f2edge.tasks.tagged_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from f2edge.parsers import Instance, Kind
-    from f2edge.tasks import Task
+    from f2edge.tasks.parsers import Instance, Kind
+    from f2edge.tasks.table import Task
 
 Answer: TypeAlias = "str | dict[str, list[Any]]"
 
