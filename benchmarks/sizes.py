@@ -23,7 +23,7 @@ from typing import Any
 from artefacts import Cache, compile_arguments, write_crops
 from workload import WORKLOADS
 
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 
 MIB = 1024
 CROPS = 128

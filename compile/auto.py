@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.calibration.metrics import Losses, with_truth
 from f2edge.compile.components import Plan, compile_components
 from f2edge.compile.options import Listener
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.calibration.recorder import Inputs, Records
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.options import Options

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from f2edge.atomic import new_bundle_directory, refuse_occupied
-from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Recipe, open_bundle, sha256
+from f2edge.bundle.manifest import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Recipe, open_bundle, sha256
+from f2edge.bundle.writing import new_bundle_directory, refuse_occupied
 from f2edge.compile.auto import Workshop, chosen_of, to_manifest
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.components import Plan, compile_components
@@ -27,11 +27,11 @@ from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
+    from f2edge.bundle.limits import StaticShapes
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.stages import Stages
     from f2edge.engine import Runtime
-    from f2edge.static_shapes import StaticShapes
     from f2edge.targets import Compute
 
 STAGES = (

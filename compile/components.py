@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from f2edge.bundle import COMPONENTS, Component, sha256
+from f2edge.bundle.manifest import COMPONENTS, Component, sha256
 from f2edge.compile.onnx_graph import WeightFile
 from f2edge.runtimes.profiles import profiles
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from f2edge.bundle.schema import parse
 from f2edge.errors import CheckpointError
-from f2edge.schema import parse
 
 Section = Mapping[str, Any]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from f2edge.bundle.golden import GoldenArrays, GoldenCase
 from f2edge.compile.torch_runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.errors import LimitError
-from f2edge.golden import GoldenArrays, GoldenCase
 from f2edge.tasks.table import build_prompt, resolve
 from f2edge.verify import golden_pixels, sample, teacher_forced
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from f2edge.bundle import sha256
+from f2edge.bundle.manifest import sha256
+from f2edge.bundle.user_cache import digest
 from f2edge.calibration.recorder import Recorder, Records
 from f2edge.calibration.sources import select_samples
 from f2edge.compile.export import export, graphs
@@ -16,17 +17,16 @@ from f2edge.compile.onnx_graph import save_onnx
 from f2edge.compile.stages import digest_of_weights
 from f2edge.compile.static_decoder import static_graphs
 from f2edge.runtimes.onnxruntime import load_graphs
-from f2edge.user_cache import digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from f2edge.bundle.limits import StaticShapes
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint import Checkpoint
     from f2edge.compile.options import Listener, Options
     from f2edge.compile.stages import Stages
     from f2edge.evaluation import Sample
-    from f2edge.static_shapes import StaticShapes
 
 ORDER = ("decoder", "vision", "encoder")
 """Of quantization: the encoder looks prompts up in the decoder's table."""

@@ -15,10 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from f2edge.atomic import claim_directory
-from f2edge.bundle import sha256
+from f2edge.bundle.manifest import sha256
+from f2edge.bundle.user_cache import digest
+from f2edge.bundle.writing import claim_directory
 from f2edge.compile.versions import tool_versions
-from f2edge.user_cache import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from f2edge.bundle.limits import LEAST_BEAMS, PROMPT_TOKENS, StaticShapes
 from f2edge.compile.export import NUM_CANDIDATES, EncoderGraph, Graph, graphs, layer_names, scores
 from f2edge.compile.reference.bart import POSITION_OFFSET
 from f2edge.errors import LimitError
-from f2edge.static_shapes import LEAST_BEAMS, PROMPT_TOKENS, StaticShapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.compile.onnx_graph import WeightFile
     from f2edge.runtimes.onnxruntime import OnnxRuntime
     from f2edge.runtimes.profiles import Profile

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.onnx_graph import save_onnx
 from f2edge.quantize.blocks import keep_float, quantized_blocks
 from f2edge.runtimes.onnxruntime import load_graphs

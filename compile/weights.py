@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from f2edge.bundle.schema import parse
 from f2edge.errors import CheckpointError, MissingExtraError
-from f2edge.schema import parse
 
 HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
 

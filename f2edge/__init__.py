@@ -9,7 +9,7 @@ Importing this package needs numpy, Pillow and tokenizers; ``load`` brings the b
 
 from __future__ import annotations
 
-from f2edge.bundle import Bundle, open_bundle
+from f2edge.bundle.manifest import Bundle, open_bundle
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import F2EdgeError
 from f2edge.model import EncodedImage, Florence2, load

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from f2edge.atomic import MANIFEST
-from f2edge.bundle import GOLDEN, sha256
+from f2edge.bundle.golden import GoldenArrays
+from f2edge.bundle.manifest import GOLDEN, sha256
+from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import InputError, TaskError
-from f2edge.golden import GoldenArrays
 from f2edge.machine import fingerprint, peak_rss_mib
 from f2edge.model import load
 from f2edge.tasks.table import resolve

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.bundle import TOKENIZER, Bundle, open_bundle
+from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
 from f2edge.errors import LimitError
 from f2edge.image import load_image, pixel_values

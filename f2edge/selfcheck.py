@@ -13,18 +13,18 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from f2edge.atomic import MANIFEST
-from f2edge.bundle import sha256
+from f2edge.bundle.manifest import sha256
+from f2edge.bundle.schema import parse
+from f2edge.bundle.user_cache import cache_key, user_cache, write_whole
+from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError, DeviceWarning, InputError
 from f2edge.placement import COMPONENTS, parse_placement
-from f2edge.schema import parse
-from f2edge.user_cache import cache_key, user_cache, write_whole
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.model import Florence2
     from f2edge.placement import Placement
     from f2edge.verify import Report

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.bundle import GOLDEN
+from f2edge.bundle.golden import GoldenArrays
+from f2edge.bundle.manifest import GOLDEN
 from f2edge.decoding import generate
-from f2edge.golden import GoldenArrays
 from f2edge.image import load_image, pixel_values
 
 if TYPE_CHECKING:
     from typing import Any
 
     from f2edge.arrays import ByteArray, FloatArray, IntArray
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.golden import GoldenCase
+    from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features, PromptSession
     from f2edge.geometry import Geometry
-    from f2edge.golden import GoldenCase
     from f2edge.model import Florence2
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 0.1, "int8": 0.5}

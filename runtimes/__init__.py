@@ -13,7 +13,7 @@ from f2edge.runtimes.static import StaticRuntime
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Runtime
 
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt")

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from f2edge.bundle.user_cache import digest, user_cache, write_whole
 from f2edge.runtimes.profiles import profiles
 from f2edge.runtimes.tensorrt_build import BuildOptions, build_engine
 from f2edge.runtimes.tensorrt_library import library_name
-from f2edge.user_cache import digest, user_cache, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.runtimes.profiles import Profile
 
 Progress: TypeAlias = Callable[[str, float], None]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
 

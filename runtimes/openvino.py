@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from f2edge.atomic import MANIFEST
+from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.runtimes.openvino_devices import WEIGHTS, describe
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
     from f2edge.targets import Compute, Precision

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from f2edge.bundle import sha256
+from f2edge.bundle.manifest import sha256
+from f2edge.bundle.user_cache import cache_key, clear_oldest, usable_directory
 from f2edge.errors import DeviceError
 from f2edge.machine import memory_mib
-from f2edge.user_cache import cache_key, clear_oldest, usable_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import openvino as ov
 
+from f2edge.bundle.user_cache import claimed
 from f2edge.errors import DeviceError
 from f2edge.runtimes.openvino_bf16 import decodes_in_bf16, split_head, with_bf16_cross
 from f2edge.runtimes.openvino_devices import (
@@ -24,7 +25,6 @@ from f2edge.runtimes.openvino_devices import (
     options,
     set_defaults,
 )
-from f2edge.user_cache import claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

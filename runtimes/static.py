@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from f2edge.bundle.limits import PADDING
 from f2edge.errors import LimitError
-from f2edge.static_shapes import PADDING
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
+    from f2edge.bundle.limits import StaticShapes
     from f2edge.decoding.session import StepScores
     from f2edge.engine import Features, PromptSession, Runtime
-    from f2edge.static_shapes import StaticShapes
 
 
 class StaticRuntime:

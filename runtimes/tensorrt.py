@@ -18,7 +18,7 @@ from f2edge.runtimes.tensorrt_library import load_library, make_log
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
     from f2edge.runtimes.engine_cache import Engine, Progress

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import POSITIVE, bundle_argument, device_option, json_option
 from f2edge.cli.output import human_size, print_json, print_table, share_bar
 from f2edge.errors import BundleError, DeviceError
@@ -14,7 +14,7 @@ from f2edge.errors import BundleError, DeviceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.runtimes.engine_cache import Engine
 
 _MIB = 2**20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from f2edge.atomic import MANIFEST
+from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option
 from f2edge.cli.output import print_fields, print_json, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
@@ -22,7 +22,7 @@ from f2edge.targets import TARGETS, get_target
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
     from f2edge.targets import Precision
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "huggingface_hub")

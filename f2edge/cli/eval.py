@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import f2edge
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import PATH, POSITIVE, device_option
 from f2edge.cli.output import print_json, progress_bar
 from f2edge.errors import MissingExtraError

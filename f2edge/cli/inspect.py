@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import bundle_argument, json_option
 from f2edge.cli.output import print_fields, print_json, print_table
 from f2edge.cli.tables import print_components, print_quantization, print_verified, total_size
@@ -14,7 +14,7 @@ from f2edge.cli.tables import print_components, print_quantization, print_verifi
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
 
 
 @click.command("inspect")

@@ -11,7 +11,7 @@ from f2edge.cli.output import human_size, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
 
 
 def component_size(bundle: Bundle, name: str) -> int:

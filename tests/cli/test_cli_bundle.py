@@ -11,7 +11,7 @@ import pytest
 from command import f2edge
 
 import f2edge.cli.verify as verify_module
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.model import load
 from f2edge.verify import verify
 

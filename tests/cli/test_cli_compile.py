@@ -13,13 +13,13 @@ from command import Outcome, f2edge, f2edge_process, finish, start
 from safetensors.torch import load_file, save_file
 
 import f2edge.compile.build as build_module
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
 
 
 @pytest.fixture

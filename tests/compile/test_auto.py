@@ -9,7 +9,7 @@ import onnx
 import pytest
 from pictures import write_pictures
 
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.compile.auto import shapes_of
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
@@ -20,7 +20,7 @@ from f2edge.targets import TARGETS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.bundle import Bundle
+    from f2edge.bundle.manifest import Bundle
 
 PICTURES = 3
 

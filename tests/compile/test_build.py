@@ -17,8 +17,8 @@ from checkpoints import TINY, write_checkpoint, write_json
 from PIL import Image
 
 import f2edge
-from f2edge.atomic import MANIFEST
-from f2edge.bundle import COMPONENTS, GOLDEN, TOKENIZER, Bundle, open_bundle
+from f2edge.bundle.manifest import COMPONENTS, GOLDEN, TOKENIZER, Bundle, open_bundle
+from f2edge.bundle.writing import MANIFEST
 from f2edge.compile import build as module
 from f2edge.compile import components, quantized
 from f2edge.compile.build import STAGES, build

@@ -12,7 +12,7 @@ import pytest
 from half_precision import compare
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.half import to_half
 from f2edge.compile.lookups import look_up_dequantized
 from f2edge.compile.scales import make_scales_positive

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,12 @@ import pytest
 import torch
 from checkpoints import TINY, random_model
 
+from f2edge.bundle.limits import StaticShapes
 from f2edge.compile.build import build
 from f2edge.compile.export import layer_names
 from f2edge.compile.options import Options
 from f2edge.compile.static_decoder import StaticDecoderGraph, StaticEncoderGraph, static_graphs
 from f2edge.errors import CompileError, LimitError
-from f2edge.static_shapes import StaticShapes
 from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from checkpoints import TINY, copying
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from f2edge.bundle import COMPONENTS, Bundle, open_bundle
+from f2edge.bundle.manifest import COMPONENTS, Bundle, open_bundle
 from f2edge.compile import quantized
 from f2edge.compile.build import build
 from f2edge.compile.onnx_graph import WeightFile

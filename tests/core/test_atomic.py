@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from f2edge import atomic
-from f2edge.atomic import MANIFEST, new_bundle_directory, refuse_occupied
+from f2edge.bundle import writing as atomic
+from f2edge.bundle.writing import MANIFEST, new_bundle_directory, refuse_occupied
 from f2edge.errors import BundleError
 
 if TYPE_CHECKING:

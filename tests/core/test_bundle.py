@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from f2edge.atomic import MANIFEST
-from f2edge.bundle import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
+from f2edge.bundle.golden import GoldenArrays
+from f2edge.bundle.limits import StaticShapes
+from f2edge.bundle.manifest import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
+from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import BundleError
-from f2edge.golden import GoldenArrays
-from f2edge.static_shapes import StaticShapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from pretended import pretend_npu
 
 import f2edge
 from f2edge import selfcheck
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
+from f2edge.bundle.user_cache import user_cache
 from f2edge.errors import DeviceError, DeviceWarning, InputError
-from f2edge.user_cache import user_cache
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import CompileError
 from f2edge.targets import TARGETS, Target, get_target
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from f2edge.user_cache import cache_key, claimed, clear_oldest, usable_directory, user_cache, write_whole
+from f2edge.bundle.user_cache import cache_key, claimed, clear_oldest, usable_directory, user_cache, write_whole
 
 
 @pytest.fixture
@@ -91,6 +91,6 @@ def test_what_cannot_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with claimed(tmp_path) as mine:
         assert not mine
     (tmp_path / "lock").rmdir()
-    monkeypatch.setattr("f2edge.user_cache._PATIENCE", 0.1)
+    monkeypatch.setattr("f2edge.bundle.user_cache._PATIENCE", 0.1)
     with claimed(tmp_path), claimed(tmp_path) as mine:
         assert not mine

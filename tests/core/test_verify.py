@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from f2edge.atomic import MANIFEST
-from f2edge.bundle import COMPONENTS, sha256
+from f2edge.bundle.manifest import COMPONENTS, sha256
+from f2edge.bundle.writing import MANIFEST
 from f2edge.compile.onnx_graph import save_onnx
 from f2edge.model import load
 from f2edge.verify import Agreement, Check, Report, relative_error, verify

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 from pictures import write_pictures
 
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.quantize.blocks import block_of, keep_float, multiplications, quantized_blocks

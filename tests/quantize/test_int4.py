@@ -10,7 +10,7 @@ import pytest
 import tensorrt_rtx
 from onnx import TensorProto
 
-from f2edge.bundle import COMPONENTS, open_bundle
+from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.calibration.recorder import Records
 from f2edge.compile.onnx_graph import WeightFile, save_onnx
 from f2edge.compile.openvino import compile_openvino

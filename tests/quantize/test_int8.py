@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from pictures import write_pictures
 
 import f2edge
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.build import build
 from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.openvino import compile_openvino

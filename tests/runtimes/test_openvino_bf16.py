@@ -9,7 +9,7 @@ import openvino as ov
 import pytest
 
 import f2edge
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.placement import Placement
 from f2edge.runtimes import openvino_devices, openvino_loading
 from f2edge.runtimes.openvino import load_graphs

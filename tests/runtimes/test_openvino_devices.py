@@ -17,11 +17,11 @@ from command import finish, start
 from pretended import pretend_npu
 
 import f2edge
-from f2edge.bundle import COMPONENTS
+from f2edge.bundle.manifest import COMPONENTS
+from f2edge.bundle.user_cache import claimed
 from f2edge.errors import DeviceError
 from f2edge.runtimes import devices, has_device, identities, missing, openvino, openvino_devices
 from f2edge.runtimes.openvino_devices import cache_options, check_device, describe, options
-from f2edge.user_cache import claimed
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def test_one_start_at_a_time_fills_the_cache(tiny_bundle: Path, cache: Path, mon
 
 def test_a_cache_that_is_taken(tiny_bundle: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For too long: the bundle is loaded without."""
-    monkeypatch.setattr("f2edge.user_cache._PATIENCE", 0.1)
+    monkeypatch.setattr("f2edge.bundle.user_cache._PATIENCE", 0.1)
     from_cache(tiny_bundle)
     with ExitStack() as stack:
         for directory in cache.iterdir():

@@ -17,7 +17,7 @@ import pytest
 import torch
 from simulated_gpu import simulate
 
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.torch_runtime import TorchRuntime
 from f2edge.errors import DeviceError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import f2edge
+from f2edge.bundle.limits import StaticShapes
 from f2edge.errors import LimitError
-from f2edge.static_shapes import StaticShapes
 
 if TYPE_CHECKING:
     from pathlib import Path

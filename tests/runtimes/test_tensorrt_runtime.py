@@ -17,7 +17,7 @@ from command import f2edge, f2edge_process
 from cuda.bindings import runtime as cudart
 from simulated_gpu import Cudart, simulate
 
-from f2edge.bundle import COMPONENTS, open_bundle
+from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.compile import quantized
 from f2edge.compile.build import build
 from f2edge.compile.options import Options

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from f2edge.atomic import alive
+from f2edge.bundle.writing import alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

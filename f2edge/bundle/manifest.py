@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from f2edge.atomic import MANIFEST
+from f2edge.bundle.golden import GoldenCase
+from f2edge.bundle.limits import StaticShapes
+from f2edge.bundle.schema import parse
+from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import BundleError, InputError
 from f2edge.geometry import Geometry, image_faults, size_faults
-from f2edge.golden import GoldenCase
-from f2edge.schema import parse
-from f2edge.static_shapes import StaticShapes
 from f2edge.targets import Compute, Precision
 
 if TYPE_CHECKING:
