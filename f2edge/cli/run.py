@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 import f2edge
-from f2edge.cli.answers import answer_lines, remark
 from f2edge.cli.drawing import create_directories, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason
 from f2edge.cli.options import (
@@ -22,6 +21,7 @@ from f2edge.cli.options import (
     threads_option,
 )
 from f2edge.cli.output import print_json, spinner
+from f2edge.cli.plain_text import answer_lines, remark
 from f2edge.errors import InputError
 from f2edge.tasks.table import TASKS, build_prompt, resolve
 
