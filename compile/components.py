@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.bundle.manifest import COMPONENTS, Component, sha256
 from f2edge.compile.onnx_graph import WeightFile
-from f2edge.runtimes.profiles import profiles
+from f2edge.runtimes.tensorrt.profiles import profiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Encoder and decoder whose shapes are all fixed, for devices that take no others (NPUs; CUDA graphs).
 
 They have the inputs and outputs of the dynamic ones, and one more: ``cross_mask``, which the encoder hands the decoder
-together with the keys and values.  :mod:`f2edge.runtimes.static` pads what is shorter.
+together with the keys and values.  :mod:`f2edge.runtimes.fixed_shapes` pads what is shorter.
 """
 
 from __future__ import annotations

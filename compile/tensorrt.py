@@ -10,8 +10,8 @@ from f2edge.compile.half import to_half
 from f2edge.compile.onnx_graph import save_onnx
 from f2edge.compile.rounded import to_rounded
 from f2edge.runtimes.onnxruntime import load_graphs
-from f2edge.runtimes.tensorrt_build import BuildOptions, build_engine
-from f2edge.runtimes.tensorrt_library import load_library
+from f2edge.runtimes.tensorrt.build import BuildOptions, build_engine
+from f2edge.runtimes.tensorrt.library import load_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
     from f2edge.compile.onnx_graph import WeightFile
     from f2edge.runtimes.onnxruntime import OnnxRuntime
-    from f2edge.runtimes.profiles import Profile
+    from f2edge.runtimes.tensorrt.profiles import Profile
     from f2edge.targets import Precision
 
 AHEAD_OF_TIME = "rtx"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.placement import Placement, parse_placement
-from f2edge.runtimes.static import StaticRuntime
+from f2edge.runtimes.fixed_shapes import StaticRuntime
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Runtime
 
-RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
+_MODULES = {
+    "openvino": "f2edge.runtimes.openvino.runtime",
+    "onnxruntime": "f2edge.runtimes.onnxruntime",
+    "tensorrt": "f2edge.runtimes.tensorrt.runtime",
+}
+RUNTIMES = tuple(_MODULES)
 
 
 @dataclass(frozen=True)
@@ -101,4 +106,4 @@ def _devices(name: str) -> list[Device]:
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"f2edge.runtimes.{name}")
+    return importlib.import_module(_MODULES[name])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import openvino as ov
 from openvino import opset13 as ops
 
-from f2edge.runtimes.openvino_devices import options
+from f2edge.runtimes.openvino.devices import options
 
 if TYPE_CHECKING:
     from collections.abc import Collection

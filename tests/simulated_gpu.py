@@ -19,8 +19,10 @@ import numpy as np
 import onnxruntime as ort
 from cuda.bindings import runtime as real
 
-from f2edge.runtimes import cuda, engine_cache, tensorrt
-from f2edge.runtimes.tensorrt_build import Built
+from f2edge.runtimes.tensorrt import cache as engine_cache
+from f2edge.runtimes.tensorrt import cuda
+from f2edge.runtimes.tensorrt import runtime as tensorrt
+from f2edge.runtimes.tensorrt.build import Built
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle
-    from f2edge.runtimes.engine_cache import Engine
+    from f2edge.runtimes.tensorrt.cache import Engine
 
 _MIB = 2**20
 
@@ -44,7 +44,7 @@ def command(*, bundle: Path, device: str | None, workspace: int | None, as_json:
 
 
 def _build(bundle: Bundle, device: str | None, workspace: int | None) -> dict[str, Engine]:
-    from f2edge.runtimes.tensorrt import build
+    from f2edge.runtimes.tensorrt.runtime import build
 
     with share_bar() as progress:
         limit = None if workspace is None else workspace * _MIB

@@ -23,15 +23,15 @@ from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.options import Options
 from f2edge.compile.tensorrt import compile_tensorrt
 from f2edge.errors import CompileError
-from f2edge.runtimes.profiles import profiles
-from f2edge.runtimes.tensorrt_build import BuildOptions, Built, build_engine, parse
-from f2edge.runtimes.tensorrt_library import make_log
+from f2edge.runtimes.tensorrt.build import BuildOptions, Built, build_engine, parse
+from f2edge.runtimes.tensorrt.library import make_log
+from f2edge.runtimes.tensorrt.profiles import profiles
 from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.runtimes.profiles import Profile
+    from f2edge.runtimes.tensorrt.profiles import Profile
     from f2edge.targets import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")

@@ -17,9 +17,10 @@ from f2edge.compile.openvino import compile_openvino
 from f2edge.compile.tensorrt import compile_tensorrt
 from f2edge.placement import Placement
 from f2edge.quantize.ptq import quantize
-from f2edge.runtimes import onnxruntime, openvino
-from f2edge.runtimes.profiles import profiles
-from f2edge.runtimes.tensorrt_library import make_log
+from f2edge.runtimes import onnxruntime
+from f2edge.runtimes.openvino import runtime as openvino
+from f2edge.runtimes.tensorrt.library import make_log
+from f2edge.runtimes.tensorrt.profiles import profiles
 from f2edge.verify import relative_error
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.openvino import compile_openvino
 from f2edge.compile.options import Options
 from f2edge.placement import Placement
-from f2edge.runtimes import openvino_devices
-from f2edge.runtimes.openvino import OpenVINORuntime, load_graphs
+from f2edge.runtimes.openvino import devices as openvino_devices
+from f2edge.runtimes.openvino.runtime import OpenVINORuntime, load_graphs
 from f2edge.targets import TARGETS
 from f2edge.verify import relative_error, verify
 
@@ -84,7 +84,7 @@ def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder: Precision = "fp
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of activations before INT8 weights, whose own rounding hides smaller differences."""
     usual, exact = openvino_devices.options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    monkeypatch.setattr("f2edge.runtimes.openvino_loading.options", lambda *arguments: usual(*arguments) | exact)
+    monkeypatch.setattr("f2edge.runtimes.openvino.loading.options", lambda *arguments: usual(*arguments) | exact)
 
 
 def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
-from f2edge.runtimes import engine_cache
-from f2edge.runtimes.engine_cache import EngineCache
-from f2edge.runtimes.tensorrt_build import BuildOptions, Built
+from f2edge.runtimes.tensorrt import cache as engine_cache
+from f2edge.runtimes.tensorrt.build import BuildOptions, Built
+from f2edge.runtimes.tensorrt.cache import EngineCache
 
 if TYPE_CHECKING:
     from pathlib import Path

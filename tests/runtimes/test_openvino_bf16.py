@@ -11,16 +11,17 @@ import pytest
 import f2edge
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.placement import Placement
-from f2edge.runtimes import openvino_devices, openvino_loading
-from f2edge.runtimes.openvino import load_graphs
-from f2edge.runtimes.openvino_bf16 import decodes_in_bf16
+from f2edge.runtimes.openvino import devices as openvino_devices
+from f2edge.runtimes.openvino import loading as openvino_loading
+from f2edge.runtimes.openvino.bf16 import decodes_in_bf16
+from f2edge.runtimes.openvino.runtime import load_graphs
 from f2edge.verify import relative_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
-    from f2edge.runtimes.openvino import OpenVINORuntime
+    from f2edge.runtimes.openvino.runtime import OpenVINORuntime
     from f2edge.targets import Compute
 
 PROMPT = np.array([0, 40, 300, 77, 2])

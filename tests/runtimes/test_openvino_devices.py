@@ -20,8 +20,10 @@ import f2edge
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.bundle.user_cache import claimed
 from f2edge.errors import DeviceError
-from f2edge.runtimes import devices, has_device, identities, missing, openvino, openvino_devices
-from f2edge.runtimes.openvino_devices import cache_options, check_device, describe, options
+from f2edge.runtimes import devices, has_device, identities, missing
+from f2edge.runtimes.openvino import devices as openvino_devices
+from f2edge.runtimes.openvino import runtime as openvino
+from f2edge.runtimes.openvino.devices import cache_options, check_device, describe, options
 from f2edge.verify import verify
 
 if TYPE_CHECKING:

@@ -23,16 +23,17 @@ from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.errors import DeviceError, F2EdgeError, LimitError, MissingExtraError
 from f2edge.model import load
-from f2edge.runtimes import cuda, devices, open_runtime
-from f2edge.runtimes import tensorrt as runtime_module
-from f2edge.runtimes.tensorrt_library import load_library
+from f2edge.runtimes import devices, open_runtime
+from f2edge.runtimes.tensorrt import cuda
+from f2edge.runtimes.tensorrt import runtime as runtime_module
+from f2edge.runtimes.tensorrt.library import load_library
 from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from f2edge.runtimes.tensorrt import TensorRTRuntime, TensorRTSession
+    from f2edge.runtimes.tensorrt.runtime import TensorRTRuntime, TensorRTSession
 
 PIXELS = np.zeros((1, 3, 96, 96), np.float32)
 PROMPT = np.array([0, 41, 7, 2])

@@ -11,15 +11,15 @@ import numpy as np
 from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
-from f2edge.runtimes.openvino_devices import WEIGHTS, describe
-from f2edge.runtimes.openvino_devices import missing as absent
-from f2edge.runtimes.pages import release_mapped_pages
+from f2edge.runtimes.openvino.devices import WEIGHTS, describe
+from f2edge.runtimes.openvino.devices import missing as absent
+from f2edge.runtimes.openvino.pages import release_mapped_pages
 
 try:
     import openvino as ov
 
-    from f2edge.runtimes.openvino_bf16 import to_fp32
-    from f2edge.runtimes.openvino_loading import compile_graphs, last_line
+    from f2edge.runtimes.openvino.bf16 import to_fp32
+    from f2edge.runtimes.openvino.loading import compile_graphs, last_line
 except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
 

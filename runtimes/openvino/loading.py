@@ -14,8 +14,8 @@ import openvino as ov
 
 from f2edge.bundle.user_cache import claimed
 from f2edge.errors import DeviceError
-from f2edge.runtimes.openvino_bf16 import decodes_in_bf16, split_head, with_bf16_cross
-from f2edge.runtimes.openvino_devices import (
+from f2edge.runtimes.openvino.bf16 import decodes_in_bf16, split_head, with_bf16_cross
+from f2edge.runtimes.openvino.devices import (
     KERNELS,
     WEIGHTS,
     bound_cache,
@@ -44,7 +44,7 @@ def compile_graphs(
     compute: Mapping[str, Compute],
     decoder: Precision,
 ) -> dict[str, ov.CompiledModel]:
-    """Compile graphs (``.xml``) for the devices of a placement; see :func:`f2edge.runtimes.openvino.load_graphs`.
+    """Compile graphs (``.xml``) for the devices of a placement; see :func:`f2edge.runtimes.openvino.runtime.load_graphs`.
 
     Returns:
         Models by component; a decoder in bf16 has its ``head`` apart.

@@ -11,17 +11,17 @@ import numpy as np
 
 from f2edge.decoding.session import StepScores
 from f2edge.errors import LimitError
-from f2edge.runtimes.cuda import Device, DeviceMemory, Mirror, device_names
-from f2edge.runtimes.engine_cache import EngineCache
-from f2edge.runtimes.tensorrt_engine import Graph, Tensor
-from f2edge.runtimes.tensorrt_library import load_library, make_log
+from f2edge.runtimes.tensorrt.cache import EngineCache
+from f2edge.runtimes.tensorrt.cuda import Device, DeviceMemory, Mirror, device_names
+from f2edge.runtimes.tensorrt.engine import Graph, Tensor
+from f2edge.runtimes.tensorrt.library import load_library, make_log
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
-    from f2edge.runtimes.engine_cache import Engine, Progress
+    from f2edge.runtimes.tensorrt.cache import Engine, Progress
 
 _CANDIDATES = ("candidate_ids", "candidate_logits", "log_sum_exp")
 _FED = ("input_ids", "position", "beam_idx")

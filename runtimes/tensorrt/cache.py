@@ -15,15 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from f2edge.bundle.user_cache import digest, user_cache, write_whole
-from f2edge.runtimes.profiles import profiles
-from f2edge.runtimes.tensorrt_build import BuildOptions, build_engine
-from f2edge.runtimes.tensorrt_library import library_name
+from f2edge.runtimes.tensorrt.build import BuildOptions, build_engine
+from f2edge.runtimes.tensorrt.library import library_name
+from f2edge.runtimes.tensorrt.profiles import profiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle
-    from f2edge.runtimes.profiles import Profile
+    from f2edge.runtimes.tensorrt.profiles import Profile
 
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with the name of a component and the share of its build that is done, 0 when it begins and 1 at its end."""
@@ -37,7 +37,7 @@ _WORKSPACE_SHARE = 4
 
 
 class Gpu(Protocol):
-    """What an engine depends on of the GPU (:class:`f2edge.runtimes.cuda.Device`)."""
+    """What an engine depends on of the GPU (:class:`f2edge.runtimes.tensorrt.cuda.Device`)."""
 
     full_name: str
     compute_capability: tuple[int, int]

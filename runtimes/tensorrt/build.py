@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from f2edge.errors import CompileError
-from f2edge.runtimes.tensorrt_library import RTX, last_error, library_name, make_log
+from f2edge.runtimes.tensorrt.library import RTX, last_error, library_name, make_log
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.runtimes.profiles import Profile
+    from f2edge.runtimes.tensorrt.profiles import Profile
 
 Progress: TypeAlias = Callable[[float], None]
 """Called with the share of the build that is done, from 0 to 1; it never falls."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from f2edge.errors import DeviceError
-from f2edge.runtimes.tensorrt_library import last_error, library_name
+from f2edge.runtimes.tensorrt.library import last_error, library_name
 
 if TYPE_CHECKING:
-    from f2edge.runtimes.cuda import Device, DeviceMemory
+    from f2edge.runtimes.tensorrt.cuda import Device, DeviceMemory
 
 
 class Tensor(NamedTuple):

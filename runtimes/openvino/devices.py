@@ -1,6 +1,6 @@
 """What OpenVINO's devices are called, how each is set up, and where what was compiled for them is kept.
 
-The engine itself is :mod:`f2edge.runtimes.openvino`; whoever calls a function here hands it a ``Core``.
+The engine itself is :mod:`f2edge.runtimes.openvino.runtime`; whoever calls a function here hands it a ``Core``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Run a bundle with OpenVINO: CPUs, Intel GPUs and NPUs."""

@@ -1,0 +1,1 @@
+"""Run a bundle with TensorRT or TensorRT for RTX on an NVIDIA GPU."""
