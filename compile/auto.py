@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from f2edge.bundle.manifest import COMPONENTS
-from f2edge.calibration.metrics import Losses, with_truth
 from f2edge.compile.components import Plan, compile_components
 from f2edge.compile.options import Listener
-from f2edge.compile.variants import Variants, milliseconds
 from f2edge.errors import CompileError
 from f2edge.machine import fingerprint
 from f2edge.model import Florence2
 from f2edge.quantize.blocks import multiplications
-from f2edge.quantize.probe import Probe
+from f2edge.quantize.losses import Losses, with_truth
+from f2edge.quantize.mixed_graphs import Variants, milliseconds
+from f2edge.quantize.noise import Probe
 from f2edge.quantize.search import Block, Measured, Mix, choose, mixes
 from f2edge.runtimes import devices, has_device, open_runtime
 

@@ -17,10 +17,10 @@ from f2edge.compile.options import Listener, Options
 from f2edge.compile.quantized import export_graphs, quantized_graphs, record, select
 from f2edge.compile.stages import open_stages
 from f2edge.compile.static_decoder import shapes_for
-from f2edge.compile.variants import Variants
 from f2edge.compile.versions import tool_versions
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
+from f2edge.quantize.mixed_graphs import Variants
 from f2edge.runtimes import has_device, open_runtime
 from f2edge.targets import get_target
 from f2edge.tokenizer import Tokenizer

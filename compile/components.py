@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from f2edge.bundle.manifest import COMPONENTS, Component, sha256
-from f2edge.compile.onnx_graph import WeightFile
+from f2edge.quantize.onnx_files import WeightFile
 from f2edge.runtimes.tensorrt.profiles import profiles
 
 if TYPE_CHECKING:

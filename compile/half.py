@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from f2edge.compile.lookups import look_up_dequantized
-from f2edge.compile.onnx_graph import WeightFile, half, save_onnx
 from f2edge.compile.scales import make_scales_positive
+from f2edge.quantize.onnx_files import QUANTIZING, WeightFile, half, save_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ Shapes: TypeAlias = "dict[str, list[int | None]]"
 _WIDE_TYPES = {"LayerNormalization", "Softmax", "ReduceMean", "ReduceSum", "Exp", "Log", "TopK"}
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Erf"}
 _PRODUCTS = {"MatMul", "Gemm"}
-_QUANTIZING = {"QuantizeLinear", "DequantizeLinear"}
+
 _HALF_SCALES_OPSET = 19
 """The first version of ONNX whose QuantizeLinear and DequantizeLinear take fp16."""
 
@@ -59,7 +59,7 @@ def to_half(source: Path, destination: Path, weights: WeightFile | None = None) 
     look_up_dequantized(model.graph)
     make_scales_positive(model.graph)
     _Narrowing(model.graph, shapes).run(_wide_nodes(model.graph, shapes))
-    if any(node.op_type in _QUANTIZING for node in model.graph.node):
+    if any(node.op_type in QUANTIZING for node in model.graph.node):
         model.opset_import[0].version = max(model.opset_import[0].version, _HALF_SCALES_OPSET)
     return save_onnx(model, destination, weights)
 

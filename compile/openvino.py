@@ -16,7 +16,7 @@ from f2edge.errors import CompileError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.compile.onnx_graph import WeightFile
+    from f2edge.quantize.onnx_files import WeightFile
 
 _FLOAT_READERS = {"Convolution", "GroupConvolution", "Gather", "Add", "MatMul"}
 _LARGE = 1024  # elements

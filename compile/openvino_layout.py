@@ -17,8 +17,7 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 from openvino import opset13 as ops
 
-from f2edge.compile.onnx_graph import save_onnx
-from f2edge.quantize.blocks import replace
+from f2edge.quantize.onnx_files import replace, save_onnx
 
 _FIRST = "first_axis"
 _SPLIT_HEADS = [0, 2, 1, 3]

@@ -13,9 +13,9 @@ from f2edge.bundle.user_cache import digest
 from f2edge.calibration.recorder import Recorder, Records
 from f2edge.calibration.sources import select_samples
 from f2edge.compile.export import export, graphs
-from f2edge.compile.onnx_graph import save_onnx
 from f2edge.compile.stages import digest_of_weights
 from f2edge.compile.static_decoder import static_graphs
+from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes.onnxruntime import load_graphs
 
 if TYPE_CHECKING:

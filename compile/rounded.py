@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from f2edge.compile.onnx_graph import save_onnx
+from f2edge.quantize.onnx_files import save_onnx
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from f2edge.compile.half import to_half
-from f2edge.compile.onnx_graph import save_onnx
 from f2edge.compile.rounded import to_rounded
+from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes.onnxruntime import load_graphs
 from f2edge.runtimes.tensorrt.build import BuildOptions, build_engine
 from f2edge.runtimes.tensorrt.library import load_library
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle
-    from f2edge.compile.onnx_graph import WeightFile
+    from f2edge.quantize.onnx_files import WeightFile
     from f2edge.runtimes.onnxruntime import OnnxRuntime
     from f2edge.runtimes.tensorrt.profiles import Profile
     from f2edge.targets import Precision

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
+from f2edge.quantize.onnx_files import QUANTIZING, prune
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
 HEAD = "head"
 """What stands outside of any module: the decoder's product with the tied embedding, and what picks candidates."""
@@ -23,7 +25,6 @@ _BLOCK = re.compile(
     r"vision_tower\.(?:convs\.\d+|blocks\.\d+\.\d+\.(?:spatial|channel)_block)"
     r"|multi_modal_projector|(?:encoder|decoder)\.layers\.\d+"
 )
-_QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 
 
 def block_of(node: str) -> str:
@@ -34,7 +35,7 @@ def block_of(node: str) -> str:
 
 def quantized_blocks(quantized: onnx.ModelProto) -> list[str]:
     """The blocks with a product or a convolution in INT8, in the order of the graph."""
-    dequantized = {name for node in quantized.graph.node if node.op_type in _QUANTIZING for name in node.output}
+    dequantized = {name for node in quantized.graph.node if node.op_type in QUANTIZING for name in node.output}
     products = (node for node in quantized.graph.node if node.op_type in ("MatMul", "Gemm", "Conv"))
     return list(dict.fromkeys(block_of(n.name) for n in products if dequantized.intersection(n.input)))
 
@@ -67,26 +68,6 @@ def _restore_constants(graph: onnx.GraphProto, source: onnx.GraphProto, names: C
     for tensor in source.initializer:
         if tensor.name in names:
             present.get(tensor.name, graph.initializer.add()).CopyFrom(tensor)
-
-
-def prune(graph: onnx.GraphProto) -> None:
-    """Drop nodes that no output depends on, and constants that no node reads."""
-    needed = {output.name for output in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    constants = {tensor.name: tensor for tensor in graph.initializer if tensor.name in needed}
-    replace(graph.node, reversed(kept))
-    replace(graph.initializer, constants.values())
-
-
-def replace(field: Any, values: Iterable[Any]) -> None:
-    """Put ``values`` in the place of what a repeated field of a graph holds."""
-    copies = list(values)
-    del field[:]
-    field.extend(copies)
 
 
 def multiplications(source: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:

@@ -21,7 +21,7 @@ class Block:
         name: of the block.
         operations: its share of all multiply-accumulates of the model, 0 to 1.
         sqnr_db: of the component's output with this block alone in INT8.
-        divergence: of the answers with this block alone in INT8 (:mod:`f2edge.quantize.probe`).
+        divergence: of the answers with this block alone in INT8 (:mod:`f2edge.quantize.noise`).
         loss: of the task metrics with this block alone in INT8, where they were measured; 0.01 is one per cent.
     """
 

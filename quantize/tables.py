@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from f2edge.quantize.blocks import prune, replace
+from f2edge.quantize.onnx_files import prune, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -44,7 +44,7 @@ def compile_graphs(
     compute: Mapping[str, Compute],
     decoder: Precision,
 ) -> dict[str, ov.CompiledModel]:
-    """Compile graphs (``.xml``) for the devices of a placement; see :func:`f2edge.runtimes.openvino.runtime.load_graphs`.
+    """Compile graphs (``.xml``) for the devices of a placement.
 
     Returns:
         Models by component; a decoder in bf16 has its ``head`` apart.

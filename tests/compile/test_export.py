@@ -16,8 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from f2edge.compile import export as module
 from f2edge.compile.checkpoint import load_checkpoint
 from f2edge.compile.export import NUM_CANDIDATES, export, graphs, layer_names
-from f2edge.compile.onnx_graph import WeightFile, compile_onnx
+from f2edge.compile.onnx_graph import compile_onnx
 from f2edge.errors import CompileError
+from f2edge.quantize.onnx_files import WeightFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,10 +19,10 @@ from PIL import Image
 from f2edge.bundle.manifest import COMPONENTS, Bundle, open_bundle
 from f2edge.compile import quantized
 from f2edge.compile.build import build
-from f2edge.compile.onnx_graph import WeightFile
 from f2edge.compile.options import Options
 from f2edge.compile.tensorrt import compile_tensorrt
 from f2edge.errors import CompileError
+from f2edge.quantize.onnx_files import WeightFile
 from f2edge.runtimes.tensorrt.build import BuildOptions, Built, build_engine, parse
 from f2edge.runtimes.tensorrt.library import make_log
 from f2edge.runtimes.tensorrt.profiles import profiles

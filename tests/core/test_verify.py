@@ -15,8 +15,8 @@ from onnx import numpy_helper
 
 from f2edge.bundle.manifest import COMPONENTS, sha256
 from f2edge.bundle.writing import MANIFEST
-from f2edge.compile.onnx_graph import save_onnx
 from f2edge.model import load
+from f2edge.quantize.onnx_files import save_onnx
 from f2edge.verify import Agreement, Check, Report, relative_error, verify
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 
 from f2edge.bundle.manifest import COMPONENTS
-from f2edge.compile.onnx_graph import save_onnx
 from f2edge.quantize.blocks import keep_float, quantized_blocks
+from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes.onnxruntime import load_graphs
 
 if TYPE_CHECKING:

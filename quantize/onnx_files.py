@@ -1,0 +1,104 @@
+"""General helpers for ONNX files: weights beside the graph, each stored once; nodes that nothing needs taken out."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import numpy_helper
+from onnx.external_data_helper import set_external_data
+
+from f2edge.errors import CompileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+    from onnx import TensorProto
+
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
+"""The ONNX operators between floats and integers."""
+SMALL = 1024
+"""Constants with fewer elements stay in the graph and in fp32: they save nothing, and scales and shapes are there."""
+_ALIGNMENT = 64
+
+
+class WeightFile:
+    """A file of weights that several graphs refer to; equal bytes are stored once.
+
+    Args:
+        path: the file; it is written anew, when the first weight comes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offsets: dict[tuple[str, int], int] = {}
+        path.unlink(missing_ok=True)
+
+    def store(self, data: bytes) -> int:
+        """The offset of ``data`` in the file, where it is put unless it is there already."""
+        key = (hashlib.sha256(data).hexdigest(), len(data))
+        if key not in self._offsets:
+            with self.path.open("ab") as file:
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                self._offsets[key] = file.tell()
+                file.write(data)
+        return self._offsets[key]
+
+
+def save_onnx(model: onnx.ModelProto, path: Path, weights: WeightFile | None = None) -> list[Path]:
+    """Write a graph, and its large constants into a file of weights beside it.
+
+    Args:
+        model: the graph; its large constants are moved out of it.
+        path: the ``.onnx`` to write.
+        weights: in the same directory, by default a new ``path`` + ".data" for this graph alone.
+
+    Returns:
+        The files: ``path`` and that of the weights.
+    """
+    weights = weights or WeightFile(path.with_name(f"{path.name}.data"))
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) >= SMALL:
+            data = tensor.raw_data
+            set_external_data(tensor, weights.path.name, weights.store(data), len(data))
+            tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return [path, weights.path]
+
+
+def prune(graph: onnx.GraphProto) -> None:
+    """Drop nodes that no output depends on, and constants that no node reads."""
+    needed = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    constants = {tensor.name: tensor for tensor in graph.initializer if tensor.name in needed}
+    replace(graph.node, reversed(kept))
+    replace(graph.initializer, constants.values())
+
+
+def replace(field: Any, values: Iterable[Any]) -> None:
+    """Put ``values`` in the place of what a repeated field of a graph holds."""
+    copies = list(values)
+    del field[:]
+    field.extend(copies)
+
+
+def half(tensor: TensorProto) -> NDArray[np.float16]:
+    """The values of a weight in half precision.
+
+    Raises:
+        CompileError: one of them is beyond its range.
+    """
+    values = numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float16)
+    if not np.isfinite(narrow).all():
+        raise CompileError(f"weight {tensor.name} does not fit into fp16; compile with --precision fp32")
+    return narrow
