@@ -28,9 +28,9 @@ def models(directory: Path) -> dict[str, f2edge.Florence2]:
     """The embedded checkpoint in fp32, and the same graphs in half precision."""
     import f2edge
     from f2edge.compile.build import build
-    from f2edge.compile.half import to_half
     from f2edge.compile.options import Options
-    from f2edge.compile.rounded import to_rounded
+    from f2edge.compile.tensorrt.half import to_half
+    from f2edge.compile.tensorrt.rounded import to_rounded
     from f2edge.runtimes.onnxruntime import load_graphs
     from f2edge.targets import get_target
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from f2edge.bundle.manifest import COMPONENTS, GOLDEN, TOKENIZER, Bundle, Recipe, open_bundle, sha256
 from f2edge.bundle.writing import new_bundle_directory, refuse_occupied
-from f2edge.compile.auto import Workshop, chosen_of, to_manifest
-from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.components import Plan, compile_components
-from f2edge.compile.golden import check_prompts, make_golden
+from f2edge.compile.export.fixed_shapes import shapes_for
+from f2edge.compile.mixed_precision import Workshop, chosen_of, to_manifest
 from f2edge.compile.options import Listener, Options
 from f2edge.compile.quantized import export_graphs, quantized_graphs, record, select
+from f2edge.compile.record_golden import check_prompts, make_golden
 from f2edge.compile.stages import open_stages
-from f2edge.compile.static_decoder import shapes_for
 from f2edge.compile.versions import tool_versions
 from f2edge.errors import CheckpointError, CompileError, LimitError
 from f2edge.model import Florence2
@@ -27,9 +27,9 @@ from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
-    from f2edge.bundle.limits import StaticShapes
+    from f2edge.bundle.limits import Limits
     from f2edge.calibration.sources import Selection
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.compile.stages import Stages
     from f2edge.engine import Runtime
     from f2edge.targets import Compute
@@ -174,7 +174,7 @@ def _with_components(
     return replace(draft, recipe=recipe, components=components, quantization=dict(plan.quantization))
 
 
-def _recipe(checkpoint: str, options: Options, shapes: StaticShapes | None) -> Recipe:
+def _recipe(checkpoint: str, options: Options, shapes: Limits | None) -> Recipe:
     """The checkpoint by its name alone: where it lay on the machine that compiled it is nobody's business."""
     name = checkpoint if not Path(checkpoint).is_dir() else Path(checkpoint).resolve().name
     target = options.target
@@ -204,6 +204,6 @@ def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:
     if draft.recipe.runtime != "tensorrt":
         here = has_device(draft.recipe.runtime, draft.recipe.device)
         return open_runtime(draft, None if here else "CPU")
-    from f2edge.compile.tensorrt import stand_in  # noqa: PLC0415
+    from f2edge.compile.tensorrt.convert import stand_in  # noqa: PLC0415
 
     return stand_in(draft, scratch)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.compile.options import Listener, Options
     from f2edge.targets import Compute, Precision
 
@@ -95,7 +95,7 @@ class _Work:
 
 
 def _openvino(work: _Work, _scratch: Path) -> list[Path]:
-    from f2edge.compile.openvino import compile_openvino  # noqa: PLC0415
+    from f2edge.compile.openvino.convert import compile_openvino  # noqa: PLC0415
 
     xml, layers = work.directory / f"{work.source.stem}.xml", work.loaded.model.geometry.decoder_layers
     return compile_openvino(work.source, xml, work.weights, decoder_layers=layers, fp16=work.fp16)
@@ -108,7 +108,7 @@ def _onnxruntime(work: _Work, _scratch: Path) -> list[Path]:
 
 
 def _tensorrt(work: _Work, scratch: Path) -> list[Path]:
-    from f2edge.compile.tensorrt import compile_tensorrt  # noqa: PLC0415
+    from f2edge.compile.tensorrt.convert import compile_tensorrt  # noqa: PLC0415
 
     return compile_tensorrt(
         work.source,

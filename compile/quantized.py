@@ -12,18 +12,18 @@ from f2edge.bundle.manifest import sha256
 from f2edge.bundle.user_cache import digest
 from f2edge.calibration.recorder import Recorder, Records
 from f2edge.calibration.sources import select_samples
-from f2edge.compile.export import export, graphs
+from f2edge.compile.export.fixed_shapes import static_graphs
+from f2edge.compile.export.graphs import export, graphs
 from f2edge.compile.stages import digest_of_weights
-from f2edge.compile.static_decoder import static_graphs
 from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes.onnxruntime import load_graphs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.bundle.limits import StaticShapes
+    from f2edge.bundle.limits import Limits
     from f2edge.calibration.sources import Selection
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.compile.options import Listener, Options
     from f2edge.compile.stages import Stages
     from f2edge.evaluation import Sample
@@ -33,7 +33,7 @@ ORDER = ("decoder", "vision", "encoder")
 
 
 def export_graphs(
-    loaded: Checkpoint, stages: Stages, listener: Listener, shapes: StaticShapes | None = None
+    loaded: Checkpoint, stages: Stages, listener: Listener, shapes: Limits | None = None
 ) -> dict[str, Path]:
     """The float graphs by component; of fixed shapes where some are given."""
     model = loaded.model

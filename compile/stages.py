@@ -23,7 +23,7 @@ from f2edge.compile.versions import tool_versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
 _ROOMS = ("f2edge", *(f"f2edge.{room}" for room in ("calibration", "compile", "quantize", "runtimes")))
 
@@ -98,7 +98,7 @@ def digest_of_files(directory: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in sorted(directory.iterdir())}
 
 
-def digest_of_weights(model: Florence2) -> str:
+def digest_of_weights(model: ReferenceModel) -> str:
     """SHA-256 of a model's weights, whatever files they came from."""
     found = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

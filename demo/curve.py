@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scenes import Scene
     from torch import Tensor
 
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
 CURVE_SEED = 1000
 SCENES = 100
@@ -30,7 +30,7 @@ _EOS = 2
 
 
 @torch.no_grad()
-def evaluate(model: Florence2, tokenizer: Any) -> dict[str, float]:
+def evaluate(model: ReferenceModel, tokenizer: Any) -> dict[str, float]:
     """Greedy answers to all questions on unseen scenes, scored."""
     scenes, questions, batch = _unseen(tokenizer)
     with torch.autocast("cpu", torch.bfloat16):
@@ -51,7 +51,7 @@ def _unseen(tokenizer: Any) -> tuple[list[Scene], list[tuple[int, Question]], Ba
     return scenes, questions, collate(scenes, questions, tokenizer)
 
 
-def _greedy(model: Florence2, batch: Batch) -> Tensor:
+def _greedy(model: ReferenceModel, batch: Batch) -> Tensor:
     features, _ = image_features(model, batch.pixel_values)
     states = model.encode(features[batch.owner], batch.input_ids, batch.attention_mask)
     cross = model.decoder.cross_key_values(states)

@@ -11,8 +11,8 @@ from make_tokenizer import make_tokenizer
 from safetensors.torch import save_file
 from torch import nn
 
-from f2edge.compile.layouts import to_microsoft
-from f2edge.compile.reference import Florence2
+from f2edge.compile.checkpoint.names import to_microsoft
+from f2edge.compile.reference.model import ReferenceModel
 from f2edge.geometry import Geometry, VisionGeometry
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def geometry(vocab_size: int) -> Geometry:
     )
 
 
-def new_model(vocab_size: int) -> Florence2:
+def new_model(vocab_size: int) -> ReferenceModel:
     """A model to be trained: torch's own initialisation, but small embeddings, as the head is one."""
-    model = Florence2(geometry(vocab_size))
+    model = ReferenceModel(geometry(vocab_size))
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.05)
@@ -69,7 +69,7 @@ def new_model(vocab_size: int) -> Florence2:
     return model
 
 
-def write_checkpoint(model: Florence2, folder: Path) -> None:
+def write_checkpoint(model: ReferenceModel, folder: Path) -> None:
     """Write Microsoft's layout in float16; every file replaces its predecessor at once."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().half().contiguous() for name, t in to_microsoft(model.state_dict()).items()}
@@ -185,7 +185,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def image_features(model: Florence2, pixel_values: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def image_features(model: ReferenceModel, pixel_values: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """What the text model reads, and the maps of all stages, for pixels (B, 3, H, W)."""
     maps = model.vision_tower.stages(pixel_values)
     return model.multi_modal_projector(maps[-1]), maps

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from batches import Batch
 
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
 LEARNING_RATE = 8e-4
 WEIGHT_DECAY = 0.05
@@ -138,7 +138,7 @@ class Trainer:
 _STATEFUL = ("model", "heads", "ema", "optimizer")
 
 
-def _groups(model: Florence2, heads: nn.Module) -> list[dict[str, Any]]:
+def _groups(model: ReferenceModel, heads: nn.Module) -> list[dict[str, Any]]:
     """Matrices decay, vectors and embeddings do not."""
     decayed: list[Tensor] = []
     others: list[Tensor] = []

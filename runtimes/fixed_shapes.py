@@ -12,7 +12,7 @@ from f2edge.errors import LimitError
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.bundle.limits import StaticShapes
+    from f2edge.bundle.limits import Limits
     from f2edge.decoding.session import StepScores
     from f2edge.engine import Features, PromptSession, Runtime
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class StaticRuntime:
     """The contract of :class:`f2edge.engine.Runtime` over an engine whose encoder and decoder have fixed shapes."""
 
-    def __init__(self, runtime: Runtime, shapes: StaticShapes) -> None:
+    def __init__(self, runtime: Runtime, shapes: Limits) -> None:
         self._runtime = runtime
         self._shapes = shapes
         self.encode_image = runtime.encode_image
@@ -54,7 +54,7 @@ class StaticRuntime:
 class StaticSession:
     """One answer being decoded; rows without a beam are copies of the last."""
 
-    def __init__(self, session: PromptSession, shapes: StaticShapes, padding: int) -> None:
+    def __init__(self, session: PromptSession, shapes: Limits, padding: int) -> None:
         self._session = session
         self._shapes = shapes
         self._padding = padding

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from f2edge.compile.layouts import to_microsoft
-from f2edge.compile.reference import Florence2
+from f2edge.compile.checkpoint.names import to_microsoft
+from f2edge.compile.reference.model import ReferenceModel
 from f2edge.geometry import Geometry, VisionGeometry
 from f2edge.tasks.table import TASKS
 from f2edge.tokenizer import ADDED_TOKENS
@@ -89,13 +89,13 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def random_model(geometry: Geometry, seed: int = 0) -> Florence2:
+def random_model(geometry: Geometry, seed: int = 0) -> ReferenceModel:
     """Weights large enough that answers are varied and their tokens far from ties."""
     return _filled(geometry, randomise, seed)
 
 
-def _filled(geometry: Geometry, fill: Fill, seed: int) -> Florence2:
-    model = Florence2(geometry).eval()
+def _filled(geometry: Geometry, fill: Fill, seed: int) -> ReferenceModel:
+    model = ReferenceModel(geometry).eval()
     fill(model.state_dict(), seed)
     return model
 
@@ -134,7 +134,7 @@ def write_checkpoint(
     dtype: torch.dtype = torch.float32,
     fill: Fill = randomise,
     **sizes: Any,
-) -> Florence2:
+) -> ReferenceModel:
     """Write a checkpoint in Microsoft's layout; ``sizes`` replace fields of the geometry.  Returns the model."""
     model = _filled(replace(geometry, **sizes), fill, seed)
     path.mkdir(parents=True, exist_ok=True)

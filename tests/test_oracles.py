@@ -13,9 +13,9 @@ from PIL import Image
 
 import f2edge
 from f2edge.compile.build import build
-from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.options import Options
-from f2edge.compile.torch_runtime import TorchRuntime, TorchSession
+from f2edge.compile.reference.runtime import TorchRuntime, TorchSession
 from f2edge.decoding import generate
 from f2edge.targets import TARGETS
 

@@ -12,9 +12,9 @@ from native import native_inputs, varied, write_native
 
 import f2edge
 from f2edge.compile.build import build
-from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.options import Options
-from f2edge.compile.torch_runtime import TorchRuntime
+from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.targets import TARGETS
 

@@ -21,7 +21,7 @@ PROMPT_TOKENS = 128
 
 
 @dataclass(frozen=True)
-class StaticShapes:
+class Limits:
     """What the graphs of a bundle have room for; what is shorter is padded, and the padding is masked.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from f2edge.bundle.golden import GoldenCase
-from f2edge.bundle.limits import StaticShapes
+from f2edge.bundle.limits import Limits
 from f2edge.bundle.schema import parse
 from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
@@ -54,7 +54,7 @@ class Recipe:
     runtime: str
     device: str
     precision: dict[str, Precision]
-    static_shapes: StaticShapes | None = None
+    static_shapes: Limits | None = None
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Bundle:
         return self.path / self.components[component].file
 
     @property
-    def limits(self) -> StaticShapes:
+    def limits(self) -> Limits:
         """The most beams, prompt tokens and new tokens that a question may have."""
         geometry = self.geometry
-        room = StaticShapes(MAX_NUM_BEAMS, geometry.max_prompt_tokens, geometry.decoder_positions)
+        room = Limits(MAX_NUM_BEAMS, geometry.max_prompt_tokens, geometry.decoder_positions)
         return self.recipe.static_shapes or room
 
     @property

@@ -10,8 +10,8 @@ import pytest
 from pictures import write_pictures
 
 from f2edge.bundle.manifest import open_bundle
-from f2edge.compile.auto import shapes_of
 from f2edge.compile.build import build
+from f2edge.compile.mixed_precision import shapes_of
 from f2edge.compile.options import Options
 from f2edge.errors import CompileError
 from f2edge.model import load

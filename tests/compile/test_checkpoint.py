@@ -14,9 +14,9 @@ import torch
 from checkpoints import GENERATION, TINY, microsoft_config, random_model, write_checkpoint, write_json
 from safetensors.torch import load_file, save_file
 
-from f2edge.compile import checkpoint as module
-from f2edge.compile.checkpoint import load_checkpoint
-from f2edge.compile.layouts import to_microsoft
+from f2edge.compile.checkpoint import load as module
+from f2edge.compile.checkpoint.load import load_checkpoint
+from f2edge.compile.checkpoint.names import to_microsoft
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
 

@@ -13,9 +13,9 @@ import torch
 from checkpoints import TINY
 from onnx import TensorProto, helper, numpy_helper
 
-from f2edge.compile import export as module
-from f2edge.compile.checkpoint import load_checkpoint
-from f2edge.compile.export import NUM_CANDIDATES, export, graphs, layer_names
+from f2edge.compile.checkpoint.load import load_checkpoint
+from f2edge.compile.export import graphs as module
+from f2edge.compile.export.graphs import NUM_CANDIDATES, export, graphs, layer_names
 from f2edge.compile.onnx_graph import compile_onnx
 from f2edge.errors import CompileError
 from f2edge.quantize.onnx_files import WeightFile
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
 LAYERS, HEADS, WIDTH = TINY.decoder_layers, TINY.decoder_attention_heads, TINY.decoder_head_dim
 GRAPHS = ("vision", "encoder", "decoder")
 
 
 @pytest.fixture(scope="module")
-def model(tiny_checkpoint: Path) -> Florence2:
+def model(tiny_checkpoint: Path) -> ReferenceModel:
     """The reference."""
     return load_checkpoint(tiny_checkpoint).model
 
@@ -70,7 +70,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 @torch.inference_mode()
-def test_vision(model: Florence2, sessions: dict[str, Any]) -> None:
+def test_vision(model: ReferenceModel, sessions: dict[str, Any]) -> None:
     """Pixels to image features."""
     pixels = noise(1, 3, *TINY.image_size)
     found = run(sessions["vision"], {"pixel_values": pixels})
@@ -79,7 +79,7 @@ def test_vision(model: Florence2, sessions: dict[str, Any]) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 40, TINY.max_prompt_tokens])
-def test_encoder(length: int, model: Florence2, sessions: dict[str, Any]) -> None:
+def test_encoder(length: int, model: ReferenceModel, sessions: dict[str, Any]) -> None:
     """Image features and prompts of any length to keys and values of every decoder layer."""
     features = noise(1, TINY.num_image_tokens, TINY.d_model)
     ids = torch.arange(length)[None] * 37 % TINY.vocab_size
@@ -93,7 +93,7 @@ def test_encoder(length: int, model: Florence2, sessions: dict[str, Any]) -> Non
 @torch.inference_mode()
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 40])
 @pytest.mark.parametrize(("previous", "beams"), [(1, 1), (1, 3), (3, 3), (3, 5), (5, 1), (5, 2)])
-def test_decoder(length: int, previous: int, beams: int, model: Florence2, sessions: dict[str, Any]) -> None:
+def test_decoder(length: int, previous: int, beams: int, model: ReferenceModel, sessions: dict[str, Any]) -> None:
     """One step after ``length`` others, from ``previous`` beams to ``beams``: all scores, keys and values."""
     tokens, parents = torch.arange(beams) * 311 + 5, (torch.arange(beams) * 2 + 1) % previous
     past = {n: noise(previous, HEADS, length, WIDTH, seed=i) for i, n in enumerate(layer_names("past", LAYERS))}
@@ -118,7 +118,7 @@ def pairs(flat: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def test_log_sum_exp_of_logits_far_apart(model: Florence2) -> None:
+def test_log_sum_exp_of_logits_far_apart(model: ReferenceModel) -> None:
     """No overflow where exp would."""
     graph = module.DecoderGraph(model, 4)
     for offset in (-300.0, 300.0):
@@ -138,7 +138,7 @@ def test_the_opset_is_that_of_layer_normalization(protos: dict[str, onnx.ModelPr
         assert not proto.functions
 
 
-def test_each_layer_norm_is_one_node(model: Florence2, protos: dict[str, onnx.ModelProto]) -> None:
+def test_each_layer_norm_is_one_node(model: ReferenceModel, protos: dict[str, onnx.ModelProto]) -> None:
     """Engines have a kernel for it, and quantization must be able to tell it."""
     parts: dict[str, list[torch.nn.Module]] = {
         "vision": [model.vision_tower, model.multi_modal_projector],
@@ -240,7 +240,7 @@ def test_a_weight_beyond_half_precision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("message", ["Failed\nat line 1\nand so on", "", " \n"])
 def test_an_export_that_fails_is_one_line(
-    message: str, model: Florence2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    message: str, model: ReferenceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever torch raises; and the exporter's logger is left as it was."""
 

@@ -13,9 +13,9 @@ from half_precision import compare
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from f2edge.bundle.manifest import COMPONENTS
-from f2edge.compile.half import to_half
-from f2edge.compile.lookups import look_up_dequantized
-from f2edge.compile.scales import make_scales_positive
+from f2edge.compile.tensorrt.half import to_half
+from f2edge.compile.tensorrt.lookups import look_up_dequantized
+from f2edge.compile.tensorrt.scales import make_scales_positive
 from f2edge.errors import CompileError
 from f2edge.quantize.tables import _look_up
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from checkpoints import TINY, random_model
 
-from f2edge.compile.layouts import detect, to_microsoft, to_reference
+from f2edge.compile.checkpoint.names import detect, to_microsoft, to_reference
 from f2edge.errors import CheckpointError
 
 if TYPE_CHECKING:

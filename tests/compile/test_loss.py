@@ -8,10 +8,10 @@ import pytest
 import torch
 from checkpoints import TINY, random_model
 
-from f2edge.compile.reference.florence2 import shift_right
+from f2edge.compile.reference.model import shift_right
 
 if TYPE_CHECKING:
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
 PIXELS = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
 PROMPTS = torch.tensor([[0, 41, 7, 2], [0, 300, 2, 1]])
@@ -19,7 +19,7 @@ LABELS = torch.tensor([[0, 410, 411, 9, 2], [0, 1200, 2, -100, -100]])
 
 
 @pytest.fixture(scope="module")
-def model() -> Florence2:
+def model() -> ReferenceModel:
     """The tiny model, trainable."""
     return random_model(TINY)
 
@@ -29,7 +29,7 @@ def test_decoder_inputs_are_the_labels_shifted_right() -> None:
     assert shift_right(LABELS).tolist() == [[2, 0, 410, 411, 9], [2, 0, 1200, 2, 1]]
 
 
-def test_the_loss_is_the_cross_entropy_of_the_labels_that_count(model: Florence2) -> None:
+def test_the_loss_is_the_cross_entropy_of_the_labels_that_count(model: ReferenceModel) -> None:
     """Computed by hand from the logits: the mean over eight labels, -100 left out."""
     output = model(PIXELS, PROMPTS, labels=LABELS)
     logprobs = output.logits.log_softmax(-1)
@@ -40,13 +40,13 @@ def test_the_loss_is_the_cross_entropy_of_the_labels_that_count(model: Florence2
     torch.testing.assert_close(model(PIXELS, PROMPTS, decoder_input_ids=inputs).logits, output.logits)
 
 
-def test_ignored_labels_do_not_matter(model: Florence2) -> None:
+def test_ignored_labels_do_not_matter(model: ReferenceModel) -> None:
     """More of them change nothing."""
     longer = torch.nn.functional.pad(LABELS, (0, 4), value=-100)
     torch.testing.assert_close(model(PIXELS, PROMPTS, labels=longer).loss, model(PIXELS, PROMPTS, labels=LABELS).loss)
 
 
-def test_gradients_flow_to_every_parameter(model: Florence2) -> None:
+def test_gradients_flow_to_every_parameter(model: ReferenceModel) -> None:
     """None is left out of the loss."""
     model.zero_grad()
     model(PIXELS, PROMPTS, labels=LABELS).loss.backward()
@@ -57,7 +57,7 @@ def test_gradients_flow_to_every_parameter(model: Florence2) -> None:
     assert [name for name in still if not name.endswith("k_proj.bias")] == []
 
 
-def test_answers_are_causal(model: Florence2) -> None:
+def test_answers_are_causal(model: ReferenceModel) -> None:
     """A later label changes no earlier logits."""
     other = LABELS.clone()
     other[0, 3] = 77
@@ -66,7 +66,7 @@ def test_answers_are_causal(model: Florence2) -> None:
     assert not torch.allclose(logits[0, 4], changed[0, 4])
 
 
-def test_nothing_to_predict(model: Florence2) -> None:
+def test_nothing_to_predict(model: ReferenceModel) -> None:
     """Neither labels nor decoder inputs is the caller's mistake."""
     with pytest.raises(ValueError, match="give labels or decoder_input_ids"):
         model(PIXELS, PROMPTS)

@@ -12,7 +12,7 @@ import openvino as ov
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from f2edge.compile.openvino_layout import (
+from f2edge.compile.openvino.layout import (
     convert,
     keys_in_columns,
     lift_quantized_norms,

@@ -10,14 +10,14 @@ import pytest
 import torch
 from native import native_inputs, varied, write_native
 
-from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.checkpoint.load import load_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
 
 PROMPT = [0, 40, 300, 77, 500, 2]
 ANSWER = [2, 0, 410, 900, 333, 1200, 65]

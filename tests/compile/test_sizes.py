@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from checkpoints import GENERATION, TINY, microsoft_config, preprocessor_config, random_model
 
-from f2edge.compile import sizes
+from f2edge.compile.checkpoint import sizes
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from f2edge.compile.layouts import Layout
+    from f2edge.compile.checkpoint.names import Layout
 
 VISION = ("vision_config",)
 TEXT = ("text_config",)

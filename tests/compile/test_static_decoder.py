@@ -10,25 +10,25 @@ import pytest
 import torch
 from checkpoints import TINY, random_model
 
-from f2edge.bundle.limits import StaticShapes
+from f2edge.bundle.limits import Limits
 from f2edge.compile.build import build
-from f2edge.compile.export import layer_names
+from f2edge.compile.export.fixed_shapes import StaticDecoderGraph, StaticEncoderGraph, static_graphs
+from f2edge.compile.export.graphs import layer_names
 from f2edge.compile.options import Options
-from f2edge.compile.static_decoder import StaticDecoderGraph, StaticEncoderGraph, static_graphs
 from f2edge.errors import CompileError, LimitError
 from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
-SHAPES = StaticShapes(num_beams=4, prompt_tokens=20, new_tokens=12)
+SHAPES = Limits(num_beams=4, prompt_tokens=20, new_tokens=12)
 STATES = TINY.num_image_tokens + SHAPES.prompt_tokens
 
 
 @pytest.fixture(scope="module")
-def model() -> Florence2:
+def model() -> ReferenceModel:
     """The reference."""
     return random_model(TINY)
 
@@ -43,7 +43,7 @@ def test_no_shape_is_dynamic(component: str, tiny_npu_bundle: Path) -> None:
     assert ("ReadValue" in kinds) == (component == "decoder")
 
 
-def test_names_are_those_of_the_dynamic_graphs(model: Florence2) -> None:
+def test_names_are_those_of_the_dynamic_graphs(model: ReferenceModel) -> None:
     """And one more, which the encoder hands on."""
     graphs = static_graphs(model, SHAPES)
     cross = [*layer_names("cross", TINY.decoder_layers), "cross_mask"]
@@ -59,7 +59,7 @@ def test_names_are_those_of_the_dynamic_graphs(model: Florence2) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("length", [1, 2, 19, 20])
-def test_padding_changes_nothing(length: int, model: Florence2) -> None:
+def test_padding_changes_nothing(length: int, model: ReferenceModel) -> None:
     """Keys and values of the image and the prompt are those without padding; the mask hides the rest."""
     features = torch.randn(1, TINY.num_image_tokens, TINY.d_model, generator=torch.Generator().manual_seed(0))
     ids = torch.arange(length) * 37 + 1
@@ -76,7 +76,7 @@ def test_padding_changes_nothing(length: int, model: Florence2) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("position", [0, 1, 5, 11])
-def test_a_step_writes_in_place(position: int, model: Florence2) -> None:
+def test_a_step_writes_in_place(position: int, model: ReferenceModel) -> None:
     """This step's keys and values stand at its position; what stood after it has no say, whatever it was."""
     generator = torch.Generator().manual_seed(position)
     shape = (SHAPES.num_beams, TINY.decoder_attention_heads, SHAPES.new_tokens, TINY.decoder_head_dim)

@@ -20,7 +20,7 @@ from f2edge.bundle.manifest import COMPONENTS, Bundle, open_bundle
 from f2edge.compile import quantized
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
-from f2edge.compile.tensorrt import compile_tensorrt
+from f2edge.compile.tensorrt.convert import compile_tensorrt
 from f2edge.errors import CompileError
 from f2edge.quantize.onnx_files import WeightFile
 from f2edge.runtimes.tensorrt.build import BuildOptions, Built, build_engine, parse
@@ -187,7 +187,7 @@ def test_compute_capabilities_reach_the_builder(
         seen.append(options)
         return Built(b"plan", b"")
 
-    monkeypatch.setattr("f2edge.compile.tensorrt.build_engine", record)
+    monkeypatch.setattr("f2edge.compile.tensorrt.convert.build_engine", record)
     compile_tensorrt(
         source, tmp_path, weights, tmp_path, target="rtx", precision="fp16", profile=profile, compute_capabilities=(86,)
     )

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from f2edge.compile.checkpoint import load_checkpoint
-from f2edge.compile.weights import HUB_FILES, locate, read_json, read_tensors
+from f2edge.compile.checkpoint.files import HUB_FILES, locate, read_json, read_tensors
+from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.errors import CheckpointError, MissingExtraError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from f2edge.bundle.golden import GoldenArrays
-from f2edge.bundle.limits import StaticShapes
+from f2edge.bundle.limits import Limits
 from f2edge.bundle.manifest import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import BundleError
@@ -257,7 +257,7 @@ def test_fixed_shapes_that_no_model_has(name: str, value: int, bundle: Path, man
     shapes = {"num_beams": 3, "prompt_tokens": 60, "new_tokens": 80}
     manifest["recipe"]["static_shapes"] = shapes
     write(bundle, manifest)
-    assert open_bundle(bundle).limits == StaticShapes(**shapes)
+    assert open_bundle(bundle).limits == Limits(**shapes)
     manifest["recipe"]["static_shapes"] = {**shapes, name: value}
     write(bundle, manifest)
     assert f"static_shapes: {name} is {value}" in refused(bundle)

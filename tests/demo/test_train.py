@@ -11,7 +11,7 @@ from batches import IGNORE_INDEX, TASKS, SceneBatches
 from losses import text_loss
 from train import Schedule, Trainer
 
-from f2edge.compile.checkpoint import load_checkpoint
+from f2edge.compile.checkpoint.load import load_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

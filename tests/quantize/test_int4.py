@@ -12,8 +12,8 @@ from onnx import TensorProto
 
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.calibration.recorder import Records
-from f2edge.compile.openvino import compile_openvino
-from f2edge.compile.tensorrt import compile_tensorrt
+from f2edge.compile.openvino.convert import compile_openvino
+from f2edge.compile.tensorrt.convert import compile_tensorrt
 from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile, save_onnx
 from f2edge.quantize.ptq import quantize

@@ -13,7 +13,7 @@ from pictures import write_pictures
 import f2edge
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.build import build
-from f2edge.compile.openvino import compile_openvino
+from f2edge.compile.openvino.convert import compile_openvino
 from f2edge.compile.options import Options
 from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile

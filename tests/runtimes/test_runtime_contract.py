@@ -18,8 +18,8 @@ import torch
 from simulated_gpu import simulate
 
 from f2edge.bundle.manifest import open_bundle
-from f2edge.compile.checkpoint import load_checkpoint
-from f2edge.compile.torch_runtime import TorchRuntime
+from f2edge.compile.checkpoint.load import load_checkpoint
+from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.errors import DeviceError
 from f2edge.runtimes import devices, open_runtime
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
     from f2edge.decoding.session import StepScores
     from f2edge.engine import PromptSession, Runtime
 
@@ -38,7 +38,7 @@ SHORT, LONG = [0, 41, 7, 2], [0, *range(100, 130), 2]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_checkpoint: Path) -> Florence2:
+def model(tiny_checkpoint: Path) -> ReferenceModel:
     """The reference."""
     return load_checkpoint(tiny_checkpoint).model
 
@@ -48,7 +48,7 @@ ENGINES = ["torch", *BUNDLES, *STATIC, "simulated", pytest.param("tensorrt", mar
 
 @pytest.fixture(scope="module", params=ENGINES)
 def runtime(
-    request: pytest.FixtureRequest, model: Florence2, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, model: ReferenceModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runtime]:
     """Each engine in turn; TensorRT's over a simulated GPU, and where there is one over a real one."""
     if request.param == "torch":
@@ -79,7 +79,7 @@ def close(found: FloatArray, expected: FloatArray, tolerance: float = 1e-5) -> b
 class Expected:
     """What an answer's scores must be: the whole sequences of all beams, without any cache."""
 
-    def __init__(self, model: Florence2, picture: FloatArray, prompt: list[int]) -> None:
+    def __init__(self, model: ReferenceModel, picture: FloatArray, prompt: list[int]) -> None:
         self.model = model
         self.sequences: IntArray = np.empty((1, 0), np.int64)
         with torch.inference_mode():
@@ -110,7 +110,7 @@ class Pair:
         return self.session.step(tokens, parents), self.expected.step(tokens, parents)
 
 
-def start(runtime: Runtime, model: Florence2, seed: int, prompt: list[int]) -> Pair:
+def start(runtime: Runtime, model: ReferenceModel, seed: int, prompt: list[int]) -> Pair:
     """A fresh answer about picture ``seed``."""
     session = runtime.start(runtime.encode_image(pixels(seed)), np.array(prompt))
     return Pair(session, Expected(model, pixels(seed), prompt), seed)
@@ -131,7 +131,7 @@ def assert_scores(scores: StepScores, expected: FloatArray) -> None:
     np.testing.assert_array_equal(scores.fetch_logits(), logits)
 
 
-def test_image_features(runtime: Runtime, model: Florence2) -> None:
+def test_image_features(runtime: Runtime, model: ReferenceModel) -> None:
     """The reference's, and there and back through the host."""
     with torch.inference_mode():
         expected = model.encode_image(torch.from_numpy(pixels(0))).numpy()
@@ -154,7 +154,7 @@ def test_features_outlive_later_pictures(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("prompt", [SHORT, LONG, [0, 2], list(range(86))], ids=len)
-def test_cross_attention_of_prompts_of_any_length(prompt: list[int], runtime: Runtime, model: Florence2) -> None:
+def test_cross_attention_of_prompts_of_any_length(prompt: list[int], runtime: Runtime, model: ReferenceModel) -> None:
     """Keys and values of every layer, alternating, up to the longest prompt there may be."""
     session = runtime.start(runtime.encode_image(pixels(1)), np.array(prompt))
     states = Expected(model, pixels(1), prompt).states
@@ -165,21 +165,21 @@ def test_cross_attention_of_prompts_of_any_length(prompt: list[int], runtime: Ru
     assert all(close(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
 
 
-def test_greedy_up_to_the_last_position(runtime: Runtime, model: Florence2) -> None:
+def test_greedy_up_to_the_last_position(runtime: Runtime, model: ReferenceModel) -> None:
     """One beam, all 80 positions; OpenVINO's fused attention went wrong from the 17th on."""
     pair = start(runtime, model, 2, SHORT)
     for _ in range(80):
         assert_scores(*pair.step(1))
 
 
-def test_beams_change_in_number_and_order(runtime: Runtime, model: Florence2) -> None:
+def test_beams_change_in_number_and_order(runtime: Runtime, model: ReferenceModel) -> None:
     """One beam becomes several, several become fewer, in any order and with repeats, beyond 64 tokens."""
     pair = start(runtime, model, 3, LONG)
     for step in range(75):
         assert_scores(*pair.step((1, 3, 5, 5, 3, 3, 1, 8, 2)[step // 2 % 9] if step else 1))
 
 
-def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: Florence2) -> None:
+def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: ReferenceModel) -> None:
     """Three answers at once, two of them about the same features, with a picture encoded in between."""
     features = runtime.encode_image(pixels(4))
     first, second = (
@@ -195,7 +195,7 @@ def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: Florence2) 
     assert_scores(*late.step(1))
 
 
-def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: Florence2) -> None:
+def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: ReferenceModel) -> None:
     """A stream may be all that is left of a model."""
     for bundle in BUNDLES.values():
         pair = start(open_runtime(open_bundle(request.getfixturevalue(bundle))), model, 6, SHORT)

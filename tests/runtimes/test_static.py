@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import f2edge
-from f2edge.bundle.limits import StaticShapes
+from f2edge.bundle.limits import Limits
 from f2edge.errors import LimitError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def model(tiny_npu_bundle: Path) -> Florence2:
 
 def test_shapes_of_a_bundle(model: Florence2) -> None:
     """As many beams as asked for, all prompt tokens that the model has, and the checkpoint's limit of new ones."""
-    assert model.bundle.recipe.static_shapes == StaticShapes(num_beams=8, prompt_tokens=86, new_tokens=80)
+    assert model.bundle.recipe.static_shapes == Limits(num_beams=8, prompt_tokens=86, new_tokens=80)
     assert model.bundle.limits == model.bundle.recipe.static_shapes
     assert (model.runtime.device, model.bundle.recipe.device) == ("CPU", "NPU")
 

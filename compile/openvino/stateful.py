@@ -7,7 +7,7 @@ import openvino as ov
 from openvino import opset13 as ops
 from openvino._offline_transformations import apply_make_stateful_transformation
 
-from f2edge.compile.export import layer_names
+from f2edge.compile.export.graphs import layer_names
 
 
 def make_stateful(model: ov.Model, decoder_layers: int) -> None:

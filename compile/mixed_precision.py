@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from f2edge.bundle.manifest import Bundle
     from f2edge.calibration.recorder import Inputs, Records
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.compile.options import Options
     from f2edge.compile.stages import Stages
     from f2edge.evaluation import Sample

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from f2edge.bundle.limits import LEAST_BEAMS, PROMPT_TOKENS, StaticShapes
-from f2edge.compile.export import NUM_CANDIDATES, EncoderGraph, Graph, graphs, layer_names, scores
+from f2edge.bundle.limits import LEAST_BEAMS, PROMPT_TOKENS, Limits
+from f2edge.compile.export.graphs import NUM_CANDIDATES, EncoderGraph, Graph, graphs, layer_names, scores
 from f2edge.compile.reference.bart import POSITION_OFFSET
 from f2edge.errors import LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.compile.options import Options
-    from f2edge.compile.reference import Florence2
     from f2edge.compile.reference.bart import DecoderLayer, KeyValue
+    from f2edge.compile.reference.model import ReferenceModel
 
 HIDDEN = torch.finfo(torch.float16).min
 """Added to the score of what must not be seen: the least that half precision holds, after which a softmax gives 0."""
@@ -48,7 +48,7 @@ class StaticDecoderGraph(nn.Module):
     ``past`` holds room for all positions; those after ``position`` are hidden, whatever is in them.
     """
 
-    def __init__(self, model: Florence2, num_candidates: int) -> None:
+    def __init__(self, model: ReferenceModel, num_candidates: int) -> None:
         super().__init__()
         self.model = model
         self.num_candidates = num_candidates
@@ -99,7 +99,7 @@ def _layer(
     return layer.feed_forward(layer.encoder_attn_layer_norm(x + seen)), present
 
 
-def shapes_for(options: Options, loaded: Checkpoint) -> StaticShapes | None:
+def shapes_for(options: Options, loaded: Checkpoint) -> Limits | None:
     """What the graphs shall have room for, where the target's shapes are fixed.
 
     Raises:
@@ -111,19 +111,19 @@ def shapes_for(options: Options, loaded: Checkpoint) -> StaticShapes | None:
             raise LimitError(f"--num-beams {beams}: target {options.target.name} takes any number; leave it out")
         return None
     prompt = min(PROMPT_TOKENS, geometry.max_prompt_tokens)
-    shapes = StaticShapes(beams or max(settings.num_beams, LEAST_BEAMS), prompt, settings.max_new_tokens)
+    shapes = Limits(beams or max(settings.num_beams, LEAST_BEAMS), prompt, settings.max_new_tokens)
     if faults := shapes.faults(geometry):
         raise LimitError("; ".join(faults))
     return shapes
 
 
-def static_graphs(model: Florence2, shapes: StaticShapes) -> dict[str, Graph]:
+def static_graphs(model: ReferenceModel, shapes: Limits) -> dict[str, Graph]:
     """The three graphs of ``model``, by the name of their component; the tower's shapes are fixed in any case."""
     vision = graphs(model)["vision"]
     return {"vision": vision, "encoder": _encoder(model, shapes), "decoder": _decoder(model, shapes)}
 
 
-def _encoder(model: Florence2, shapes: StaticShapes) -> Graph:
+def _encoder(model: ReferenceModel, shapes: Limits) -> Graph:
     geometry = model.geometry
     inputs = {
         "image_features": torch.zeros(1, geometry.num_image_tokens, geometry.d_model),
@@ -133,7 +133,7 @@ def _encoder(model: Florence2, shapes: StaticShapes) -> Graph:
     return Graph(StaticEncoderGraph(model), inputs, dict.fromkeys(inputs), outputs)
 
 
-def _decoder(model: Florence2, shapes: StaticShapes) -> Graph:
+def _decoder(model: ReferenceModel, shapes: Limits) -> Graph:
     geometry, beams = model.geometry, shapes.num_beams
     layers, heads, width = geometry.decoder_layers, geometry.decoder_attention_heads, geometry.decoder_head_dim
     states = geometry.num_image_tokens + shapes.prompt_tokens

@@ -25,7 +25,7 @@ def to_rounded(source: Path, destination: Path) -> list[Path]:
     """Write the fp32 graph that gives what a half precision graph gives where every node's result is rounded.
 
     Args:
-        source: a graph in half precision (:mod:`f2edge.compile.half`), or in fp32, which is left as it is.
+        source: a graph in half precision (:mod:`f2edge.compile.tensorrt.half`), or in fp32, which is left as it is.
         destination: the ``.onnx`` to write; the weights go beside it.
 
     Returns:

@@ -27,7 +27,7 @@ class Output(NamedTuple):
     loss: Tensor | None
 
 
-class Florence2(nn.Module):
+class ReferenceModel(nn.Module):
     """The whole model; the parts are methods, since each becomes a graph of its own."""
 
     final_logits_bias: Tensor

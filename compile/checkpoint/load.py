@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from f2edge.compile import layouts, sizes
-from f2edge.compile.reference import Florence2
+from f2edge.compile.checkpoint import names as layouts
+from f2edge.compile.checkpoint import sizes
+from f2edge.compile.checkpoint.files import locate, read_json, read_tensors
+from f2edge.compile.reference.model import ReferenceModel
 from f2edge.compile.reference.projector import TemporalEmbedding
-from f2edge.compile.weights import locate, read_json, read_tensors
 from f2edge.errors import CheckpointError
 from f2edge.tokenizer import Tokenizer
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Checkpoint:
     """A model in evaluation mode and fp32, and what belongs to it."""
 
-    model: Florence2
+    model: ReferenceModel
     settings: GenerationSettings
     tokenizer: Tokenizer
     layout: layouts.Layout
@@ -62,7 +63,7 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
     if image_size is not None:
         geometry = replace(geometry, image_size=(image_size, image_size))
     with torch.device("meta"):
-        model = Florence2(geometry)
+        model = ReferenceModel(geometry)
     _assign(model, named, layout)
     sizes.check_image_size(geometry)
     settings = sizes.generation_settings(layout, config, _optional(directory / "generation_config.json"), geometry)
@@ -70,7 +71,7 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
     return Checkpoint(model, settings, Tokenizer.from_file(directory), layout)
 
 
-def _assign(model: Florence2, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
+def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
     """Give ``model``, which has no storage yet, its weights; every fault of them is reported at once."""
     expected = model.state_dict()
     found = {**_default_buffers(model), **named}
@@ -93,7 +94,7 @@ def _fault(found: Tensor, expected: Tensor) -> str | None:
     return None if bool(torch.isfinite(found.float()).all()) else "not finite: {}"
 
 
-def _default_buffers(model: Florence2) -> dict[str, Tensor]:
+def _default_buffers(model: ReferenceModel) -> dict[str, Tensor]:
     """What a checkpoint may leave out, since it follows from the sizes."""
     geometry = model.geometry
     temporal = TemporalEmbedding(geometry.temporal_positions, geometry.vision.embed_dim[-1])

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from f2edge.bundle.schema import parse
-from f2edge.compile import config as values
+from f2edge.compile.checkpoint import config as values
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError, InputError
 from f2edge.geometry import Geometry, VisionGeometry, image_size_fault, size_faults
 
 if TYPE_CHECKING:
-    from f2edge.compile.layouts import Layout
+    from f2edge.compile.checkpoint.names import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import openvino as ov
 
-from f2edge.compile.openvino_layout import convert
-from f2edge.compile.stateful import make_stateful
+from f2edge.compile.openvino.layout import convert
+from f2edge.compile.openvino.stateful import make_stateful
 from f2edge.errors import CompileError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from f2edge.compile.reference import Florence2
+    from f2edge.compile.reference.model import ReferenceModel
 
 OPSET = 18
 NUM_CANDIDATES = 32
@@ -34,7 +34,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 class VisionGraph(nn.Module):
     """pixel_values (1, 3, H, W) to image_features (1, tokens, d_model)."""
 
-    def __init__(self, model: Florence2) -> None:
+    def __init__(self, model: ReferenceModel) -> None:
         super().__init__()
         self.model = model
 
@@ -49,7 +49,7 @@ class EncoderGraph(nn.Module):
     The decoder never needs the encoder's states themselves, so they do not leave this graph.
     """
 
-    def __init__(self, model: Florence2) -> None:
+    def __init__(self, model: ReferenceModel) -> None:
         super().__init__()
         self.model = model
 
@@ -66,7 +66,7 @@ class DecoderGraph(nn.Module):
     on from.  Cross-attention keys and values are one image's, shared by all beams.
     """
 
-    def __init__(self, model: Florence2, num_candidates: int) -> None:
+    def __init__(self, model: ReferenceModel, num_candidates: int) -> None:
         super().__init__()
         self.model = model
         self.num_candidates = num_candidates
@@ -123,17 +123,17 @@ def layer_names(prefix: str, layers: int) -> list[str]:
     return [f"{prefix}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
 
 
-def graphs(model: Florence2) -> dict[str, Graph]:
+def graphs(model: ReferenceModel) -> dict[str, Graph]:
     """The three graphs of ``model``, by the name of their component."""
     return {"vision": _vision(model), "encoder": _encoder(model), "decoder": _decoder(model)}
 
 
-def _vision(model: Florence2) -> Graph:
+def _vision(model: ReferenceModel) -> Graph:
     pixels = torch.zeros(1, 3, *model.geometry.image_size)
     return Graph(VisionGraph(model), {"pixel_values": pixels}, {"pixel_values": None}, ["image_features"])
 
 
-def _encoder(model: Florence2) -> Graph:
+def _encoder(model: ReferenceModel) -> Graph:
     geometry = model.geometry
     inputs = {
         "image_features": torch.zeros(1, geometry.num_image_tokens, geometry.d_model),
@@ -146,7 +146,7 @@ def _encoder(model: Florence2) -> Graph:
     return Graph(EncoderGraph(model), inputs, dynamic, layer_names("cross", geometry.decoder_layers))
 
 
-def _decoder(model: Florence2) -> Graph:
+def _decoder(model: ReferenceModel) -> Graph:
     geometry = model.geometry
     layers, heads, width = (
         geometry.decoder_layers,

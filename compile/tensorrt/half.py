@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from f2edge.compile.lookups import look_up_dequantized
-from f2edge.compile.scales import make_scales_positive
+from f2edge.compile.tensorrt.lookups import look_up_dequantized
+from f2edge.compile.tensorrt.scales import make_scales_positive
 from f2edge.quantize.onnx_files import QUANTIZING, WeightFile, half, save_onnx
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from f2edge.compile.half import to_half
-from f2edge.compile.rounded import to_rounded
+from f2edge.compile.tensorrt.half import to_half
+from f2edge.compile.tensorrt.rounded import to_rounded
 from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes.onnxruntime import load_graphs
 from f2edge.runtimes.tensorrt.build import BuildOptions, build_engine

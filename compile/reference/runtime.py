@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from f2edge.compile.export import NUM_CANDIDATES
+from f2edge.compile.export.graphs import NUM_CANDIDATES
 from f2edge.decoding.session import StepScores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.compile.reference import Florence2
     from f2edge.compile.reference.bart import KeyValue
+    from f2edge.compile.reference.model import ReferenceModel
 
 
 class TorchRuntime:
@@ -23,7 +23,7 @@ class TorchRuntime:
 
     device = "torch"
 
-    def __init__(self, model: Florence2) -> None:
+    def __init__(self, model: ReferenceModel) -> None:
         self.model = model
 
     @property
@@ -54,7 +54,7 @@ class TorchRuntime:
 class TorchSession:
     """One answer being decoded; ``cross_mask`` hides the padding of a prompt that stood in a batch."""
 
-    def __init__(self, model: Florence2, cross: list[KeyValue], cross_mask: Tensor | None = None) -> None:
+    def __init__(self, model: ReferenceModel, cross: list[KeyValue], cross_mask: Tensor | None = None) -> None:
         self._model = model
         self._cross = cross
         self._cross_mask = cross_mask

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from f2edge.bundle.golden import GoldenArrays, GoldenCase
-from f2edge.compile.torch_runtime import TorchRuntime
+from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.errors import LimitError
 from f2edge.tasks.table import build_prompt, resolve
@@ -16,7 +16,7 @@ from f2edge.verify import golden_pixels, sample, teacher_forced
 
 if TYPE_CHECKING:
     from f2edge.arrays import ByteArray, FloatArray, IntArray
-    from f2edge.compile.checkpoint import Checkpoint
+    from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.engine import PromptSession
 
 QUESTIONS = (("caption", 1), ("od", 3))

@@ -1,0 +1,1 @@
+"""Trace the reference model to ONNX graphs."""

@@ -1,0 +1,1 @@
+"""Convert ONNX graphs to OpenVINO IR."""

@@ -1,0 +1,1 @@
+"""Convert ONNX graphs for TensorRT, or to engines of TensorRT for RTX."""
