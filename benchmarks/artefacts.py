@@ -30,9 +30,9 @@ _COMPILER = ("compile", "quantize", "calibration", "f2edge/bundle.py", "f2edge/g
 _PACKAGES = ("openvino", "onnxruntime", "onnx", "nncf", "torch", "transformers", "ctranslate2")
 _RECIPES = {
     "photographs": (),
-    "checkpoint": ("tests/checkpoints.py", "tests/geometries.py"),
-    "notebook": ("benchmarks/notebook_conversion.py", "tests/native.py", "tests/geometries.py"),
-    "ctranslate2": ("benchmarks/ctranslate2_decoder.py", "tests/geometries.py"),
+    "checkpoint": ("tests/support/checkpoints.py", "tests/support/geometries.py"),
+    "notebook": ("benchmarks/notebook_conversion.py", "tests/support/native.py", "tests/support/geometries.py"),
+    "ctranslate2": ("benchmarks/ctranslate2_decoder.py", "tests/support/geometries.py"),
 }
 
 
@@ -147,7 +147,8 @@ def write_crops(path: Path, count: int) -> None:
 def write_random_checkpoint(path: Path, workload: Workload) -> None:
     """A checkpoint in Microsoft's layout, fp16 on disk.  Weights are random: the official ones are not ours to give."""
     import torch
-    from checkpoints import initialise, write_checkpoint
+
+    from tests.support.checkpoints import initialise, write_checkpoint
 
     write_checkpoint(path, geometry=workload.geometry, dtype=torch.float16, fill=initialise)
 

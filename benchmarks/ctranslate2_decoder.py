@@ -50,8 +50,9 @@ class _RandomBart(Converter):  # type: ignore[misc]
         return spec
 
     def _config(self) -> object:
-        from checkpoints import text_config
         from transformers import BartConfig
+
+        from tests.support.checkpoints import text_config
 
         sizes = text_config(self._geometry) | {"encoder_layers": 1}
         return BartConfig(

@@ -7,13 +7,13 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from checkpoints import GENERATION
 from measuring import WholeModel, around, decoded_photograph, preprocess
 from tokenizers import Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from workload import AROUND, TASKS
 
 from f2edge.tasks.table import build_prompt, resolve
+from tests.support.checkpoints import GENERATION
 
 if TYPE_CHECKING:
     from artefacts import Cache

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import openvino as ov
 import openvino.opset13 as ops
 import torch
-from native import native_config
 from openvino._offline_transformations import apply_make_stateful_transformation
 from torch import Tensor, nn
 from transformers import Florence2ForConditionalGeneration
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+from tests.support.native import native_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,12 @@ import numpy as np
 import openvino as ov
 import torch
 from generating import Generating
-from native import native_config
 from notebook_conversion import PARTS
 from transformers import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.bart.modeling_bart import BartPreTrainedModel
+
+from tests.support.native import native_config
 
 if TYPE_CHECKING:
     from artefacts import Cache

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from generating import Generating
-from native import native_config, native_inputs
 from transformers import Florence2ForConditionalGeneration
+
+from tests.support.native import native_config, native_inputs
 
 if TYPE_CHECKING:
     from artefacts import Cache

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from f2edge.geometry import Geometry
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # random checkpoints and the published sizes are made there
+sys.path.insert(0, str(ROOT))  # random checkpoints and the published sizes are made in tests.support
 
 BEAMS = (1, 3)
 TASKS = {"caption": "caption", "od": "od"}
@@ -38,8 +38,8 @@ class Workload:
     @property
     def geometry(self) -> Geometry:
         """The model's sizes; both of transformers' tables of positions are one number, so it is made so here."""
-        from checkpoints import TINY
-        from geometries import BASE, LARGE
+        from tests.support.checkpoints import TINY
+        from tests.support.geometries import BASE, LARGE
 
         tiny = replace(TINY, decoder_positions=TINY.encoder_positions)
         return {"base": BASE, "large": LARGE, "tiny": tiny}[self.name]

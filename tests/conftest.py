@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint
 
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
+from tests.support.checkpoints import write_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import ast
 import sys
+from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import f2edge_process
 from PIL import Image
+
+from tests.support.command import f2edge_process
 
 ROOMS = ("core", "runtimes", "evaluation", "calibration", "quantize", "compile", "cli")
 """Each may import from those before it."""
 
 VENDORS: dict[str, tuple[str, ...]] = {
-    "torch": ("compile/",),
-    "safetensors": ("compile/",),
-    "huggingface_hub": ("compile/",),
-    "onnxscript": ("compile/",),
+    "torch": ("compile/checkpoint/", "compile/export/", "compile/reference/"),
+    "safetensors": ("compile/checkpoint/",),
+    "huggingface_hub": ("compile/checkpoint/",),
+    "onnxscript": ("compile/export/",),
     "onnx": ("compile/", "quantize/"),
     "nncf": ("quantize/",),
-    "openvino": ("runtimes/openvino", "compile/openvino", "compile/stateful.py"),
-    "onnxruntime": ("runtimes/onnxruntime.py", "calibration/"),
-    "cuda": ("runtimes/cuda.py",),
-    "faster_coco_eval": ("evaluation/detection.py",),
-    "rapidfuzz": ("evaluation/texts.py",),
-    "shapely": ("evaluation/overlap.py",),
+    "openvino": ("compile/openvino/", "runtimes/openvino/"),
+    "onnxruntime": ("runtimes/onnxruntime.py",),
+    "cuda": ("runtimes/tensorrt/",),
+    "faster_coco_eval": ("evaluation/",),
+    "rapidfuzz": ("evaluation/",),
+    "shapely": ("evaluation/",),
     "click": ("cli/",),
-    "filelock": ("core/user_cache.py",),
+    "filelock": ("core/bundle/",),
     "rich": ("cli/",),
     "numpy": ("",),
     "PIL": ("",),
     "tokenizers": ("",),
 }
-"""Where each package beyond Python's own may be imported; others nowhere."""
+"""The rooms that may import each package beyond Python's own; no other package may be imported."""
 
 EXCEPTIONS = {("core/model.py", "f2edge.runtimes")}
 """``f2edge.load`` is the one place where the core meets the engines."""
@@ -45,17 +47,21 @@ BLOCK = f"import sys\nfor name in {BUILD_SIDE}: sys.modules[name] = None\n"
 
 
 def sources() -> dict[str, str]:
-    """The text of every file of the package by its room and name, wherever it is installed."""
-    found = {}
-    for room in ROOMS:
-        spec = find_spec("f2edge" if room == "core" else f"f2edge.{room}")
-        assert spec
-        assert spec.submodule_search_locations
-        folder = Path(spec.submodule_search_locations[0])
-        paths = folder.glob("*.py") if room == "core" else folder.rglob("*.py")
-        found.update({f"{room}/{path.relative_to(folder).as_posix()}": path.read_text("utf-8") for path in paths})
-    found["cli/__main__.py"] = found.pop("core/__main__.py")
-    return found
+    """Return the text of every file of the package by its room and name, wherever the package is installed."""
+    texts = {}
+    for room in reversed(ROOMS):  # the core comes last: its folder holds those of cli and evaluation
+        for folder in folders(room):
+            known = [path for path in folder.rglob("*.py") if path not in texts.values()]
+            texts.update({f"{room}/{path.relative_to(folder).as_posix()}": path for path in known})
+    texts["cli/__main__.py"] = texts.pop("core/__main__.py")
+    return {place: path.read_text("utf-8") for place, path in texts.items()}
+
+
+def folders(room: str) -> list[Path]:
+    """Return the folders of a room; the core is what is left of ``f2edge/`` without ``cli/`` and ``evaluation/``."""
+    spec = find_spec("f2edge" if room == "core" else f"f2edge.{room}")
+    assert spec
+    return [Path(folder) for folder in spec.submodule_search_locations or ()]
 
 
 def imports(text: str) -> set[str]:
@@ -96,6 +102,40 @@ def test_imports_run_one_way() -> None:
     assert {place.split("/")[0] for place in files} == set(ROOMS)
     assert len(files) > 50
     assert [fault for place, text in files.items() for fault in faults(place, text)] == []
+
+
+def module_graph(files: dict[str, str]) -> dict[str, set[str]]:
+    """Return the modules that each module imports anywhere in its file, for types too."""
+    modules = {module_name(place): imports(text) for place, text in files.items()}
+    return {
+        name: {known for module in wanted if (known := longest(module, modules))} for name, wanted in modules.items()
+    }
+
+
+def module_name(place: str) -> str:
+    """Return the dotted name of a file: ``core/bundle/limits.py`` is ``f2edge.bundle.limits``."""
+    parts = ["f2edge", *place.removeprefix("core/").removesuffix(".py").split("/")]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def longest(module: str, known: dict[str, set[str]]) -> str | None:
+    """Return the module that an imported name belongs to, or None outside f2edge."""
+    while module not in known and "." in module:
+        module = module.rpartition(".")[0]
+    return module if module in known else None
+
+
+def test_no_import_cycle() -> None:
+    """No module needs itself by way of others, through imports inside functions and for types included."""
+    TopologicalSorter(module_graph(sources())).prepare()
+
+
+def test_cycles_are_noticed() -> None:
+    """A cycle of an import for types and one inside a function is noticed."""
+    first = "if TYPE_CHECKING:\n    from f2edge.tasks.table import Task"
+    second = "def f():\n    import f2edge.model"
+    with pytest.raises(CycleError):
+        TopologicalSorter(module_graph({"core/model.py": first, "core/tasks/table.py": second})).prepare()
 
 
 def test_exceptions_are_needed() -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from native import native_inputs, varied, write_native
 
 import f2edge
 from f2edge.compile.build import build
@@ -17,6 +16,7 @@ from f2edge.compile.options import Options
 from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.targets import TARGETS
+from tests.support.native import native_inputs, varied, write_native
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,12 +13,13 @@ import pytest
 import torch
 from artefacts import Cache
 from measuring import CASES, step_name
-from native import native_config
 from notebook_conversion import PARTS
 from rounds import Outcome, prepare, run
 from transformers import Florence2ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 from workload import BEAMS, ROOT, WORKLOADS
+
+from tests.support.native import native_config
 
 if TYPE_CHECKING:
     from pathlib import Path

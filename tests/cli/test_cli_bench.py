@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from command import f2edge
 
 import f2edge.cli.bench as command_module
 from f2edge.bench import MEANINGS, STAGES, LatencyReport, bench
 from f2edge.cli.bench_html import render
+from tests.support.command import f2edge
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from command import f2edge
 
 import f2edge.cli.verify as verify_module
 from f2edge.bundle.manifest import open_bundle
 from f2edge.model import load
 from f2edge.verify import verify
+from tests.support.command import f2edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

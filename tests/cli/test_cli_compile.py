@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command import Outcome, f2edge, f2edge_process, finish, start
 from safetensors.torch import load_file, save_file
 
 import f2edge.compile.build as build_module
 from f2edge.bundle.manifest import open_bundle
+from tests.support.command import Outcome, f2edge, f2edge_process, finish, start
 
 if TYPE_CHECKING:
     import subprocess

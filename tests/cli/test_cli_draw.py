@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import Outcome, f2edge
 from PIL import Image
+
+from tests.support.command import Outcome, f2edge
 
 
 def run(bundle: Path, *arguments: object) -> Outcome:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from command import f2edge, f2edge_process
-from evaluations import write_json, write_jsonl, write_picture
+
+from tests.support.command import f2edge, f2edge_process
+from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from command import f2edge, f2edge_process
-
 from f2edge.targets import TARGETS
+from tests.support.command import f2edge, f2edge_process
 
 
 def test_targets() -> None:

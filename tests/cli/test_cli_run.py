@@ -7,12 +7,12 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from command import Outcome, f2edge
 
 from f2edge.cli.plain_text import answer_lines, remark
 from f2edge.model import load
 from f2edge.result import Result
 from f2edge.tasks.table import TASKS
+from tests.support.command import Outcome, f2edge
 
 if TYPE_CHECKING:
     from pathlib import Path

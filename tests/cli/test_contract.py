@@ -11,11 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from command import Outcome, f2edge, f2edge_process, finish, start
 
 import f2edge.cli.targets as targets_module
 from f2edge.cli import COMMANDS
 from f2edge.cli.output import print_json
+from tests.support.command import Outcome, f2edge, f2edge_process, finish, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

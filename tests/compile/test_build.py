@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from checkpoints import TINY, write_checkpoint, write_json
 from PIL import Image
 
 import f2edge
@@ -26,6 +25,7 @@ from f2edge.compile.options import Listener, Options
 from f2edge.errors import BundleError, CheckpointError, CompileError, LimitError
 from f2edge.model import load
 from f2edge.targets import TARGETS
+from tests.support.checkpoints import TINY, write_checkpoint, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

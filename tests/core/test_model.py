@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from checkpoints import TINY
 from PIL import Image
 
 import f2edge
@@ -16,6 +15,7 @@ from f2edge import model as module
 from f2edge.decoding.greedy import DecodedToken
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError, TaskError
+from tests.support.checkpoints import TINY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 import pytest
-from pretended import pretend_npu
 
 import f2edge
 from f2edge import selfcheck
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.bundle.user_cache import user_cache
 from f2edge.errors import DeviceError, DeviceWarning, InputError
+from tests.support.pretended import pretend_npu
 
 if TYPE_CHECKING:
     from pathlib import Path

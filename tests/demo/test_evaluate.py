@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from evaluate import evaluate
-from evaluations import answer
 from PIL import Image
 from questions import Question, ask
 from scenes import make_scene
+
+from tests.support.evaluations import answer
 
 if TYPE_CHECKING:
     from f2edge.image import ImageSource

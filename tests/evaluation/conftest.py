@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from evaluations import write_json, write_jsonl, write_picture
+
+from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from evaluations import TableModel, answer
 
 from f2edge.errors import DatasetError, DeviceError, ImageError, LimitError
 from f2edge.evaluation import Question, Sample, ask
+from tests.support.evaluations import TableModel, answer
 
 CAPTION = Question("<CAPTION>", answers=("a dog",))
 REGION = Question("<REGION_TO_CATEGORY>", region=(-1.0, 0.0, 64.4, 48.0), answers=("dog",))

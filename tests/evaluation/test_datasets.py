@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from evaluations import write_json, write_jsonl, write_picture
 
 from f2edge.errors import DatasetError
 from f2edge.evaluation import Question, open_dataset
+from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from evaluations import SIZE, TableModel, answer
 
 from f2edge.errors import LimitError
 from f2edge.evaluation import Asked, Dataset, Question, Report, Run, Sample, agreement, ask, score
 from f2edge.evaluation.measures import MEASURES
 from f2edge.tasks.table import TASKS
+from tests.support.evaluations import SIZE, TableModel, answer
 
 if TYPE_CHECKING:
     from f2edge.result import Result

@@ -9,7 +9,6 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
-from pictures import write_pictures
 
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.build import build
@@ -18,6 +17,7 @@ from f2edge.quantize.blocks import block_of, keep_float, multiplications, quanti
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import SHARED
 from f2edge.targets import TARGETS
+from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from pictures import write_pictures
 
 import f2edge
 from f2edge.bundle.manifest import COMPONENTS
@@ -21,6 +20,7 @@ from f2edge.runtimes.openvino import devices as openvino_devices
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime, load_graphs
 from f2edge.targets import TARGETS
 from f2edge.verify import relative_error, verify
+from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path

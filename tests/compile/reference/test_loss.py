@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from checkpoints import TINY, random_model
 
 from f2edge.compile.reference.model import shift_right
+from tests.support.checkpoints import TINY, random_model
 
 if TYPE_CHECKING:
     from f2edge.compile.reference.model import ReferenceModel

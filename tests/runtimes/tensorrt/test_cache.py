@@ -158,9 +158,9 @@ _START = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from f2edge.bundle import open_bundle
-from f2edge.runtimes import engine_cache
-from f2edge.runtimes.tensorrt_build import Built
+from f2edge.bundle.manifest import open_bundle
+from f2edge.runtimes.tensorrt import cache as engine_cache
+from f2edge.runtimes.tensorrt.build import Built
 gpu = SimpleNamespace(full_name="Orin", compute_capability=(8, 7), total_memory=8 * 2**30)
 trt = SimpleNamespace(__name__="tensorrt", __version__="10.3.0")
 def build(_trt, graph, *_):

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from checkpoints import (
+from transformers import Florence2Config, Florence2ForConditionalGeneration
+
+from tests.support.checkpoints import (
     GENERATION,
     TINY,
     preprocessor_config,
@@ -15,7 +17,6 @@ from checkpoints import (
     tiny_tokenizer,
     write_json,
 )
-from transformers import Florence2Config, Florence2ForConditionalGeneration
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import tensorrt_rtx
-from checkpoints import TINY, copying
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -27,6 +26,7 @@ from f2edge.runtimes.tensorrt.build import BuildOptions, Built, build_engine, pa
 from f2edge.runtimes.tensorrt.library import make_log
 from f2edge.runtimes.tensorrt.profiles import profiles
 from f2edge.targets import TARGETS
+from tests.support.checkpoints import TINY, copying
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pictures import write_pictures
 
 import f2edge
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
+from tests.support.pictures import write_pictures
 
 EMBEDDED = Path(__file__).parents[2] / "demo" / "checkpoint"
 SAMPLES = 2

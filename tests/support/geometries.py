@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from checkpoints import IMAGENET
-
 from f2edge.geometry import Geometry, VisionGeometry
+from tests.support.checkpoints import IMAGENET
 
 
 def _florence2(dims: tuple[int, ...], d_model: int, layers: int, ffn: int) -> Geometry:

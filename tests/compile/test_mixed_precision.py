@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from pictures import write_pictures
 
 from f2edge.bundle.manifest import open_bundle
 from f2edge.compile.build import build
@@ -16,6 +15,7 @@ from f2edge.compile.options import Options
 from f2edge.errors import CompileError
 from f2edge.model import load
 from f2edge.targets import TARGETS
+from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from checkpoints import TINY
 from onnx import TensorProto, helper, numpy_helper
 
 from f2edge.compile.checkpoint.load import load_checkpoint
@@ -19,6 +18,7 @@ from f2edge.compile.export.graphs import NUM_CANDIDATES, export, graphs, layer_n
 from f2edge.compile.onnx_graph import compile_onnx
 from f2edge.errors import CompileError
 from f2edge.quantize.onnx_files import WeightFile
+from tests.support.checkpoints import TINY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from checkpoints import GENERATION, TINY, microsoft_config, random_model, write_checkpoint, write_json
 from safetensors.torch import load_file, save_file
 
 from f2edge.compile.checkpoint import load as module
@@ -19,6 +18,7 @@ from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.checkpoint.names import to_microsoft
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
+from tests.support.checkpoints import GENERATION, TINY, microsoft_config, random_model, write_checkpoint, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

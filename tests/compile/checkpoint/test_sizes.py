@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from checkpoints import GENERATION, TINY, microsoft_config, preprocessor_config, random_model
 
 from f2edge.compile.checkpoint import sizes
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
+from tests.support.checkpoints import GENERATION, TINY, microsoft_config, preprocessor_config, random_model
 
 if TYPE_CHECKING:
     from f2edge.compile.checkpoint.names import Layout

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from simulated_gpu import simulate
 
 from f2edge.bundle.manifest import open_bundle
 from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.errors import DeviceError
 from f2edge.runtimes import devices, open_runtime
+from tests.support.simulated_gpu import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,7 +258,7 @@ def test_devices_of_the_installed_engines() -> None:
 _WITHOUT = """
 import sys
 sys.modules[{engine!r}] = None
-from f2edge.bundle import open_bundle
+from f2edge.bundle.manifest import open_bundle
 from f2edge.errors import MissingExtraError
 from f2edge.runtimes import devices, open_runtime
 print(sorted({{device.runtime for device in devices()}}))

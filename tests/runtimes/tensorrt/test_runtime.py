@@ -1,6 +1,6 @@
-"""The TensorRT runtime over a simulated GPU (tests/simulated_gpu.py): limits, memory, and what is wrong in one line.
+"""The TensorRT runtime over a simulated GPU (tests/support/simulated_gpu.py): limits, memory, errors of one line.
 
-That its scores are right is tested with all engines', in test_runtime_contract.py.
+That its scores are right is tested with those of all engines, in tests/runtimes/test_engine_contract.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from checkpoints import copying
-from command import f2edge, f2edge_process
 from cuda.bindings import runtime as cudart
-from simulated_gpu import Cudart, simulate
 
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.compile import quantized
@@ -28,6 +25,9 @@ from f2edge.runtimes.tensorrt import cuda
 from f2edge.runtimes.tensorrt import runtime as runtime_module
 from f2edge.runtimes.tensorrt.library import load_library
 from f2edge.targets import TARGETS
+from tests.support.checkpoints import copying
+from tests.support.command import f2edge, f2edge_process
+from tests.support.simulated_gpu import Cudart, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +175,7 @@ def test_an_engine_that_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(DeviceError, match="failed while running the vision engine at pixel_values of shape") as error:
         runtime.encode_image(np.zeros((1, 3, 64, 64), np.float32))
     one_line(error)
-    monkeypatch.setattr("simulated_gpu.Context.execute_async_v3", lambda *_: False)
+    monkeypatch.setattr("tests.support.simulated_gpu.Context.execute_async_v3", lambda *_: False)
     with pytest.raises(DeviceError, match="failed while running the decoder engine at the launch"):
         session.step(np.array([2]), np.array([0]))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import openvino as ov
 import pytest
 import torch
-from checkpoints import TINY, random_model
 
 from f2edge.bundle.limits import Limits
 from f2edge.compile.build import build
@@ -17,6 +16,7 @@ from f2edge.compile.export.graphs import layer_names
 from f2edge.compile.options import Options
 from f2edge.errors import CompileError, LimitError
 from f2edge.targets import TARGETS
+from tests.support.checkpoints import TINY, random_model
 
 if TYPE_CHECKING:
     from pathlib import Path

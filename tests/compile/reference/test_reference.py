@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from native import native_inputs, varied, write_native
 
 from f2edge.compile.checkpoint.load import load_checkpoint
+from tests.support.native import native_inputs, varied, write_native
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, expected: d
 @pytest.mark.slow
 def test_base_size_equals_transformers(tmp_path: Path) -> None:
     """The real dims of base at 768 pixels with random weights."""
-    from geometries import BASE
+    from tests.support.geometries import BASE
 
     native = write_native(tmp_path, BASE, seed=1)
     model = load_checkpoint(tmp_path).model

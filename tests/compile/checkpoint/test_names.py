@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from checkpoints import TINY, random_model
 
 from f2edge.compile.checkpoint.names import detect, to_microsoft, to_reference
 from f2edge.errors import CheckpointError
+from tests.support.checkpoints import TINY, random_model
 
 if TYPE_CHECKING:
     from torch import Tensor

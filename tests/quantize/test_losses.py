@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from evaluations import answer as answer_of
 
 from f2edge.errors import DatasetError
 from f2edge.evaluation import Run
 from f2edge.evaluation.measures import Asked
 from f2edge.evaluation.samples import Question
 from f2edge.quantize.losses import largest_loss
+from tests.support.evaluations import answer as answer_of
 
 
 def run_of(answers: list[tuple[str, str, str]]) -> Run:

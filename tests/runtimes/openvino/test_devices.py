@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 import pytest
-from command import finish, start
-from pretended import pretend_npu
 
 import f2edge
 from f2edge.bundle.manifest import COMPONENTS
@@ -25,6 +23,8 @@ from f2edge.runtimes.openvino import devices as openvino_devices
 from f2edge.runtimes.openvino import runtime as openvino
 from f2edge.runtimes.openvino.devices import cache_options, check_device, describe, options
 from f2edge.verify import verify
+from tests.support.command import finish, start
+from tests.support.pretended import pretend_npu
 
 if TYPE_CHECKING:
     from pathlib import Path
