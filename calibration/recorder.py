@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image
 
+from f2edge.bundle.writing import whole_file
 from f2edge.calibration.questions import prompts
 from f2edge.decoding import generate
 from f2edge.image import load_image, pixel_values
@@ -67,10 +68,8 @@ class Records:
 
     def write(self, path: Path, arrays: Inputs) -> None:
         """Write one sample, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
 
 
 @dataclass(frozen=True)

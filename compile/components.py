@@ -1,21 +1,21 @@
-"""The graphs of a bundle: each compiled for the target, their weights in one file."""
+"""Compile the graphs of a bundle for its target, with their weights in one file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from f2edge.bundle.manifest import COMPONENTS, Component, sha256
+from f2edge.bundle.manifest import Component, sha256
 from f2edge.quantize.onnx_files import WeightFile
 from f2edge.runtimes.tensorrt.profiles import profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import Any
 
     from f2edge.compile.checkpoint.load import Checkpoint
-    from f2edge.compile.options import Listener, Options
+    from f2edge.compile.options import Options
     from f2edge.targets import Compute, Precision
 
 WEIGHTS = {"openvino": "weights.bin", "onnxruntime": "weights.data", "tensorrt": "weights.data"}
@@ -24,44 +24,55 @@ WEIGHTS = {"openvino": "weights.bin", "onnxruntime": "weights.data", "tensorrt":
 
 @dataclass(frozen=True)
 class Plan:
-    """What a bundle is made of.
+    """The graphs that a bundle is made of.
 
     Args:
-        graphs: the ONNX graphs by component.
-        precisions: of each.
-        compute: what a processor computes each one's float operations in.
-        quantization: what is known of the choice, for the manifest.
+        graphs: the ONNX graph of each component.
+        precisions: the precision of each component.
+        compute: the type that a CPU runs the float operations of each component in.
     """
 
     graphs: Mapping[str, Path]
-    precisions: dict[str, Precision]
+    precisions: Mapping[str, Precision]
     compute: Mapping[str, Compute]
-    quantization: Mapping[str, Any]
 
 
-def compile_components(
-    directory: Path, plan: Plan, options: Options, loaded: Checkpoint, scratch: Path, listener: Listener
-) -> dict[str, Component]:
-    """Compile the graphs of a plan into a directory.
+@dataclass(frozen=True)
+class ComponentCompiler:
+    """Compiles the graphs of one bundle.
 
     Args:
-        directory: where the files go.
-        plan: graphs and precisions.
-        options: of the build.
-        loaded: the checkpoint.
-        scratch: for what is needed to verify the bundle, but not to run it.
-        listener: told of each component.
-
-    Raises:
-        CompileError: an engine's tool cannot convert a graph, or cannot write it.
+        directory: where the compiled files go.
+        scratch: for files that are needed to verify the bundle, but not to run it.
+        options: what was asked for.
+        checkpoint: the model that the graphs were traced from.
     """
-    weights = WeightFile(directory / WEIGHTS[options.target.runtime])
-    files = {}
-    for name in COMPONENTS:
-        listener.stage(f"compile {name}")
-        work = _Work(plan.graphs[name], directory, weights, plan.precisions[name], options, loaded)
-        files[name] = _TOOLS[options.target.runtime](work, scratch)
-    hashes = {file: sha256(file) for paths in files.values() for file in paths}
+
+    directory: Path
+    scratch: Path
+    options: Options
+    checkpoint: Checkpoint
+
+    @cached_property
+    def weights(self) -> WeightFile:
+        """The file of weights that all graphs share."""
+        return WeightFile(self.directory / WEIGHTS[self.options.target.runtime])
+
+    def compile(self, graph: Path, precision: Precision) -> list[Path]:
+        """Compile the ONNX graph of one component, which its stem names.
+
+        Returns:
+            The files written, the graph first.
+
+        Raises:
+            CompileError: the tool of the engine cannot convert the graph, or cannot write it.
+        """
+        return _TOOLS[self.options.target.runtime](self, graph, precision)
+
+
+def describe(plan: Plan, files: Mapping[str, Sequence[Path]]) -> dict[str, Component]:
+    """Describe the compiled components of a plan for the manifest, with the hash of every file."""
+    hashes = {path: sha256(path) for paths in files.values() for path in paths}
     return {
         name: Component(
             name=name,
@@ -74,51 +85,41 @@ def compile_components(
     }
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One graph to compile."""
-
-    source: Path
-    directory: Path
-    weights: WeightFile
-    precision: Precision
-    options: Options
-    loaded: Checkpoint
-
-    @property
-    def fp16(self) -> bool:
-        """Whether float weights are stored in half precision: also those that INT8 leaves float."""
-        return self.precision != "fp32"
+def _stores_half(precision: Precision) -> bool:
+    """Tell whether float weights are stored in half precision; those that INT8 leaves float are, too."""
+    return precision != "fp32"
 
 
 # Each target needs its own tool only, so that is imported when it is used.
 
 
-def _openvino(work: _Work, _scratch: Path) -> list[Path]:
+def _openvino(compiler: ComponentCompiler, graph: Path, precision: Precision) -> list[Path]:
     from f2edge.compile.openvino.convert import compile_openvino  # noqa: PLC0415
 
-    xml, layers = work.directory / f"{work.source.stem}.xml", work.loaded.model.geometry.decoder_layers
-    return compile_openvino(work.source, xml, work.weights, decoder_layers=layers, fp16=work.fp16)
+    xml, layers = compiler.directory / f"{graph.stem}.xml", compiler.checkpoint.model.geometry.decoder_layers
+    return compile_openvino(graph, xml, compiler.weights, decoder_layers=layers, fp16=_stores_half(precision))
 
 
-def _onnxruntime(work: _Work, _scratch: Path) -> list[Path]:
+def _onnxruntime(compiler: ComponentCompiler, graph: Path, precision: Precision) -> list[Path]:
     from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415
 
-    return compile_onnx(work.source, work.directory / f"{work.source.stem}.onnx", work.weights, fp16=work.fp16)
+    return compile_onnx(
+        graph, compiler.directory / f"{graph.stem}.onnx", compiler.weights, fp16=_stores_half(precision)
+    )
 
 
-def _tensorrt(work: _Work, scratch: Path) -> list[Path]:
+def _tensorrt(compiler: ComponentCompiler, graph: Path, precision: Precision) -> list[Path]:
     from f2edge.compile.tensorrt.convert import compile_tensorrt  # noqa: PLC0415
 
     return compile_tensorrt(
-        work.source,
-        work.directory,
-        work.weights,
-        scratch,
-        target=work.options.target.name,
-        precision=work.precision,
-        profile=profiles(work.loaded.model.geometry, work.loaded.settings)[work.source.stem],
-        compute_capabilities=work.options.compute_capabilities,
+        graph,
+        compiler.directory,
+        compiler.weights,
+        compiler.scratch,
+        target=compiler.options.target.name,
+        precision=precision,
+        profile=profiles(compiler.checkpoint.model.geometry, compiler.checkpoint.settings)[graph.stem],
+        compute_capabilities=compiler.options.compute_capabilities,
     )
 
 

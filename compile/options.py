@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from f2edge.errors import CompileError
+from f2edge.errors import CompileError, LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,23 +58,25 @@ class Options:
         """Refuse options that do not go together.
 
         Raises:
-            CompileError: which.
+            CompileError, LimitError: which; a name in backticks is that of an argument.
         """
         quantized = self.precision == "int8"
         if self.budget is not None and not 0 <= self.budget <= 1:
-            raise CompileError(f"--budget {100 * self.budget:g}%: give a loss from 0% to 100%")
+            raise CompileError(f"`budget` {100 * self.budget:g}%: give a loss from 0% to 100%")
         if self.report and not quantized:
-            raise CompileError("--report goes with --precision int8 or auto")
+            raise CompileError("`report` goes with `precision` int8")
         if quantized and self.target.static:
-            raise CompileError(f"--precision int8 is not there yet for target {self.target.name}; use fp16 or fp32")
+            raise CompileError(f"`precision` int8 is not there yet for target {self.target.name}; use fp16 or fp32")
         if quantized and self.calibration is None:
-            raise CompileError("precision int8 needs pictures to calibrate on; give --calibration DIR")
+            raise CompileError("`precision` int8 needs pictures to calibrate on; give `calibration`")
         if self.calibration and not quantized:
-            raise CompileError("--calibration goes with --precision int8")
+            raise CompileError("`calibration` goes with `precision` int8")
         if self.compute_capabilities and self.target.name != "rtx":
-            raise CompileError("--compute-capability goes with --target rtx; other engines are built where they run")
+            raise CompileError("`compute_capabilities` goes with `target` rtx; other engines are built where they run")
         if self.decoder_weights != "int8" and not quantized:
-            raise CompileError("--decoder-weights goes with --precision int8")
+            raise CompileError("`decoder_weights` goes with `precision` int8")
+        if self.num_beams is not None and not self.target.static:
+            raise LimitError(f"`num_beams` {self.num_beams}: target {self.target.name} takes any number; leave it out")
 
 
 @dataclass(frozen=True)

@@ -93,11 +93,6 @@ def open_stages(
     shutil.rmtree(place, ignore_errors=True)
 
 
-def digest_of_files(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file in a directory, by name."""
-    return {path.name: sha256(path) for path in sorted(directory.iterdir())}
-
-
 def digest_of_weights(model: ReferenceModel) -> str:
     """SHA-256 of a model's weights, whatever files they came from."""
     found = hashlib.sha256()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from make_tokenizer import make_tokenizer
 from safetensors.torch import save_file
 from torch import nn
 
+from f2edge.bundle.writing import whole_file
 from f2edge.compile.checkpoint.names import to_microsoft
 from f2edge.compile.reference.model import ReferenceModel
 from f2edge.geometry import Geometry, VisionGeometry
@@ -73,17 +73,14 @@ def write_checkpoint(model: ReferenceModel, folder: Path) -> None:
     """Write Microsoft's layout in float16; every file replaces its predecessor at once."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().half().contiguous() for name, t in to_microsoft(model.state_dict()).items()}
-    _replace(folder / "model.safetensors", lambda path: save_file(state, path, metadata={"format": "pt"}))
-    _replace(folder / "tokenizer.json", lambda path: make_tokenizer().save(str(path)))
+    with whole_file(folder / "model.safetensors") as partial:
+        save_file(state, partial, metadata={"format": "pt"})
+    with whole_file(folder / "tokenizer.json") as partial:
+        make_tokenizer().save(str(partial))
     for name, content in configs(model.geometry).items():
         text = json.dumps(content, indent=2) + "\n"
-        _replace(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)  # noqa: PTH105
+        with whole_file(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def configs(sizes: Geometry) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,6 @@ import argparse
 import copy
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ from dense import DenseHeads
 from losses import TextLoss, text_loss
 from model import count_parameters, image_features, new_model, write_checkpoint
 from torch import Tensor, nn
+
+from f2edge.bundle.writing import whole_file
 
 if TYPE_CHECKING:
     from batches import Batch
@@ -114,9 +115,8 @@ class Trainer:
         """Write the state; a reader never sees half of one."""
         state = {name: getattr(self, name).state_dict() for name in _STATEFUL}
         state |= {"step": self.step, "progress": self.progress}
-        partial = self.out / "state.pt.partial"
-        torch.save(state, partial)
-        os.replace(partial, self.out / "state.pt")  # noqa: PTH105
+        with whole_file(self.out / "state.pt") as partial:
+            torch.save(state, partial)
 
     def load(self) -> None:
         """Go on from the saved state, if there is one."""

@@ -100,5 +100,5 @@ def half(tensor: TensorProto) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float16)
     if not np.isfinite(narrow).all():
-        raise CompileError(f"weight {tensor.name} does not fit into fp16; compile with --precision fp32")
+        raise CompileError(f"weight {tensor.name} does not fit into fp16; use `precision` fp32")
     return narrow

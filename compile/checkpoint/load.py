@@ -13,7 +13,7 @@ from f2edge.compile.checkpoint import sizes
 from f2edge.compile.checkpoint.files import locate, read_json, read_tensors
 from f2edge.compile.reference.model import ReferenceModel
 from f2edge.compile.reference.projector import TemporalEmbedding
-from f2edge.errors import CheckpointError
+from f2edge.errors import CheckpointError, LimitError
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -51,6 +51,33 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Ch
         if str(directory) in str(error):
             raise
         raise CheckpointError(f"{directory}: {error}") from error
+
+
+def check_tokenizer(checkpoint: Checkpoint) -> None:
+    """Refuse a tokenizer whose last tokens have no embedding in the model.
+
+    Raises:
+        CheckpointError: it has more tokens than the model.
+    """
+    tokens, embeddings = checkpoint.tokenizer.vocab_size, checkpoint.model.geometry.vocab_size
+    if tokens > embeddings:
+        raise CheckpointError(
+            f"tokenizer.json has {tokens} tokens, the model only {embeddings}; they do not belong together"
+        )
+
+
+def limit_answers(checkpoint: Checkpoint, max_new_tokens: int | None) -> Checkpoint:
+    """Return the checkpoint with another length of the longest answer; None keeps its own.
+
+    Raises:
+        LimitError: the model has fewer positions.
+    """
+    if max_new_tokens is None:
+        return checkpoint
+    limit = checkpoint.model.geometry.decoder_positions
+    if not 1 <= max_new_tokens <= limit:
+        raise LimitError(f"`max_new_tokens` {max_new_tokens}: this checkpoint takes 1 to {limit}")
+    return replace(checkpoint, settings=replace(checkpoint.settings, max_new_tokens=max_new_tokens))
 
 
 def _load(directory: Path, image_size: int | None) -> Checkpoint:

@@ -20,10 +20,10 @@ from f2edge.errors import LimitError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from f2edge.compile.checkpoint.load import Checkpoint
-    from f2edge.compile.options import Options
     from f2edge.compile.reference.bart import DecoderLayer, KeyValue
     from f2edge.compile.reference.model import ReferenceModel
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.geometry import Geometry
 
 HIDDEN = torch.finfo(torch.float16).min
 """Added to the score of what must not be seen: the least that half precision holds, after which a softmax gives 0."""
@@ -99,22 +99,22 @@ def _layer(
     return layer.feed_forward(layer.encoder_attn_layer_norm(x + seen)), present
 
 
-def shapes_for(options: Options, loaded: Checkpoint) -> Limits | None:
-    """What the graphs shall have room for, where the target's shapes are fixed.
+def limits_of(num_beams: int | None, geometry: Geometry, settings: GenerationSettings) -> Limits:
+    """Return what graphs of fixed shapes shall have room for.
+
+    Args:
+        num_beams: the most beams; None for as many as the checkpoint searches with.
+        geometry: the sizes of the model.
+        settings: the settings of the checkpoint's searches.
 
     Raises:
-        LimitError: the model, or the target, cannot have so many beams.
+        LimitError: the model cannot have so many beams.
     """
-    beams, geometry, settings = options.num_beams, loaded.model.geometry, loaded.settings
-    if not options.target.static:
-        if beams is not None:
-            raise LimitError(f"--num-beams {beams}: target {options.target.name} takes any number; leave it out")
-        return None
     prompt = min(PROMPT_TOKENS, geometry.max_prompt_tokens)
-    shapes = Limits(beams or max(settings.num_beams, LEAST_BEAMS), prompt, settings.max_new_tokens)
-    if faults := shapes.faults(geometry):
+    limits = Limits(num_beams or max(settings.num_beams, LEAST_BEAMS), prompt, settings.max_new_tokens)
+    if faults := limits.faults(geometry):
         raise LimitError("; ".join(faults))
-    return shapes
+    return limits
 
 
 def static_graphs(model: ReferenceModel, shapes: Limits) -> dict[str, Graph]:

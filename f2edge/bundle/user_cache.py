@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from f2edge.bundle.writing import alive
+from f2edge.bundle.writing import alive, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,19 +109,16 @@ def _size(directory: Path) -> int:
 
 
 def write_whole(path: Path, data: bytes) -> bool:
-    """Write a file beside its place and rename it into it; false where nothing can be written.
+    """Write a file of the cache, whole or not at all, and remove what killed processes have left beside it.
 
-    What killed processes left beside it is removed.
+    Returns:
+        Whether it was written; a cache that takes no files is no error.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_up(path.parent)
-        try:
+        with whole_file(path) as partial:
             partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         _log.debug("%s: %s", path, error)
         return False

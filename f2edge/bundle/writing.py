@@ -1,4 +1,4 @@
-"""Directories that appear whole or not at all."""
+"""Write files and directories that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _WINDOWS = sys.platform == "win32"
 _DAY = 24 * 60 * 60
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to, and rename it to ``path`` when the block ends without an error.
+
+    Raises:
+        OSError: the file cannot be renamed; then, and after any error in the block, ``path`` is as it was.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -84,7 +99,7 @@ def refuse_occupied(destination: Path, *, force: bool) -> None:
     if not _is_bundle(destination):
         raise BundleError(f"{destination} is not empty and no bundle; choose another place")
     if not force:
-        raise BundleError(f"{destination} is there already; --force replaces it")
+        raise BundleError(f"{destination} is there already; `force` replaces it")
 
 
 def _replace(partial: Path, destination: Path) -> None:

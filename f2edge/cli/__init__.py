@@ -15,7 +15,7 @@ import sys
 import click
 
 from f2edge import __version__
-from f2edge.cli.failure import Failure, abandon_stdout, reason
+from f2edge.cli.failure import Failure, abandon_stdout, reason, with_options
 from f2edge.errors import F2EdgeError
 
 COMMANDS = {
@@ -68,7 +68,10 @@ class CommandGroup(click.Group):
                 raise
             abandon_stdout()
             raise Failure(reason(error)) from error
-        except (F2EdgeError, MemoryError) as error:
+        except F2EdgeError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise Failure(with_options(reason(error), command)) from error
+        except MemoryError as error:
             raise Failure(reason(error)) from error
 
 

@@ -90,11 +90,11 @@ def command(
     _check_checkpoint(checkpoint)
     chosen, wanted = get_target(target), _quantized(precision)
     if budget is not None and precision != "auto":
-        raise CompileError("--budget goes with --precision auto")
+        raise CompileError("`budget` goes with `precision` auto")
     destination = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow a link, which is refused
     _check_packages(wanted, target)
     with _clean_exit():
-        from f2edge.compile.build import build, stages_of
+        from f2edge.compile.build import build, steps_of
         from f2edge.compile.options import Listener, Options
 
         options = Options(
@@ -110,7 +110,7 @@ def command(
             budget=(DEFAULT_BUDGET if budget is None else budget) if precision == "auto" else None,
             report=report,
         )
-        with progress_bar(len(stages_of(options))) as bar:
+        with progress_bar(len(steps_of(options))) as bar:
             listener = Listener(bar, detail=bar.detail, notice=_notice)
             bundle = build(checkpoint, destination, options, force=force, listener=listener)
     _print_json(bundle) if as_json else _print(bundle)

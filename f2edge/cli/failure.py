@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from typing import IO, Any
 
@@ -17,6 +18,8 @@ _ADVICE = {
     errno.EPERM: "check the permissions",
     errno.EROFS: "choose another place",
 }
+
+_ARGUMENT = re.compile(r"`([a-z_]+)`")
 
 
 class Failure(click.ClickException):
@@ -42,6 +45,17 @@ def reason(error: BaseException) -> str:
         advice = _ADVICE.get(error.errno or 0, "check the path")
         return f"{error.filename or 'reading or writing failed'}: {error.strerror or error}; {advice}"
     return str(error) or type(error).__name__
+
+
+def with_options(message: str, command: click.Command | None) -> str:
+    """Name options instead of arguments: errors of the library put the names of its arguments into backticks.
+
+    Args:
+        message: such as "`max_new_tokens` 0: this checkpoint takes 1 to 1024".
+        command: the subcommand; a name that is none of its parameters stays, without the backticks.
+    """
+    parameters = {parameter.name: max(parameter.opts, key=len) for parameter in command.params} if command else {}
+    return _ARGUMENT.sub(lambda match: parameters.get(match[1], match[1]), message)
 
 
 def abandon_stdout() -> None:

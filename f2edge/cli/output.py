@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from contextlib import contextmanager
 from itertools import count
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from f2edge.bundle.writing import whole_file
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,13 +100,8 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; the error names ``path``.
     """
-    partial = path.with_name(f".partial-{os.getpid()}")
-    with _named(path):
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with _named(path), whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 @contextmanager

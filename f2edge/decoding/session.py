@@ -58,5 +58,7 @@ def take_step(session: DecoderSession, tokens: IntArray, beam_indices: IntArray)
     """
     step = session.step(tokens, beam_indices)
     if not np.isfinite(step.log_sum_exp).all():
-        raise DeviceError("the decoder's scores are not finite numbers; compile it with --precision fp32")
+        raise DeviceError(
+            "the decoder's scores are not finite numbers; compile the checkpoint again, with precision fp32"
+        )
     return step

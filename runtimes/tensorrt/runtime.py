@@ -157,7 +157,7 @@ class Decoder:
         if position > self.longest_past:
             raise LimitError(
                 f"this engine was built for answers of {self.longest_past + 1} tokens; "
-                "use --max-new-tokens, or compile with a larger one"
+                "lower `max_new_tokens`, or compile with a larger one"
             )
 
 

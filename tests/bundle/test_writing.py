@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from f2edge.bundle import writing as atomic
-from f2edge.bundle.writing import MANIFEST, new_bundle_directory, refuse_occupied
+from f2edge.bundle.writing import MANIFEST, new_bundle_directory, refuse_occupied, whole_file
 from f2edge.errors import BundleError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_an_error_leaves_the_old_bundle(old: Path) -> None:
 
 def test_an_old_bundle_needs_force(old: Path) -> None:
     """Refused before anything is written; replaced as a whole with it."""
-    with pytest.raises(BundleError, match="--force replaces it"), new_bundle_directory(old):
+    with pytest.raises(BundleError, match="`force` replaces it"), new_bundle_directory(old):
         pytest.fail("the block must not be entered")
     assert names(old.parent) == {"bundle"}
     with new_bundle_directory(old, force=True) as partial:
@@ -214,3 +214,23 @@ def test_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (partial / "file").touch()
     assert names(tmp_path / "here") == {"file"}
     assert names(tmp_path) == {"here"}
+
+
+def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
+    """Inside the block the old file stands; after it the new one stands alone."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    with whole_file(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"file": "new"}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """After an error in the block the old file stands alone."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"), whole_file(path) as partial:
+        partial.write_text("half")
+        raise OSError("full")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"file": "old"}

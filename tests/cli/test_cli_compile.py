@@ -28,8 +28,8 @@ def asked(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
     calls: list[dict[str, Any]] = []
 
     def build(checkpoint: str, destination: Path, options: build_module.Options, **more: Any) -> Bundle:
-        for stage in build_module.STAGES:
-            more["listener"].stage(stage)
+        for step in build_module.steps_of(options):
+            more["listener"].stage(step.name)
         calls.append({"checkpoint": checkpoint, "destination": destination, "options": options, **more})
         return open_bundle(tiny_bundle)
 

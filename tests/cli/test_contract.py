@@ -14,6 +14,8 @@ import pytest
 
 import f2edge.cli.targets as targets_module
 from f2edge.cli import COMMANDS
+from f2edge.cli.compile import command as compile_command
+from f2edge.cli.failure import with_options
 from f2edge.cli.output import print_json
 from tests.support.command import Outcome, f2edge, f2edge_process, finish, start
 
@@ -156,3 +158,16 @@ def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
     """What is not finite becomes null, however deep it lies; all else stays."""
     print_json({"a": [1.5, float("inf"), {"b": (float("nan"), -0.25, "x", None, True)}]})
     assert capsys.readouterr().out == '{"a": [1.5, null, {"b": [null, -0.25, "x", null, true]}]}\n'
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("`max_new_tokens` 0: too few", "--max-new-tokens 0: too few"),
+        ("`compute_capabilities` goes with `target` rtx", "--compute-capability goes with --target rtx"),
+        ("`batch` is no option; a`b` and `` stay", "batch is no option; ab and `` stay"),
+    ],
+)
+def test_errors_name_options(message: str, line: str) -> None:
+    """Arguments that an error of the library names in backticks are called by their options."""
+    assert with_options(message, compile_command) == line

@@ -18,9 +18,8 @@ from PIL import Image
 import f2edge
 from f2edge.bundle.manifest import COMPONENTS, GOLDEN, TOKENIZER, Bundle, open_bundle
 from f2edge.bundle.writing import MANIFEST
-from f2edge.compile import build as module
-from f2edge.compile import components, quantized
-from f2edge.compile.build import STAGES, build
+from f2edge.compile import components, steps
+from f2edge.compile.build import build, steps_of
 from f2edge.compile.options import Listener, Options
 from f2edge.errors import BundleError, CheckpointError, CompileError, LimitError
 from f2edge.model import load
@@ -41,7 +40,7 @@ def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in (path.name, "weights.data"):
             shutil.copy(tiny_onnx_bundle / name, path.parent)
 
-    monkeypatch.setattr(quantized, "export", copy)
+    monkeypatch.setattr(steps, "export", copy)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def test_half_precision_halves_the_weights(
     bundle = build(
         tiny_checkpoint, tmp_path / "half", Options(TARGETS[target], "fp16"), listener=Listener(stages.append)
     )
-    assert stages == list(STAGES)
+    assert stages == [step.name for step in steps_of(Options(TARGETS[target], "fp16"))]
     full = open_bundle(request.getfixturevalue("tiny_bundle" if target == "cpu" else "tiny_onnx_bundle"))
     name = "weights.bin" if target == "cpu" else "weights.data"
     assert 0.45 < (bundle.path / name).stat().st_size / (full.path / name).stat().st_size < 0.6
@@ -133,7 +132,7 @@ def test_a_bundle_that_is_there_is_replaced_by_force_alone(tiny_checkpoint: Path
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / MANIFEST).write_text('{"format_version": 0}')
     stages: list[str] = []
-    with pytest.raises(BundleError, match="--force replaces it"):
+    with pytest.raises(BundleError, match="`force` replaces it"):
         build(tmp_path / "none", tmp_path / "bundle", ONNX, listener=Listener(stages.append))
     assert stages == []
     assert build(tiny_checkpoint, tmp_path / "bundle", ONNX, force=True) == open_bundle(tmp_path / "bundle")
@@ -150,7 +149,7 @@ def fail_with(error: BaseException) -> Callable[..., None]:
 
 
 @pytest.mark.usefixtures("exported")
-@pytest.mark.parametrize("function", ["export_graphs", "make_golden", "compile_components", "verify"])
+@pytest.mark.parametrize("function", ["export", "make_golden", "describe", "verify"])
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
@@ -172,7 +171,7 @@ def test_a_failure_leaves_nothing(
     """At whatever stage: no partial, no scratch, and the old bundle as it was."""
     old = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
     before = (old / MANIFEST).read_bytes()
-    monkeypatch.setattr(module, function, fail_with(error))
+    monkeypatch.setattr(steps, function, fail_with(error))
     for destination in (tmp_path / "new", old):
         with pytest.raises(raised):
             build(tiny_checkpoint, destination, Options(TARGETS["onnx"], "fp32"), force=True)
@@ -189,15 +188,15 @@ def test_graphs_that_answer_otherwise_are_no_bundle(
     """What the engine made of a graph is checked before it is handed out, and named."""
     compiled = components._TOOLS["onnxruntime"]
 
-    def spoil(work: Any, scratch: Path) -> list[Path]:
-        files = compiled(work, scratch)
-        if work.source.stem == damaged:
+    def spoil(compiler: Any, graph: Path, precision: Any) -> list[Path]:
+        files = compiled(compiler, graph, precision)
+        if graph.stem == damaged:
             weights = np.fromfile(files[1], np.float32)
             files[1].with_name("wrong.data").write_bytes((weights * np.float32(1.01)).tobytes())
-            graph = onnx.load(files[0], load_external_data=False)
-            for entry in (entry for tensor in graph.graph.initializer for entry in tensor.external_data):
+            model = onnx.load(files[0], load_external_data=False)
+            for entry in (entry for tensor in model.graph.initializer for entry in tensor.external_data):
                 entry.value = "wrong.data" if entry.key == "location" else entry.value
-            onnx.save(graph, files[0])
+            onnx.save(model, files[0])
         return files
 
     monkeypatch.setitem(components._TOOLS, "onnxruntime", spoil)
@@ -209,7 +208,7 @@ def test_graphs_that_answer_otherwise_are_no_bundle(
 @pytest.mark.parametrize("tokens", [0, -1, TINY.decoder_positions + 1])
 def test_max_new_tokens_beyond_the_model(tokens: int, tiny_checkpoint: Path, tmp_path: Path) -> None:
     """The limit is named; nothing is exported first."""
-    with pytest.raises(LimitError, match=f"--max-new-tokens {tokens}: this checkpoint takes 1 to 80"):
+    with pytest.raises(LimitError, match=f"`max_new_tokens` {tokens}: this checkpoint takes 1 to 80"):
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], max_new_tokens=tokens))
     assert leftovers(tmp_path) == set()
 

@@ -77,9 +77,9 @@ def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (Options(TARGETS["cpu"], "int8", budget=2.0), r"--budget 200%: give a loss from 0% to 100%"),
-        (Options(TARGETS["cpu"], "fp16", report=True), r"--report goes with"),
-        (Options(TARGETS["cpu"], "int8", budget=0.01), r"give --calibration DIR"),
+        (Options(TARGETS["cpu"], "int8", budget=2.0), r"`budget` 200%: give a loss from 0% to 100%"),
+        (Options(TARGETS["cpu"], "fp16", report=True), r"`report` goes with"),
+        (Options(TARGETS["cpu"], "int8", budget=0.01), r"give `calibration`"),
     ],
 )
 def test_options_that_do_not_go_together(options: Options, message: str, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_step_writes_in_place(position: int, model: ReferenceModel) -> None:
 
 def test_beams_of_other_targets_are_not_fixed(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """To fix them there would be to no end."""
-    with pytest.raises(LimitError, match="--num-beams 5: target cpu takes any number"):
+    with pytest.raises(LimitError, match="`num_beams` 5: target cpu takes any number"):
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], num_beams=5))
 
 

@@ -234,7 +234,7 @@ def test_a_weight_beyond_half_precision(tmp_path: Path) -> None:
     """Named, with the way out."""
     weight = noise(40, 50).numpy()
     weight[3, 4] = 1e5
-    with pytest.raises(CompileError, match=r"weight w does not fit into fp16; compile with --precision fp32"):
+    with pytest.raises(CompileError, match=r"weight w does not fit into fp16; use `precision` fp32"):
         half_of(tmp_path, weight)
 
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from f2edge.bundle.manifest import COMPONENTS, Bundle, open_bundle
-from f2edge.compile import quantized
+from f2edge.compile import steps
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.compile.tensorrt.convert import compile_tensorrt
@@ -57,7 +57,7 @@ def bundles(
     for index, picture in enumerate(noise):
         Image.fromarray(picture).save(path / "pictures" / f"{index}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantized, "export", copying(tiny_onnx_bundle))
+        patch.setattr(steps, "export", copying(tiny_onnx_bundle))
         jetson, calibration = TARGETS["jetson"], path / "pictures"
         return {
             "fp32": open_bundle(tiny_jetson_bundle),
@@ -150,7 +150,7 @@ def test_engines_ahead_of_time(
     tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bundle for RTX holds engines and no graph, and tells which library made them."""
-    monkeypatch.setattr(quantized, "export", copying(tiny_onnx_bundle))
+    monkeypatch.setattr(steps, "export", copying(tiny_onnx_bundle))
     options = Options(TARGETS["rtx"], compute_capabilities=(86, 120))
     bundle = build(tiny_checkpoint, tmp_path / "bundle", options)
     assert {path.name for path in bundle.path.iterdir()} == {

@@ -15,7 +15,7 @@ import pytest
 from cuda.bindings import runtime as cudart
 
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
-from f2edge.compile import quantized
+from f2edge.compile import steps as build_steps
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.errors import DeviceError, F2EdgeError, LimitError, MissingExtraError
@@ -185,7 +185,7 @@ def test_half_precision_end_to_end(
     tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys and values are fp16 on the device; scores come as fp32, and the bundle checks itself."""
-    monkeypatch.setattr(quantized, "export", copying(tiny_onnx_bundle))
+    monkeypatch.setattr(build_steps, "export", copying(tiny_onnx_bundle))
     made = build(tiny_checkpoint, tmp_path / "half", Options(TARGETS["jetson"]))
     outcome = f2edge("verify", made.path, "--json")
     assert outcome.code == 0

@@ -1,0 +1,172 @@
+"""The steps of a compilation; each reads the context and adds to it what it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from f2edge.bundle.manifest import GOLDEN, TOKENIZER, Bundle, Recipe, sha256
+from f2edge.bundle.user_cache import digest
+from f2edge.calibration.recorder import Recorder, Records
+from f2edge.compile.checkpoint.load import check_tokenizer, limit_answers, load_checkpoint
+from f2edge.compile.components import describe
+from f2edge.compile.export.fixed_shapes import limits_of
+from f2edge.compile.export.graphs import export
+from f2edge.compile.record_golden import check_prompts, make_golden
+from f2edge.compile.versions import tool_versions
+from f2edge.errors import CompileError
+from f2edge.model import Florence2
+from f2edge.quantize.onnx_files import save_onnx
+from f2edge.runtimes import has_device, open_runtime
+from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.tokenizer import Tokenizer
+from f2edge.verify import verify
+
+if TYPE_CHECKING:
+    from f2edge.compile.context import BuildContext
+    from f2edge.engine import Runtime
+    from f2edge.evaluation import Sample
+
+
+def load(context: BuildContext) -> None:
+    """Load the checkpoint, and refuse one that no bundle can be made of.
+
+    Raises:
+        CheckpointError, LimitError: what is wrong with it, or which limit does not fit it.
+    """
+    options = context.options
+    checkpoint = load_checkpoint(context.source, options.image_size)
+    check_tokenizer(checkpoint)
+    check_prompts(checkpoint)
+    context.checkpoint = limit_answers(checkpoint, options.max_new_tokens)
+    if options.target.static:
+        context.fixed_shapes = limits_of(options.num_beams, checkpoint.model.geometry, context.checkpoint.settings)
+
+
+def export_graph(context: BuildContext, component: str) -> None:
+    """Trace one component of the reference model to an ONNX graph."""
+    name, graph = f"export {component}", context.graphs[component]
+    inputs = {"weights": context.digest_of_weights, "geometry": context.checkpoint.model.geometry.to_json()}
+    if context.fixed_shapes:
+        inputs["shapes"] = asdict(context.fixed_shapes)
+    file = f"{component}.onnx"
+    place = context.workspace.stages.run(name, inputs, lambda directory: export(graph, directory / file))
+    context.exported[component] = place / file
+
+
+def record_golden(context: BuildContext) -> None:
+    """Let the reference model answer the golden questions; begin the bundle with that and the tokenizer."""
+    checkpoint, directory = context.checkpoint, context.workspace.directory
+    cases, arrays = make_golden(checkpoint)
+    arrays.save(directory / GOLDEN)
+    checkpoint.tokenizer.save(directory / TOKENIZER)
+    context.draft = Bundle(
+        path=directory,
+        geometry=checkpoint.model.geometry,
+        generation=checkpoint.settings,
+        recipe=_recipe(context),
+        components={},
+        files={name: sha256(directory / name) for name in (TOKENIZER, GOLDEN)},
+        tools=tool_versions(),
+        golden=cases,
+    )
+
+
+def _recipe(context: BuildContext) -> Recipe:
+    """Name the checkpoint without its path: where it lay on the machine that compiled it is nobody's business."""
+    path, target = Path(context.source), context.options.target
+    name = path.resolve().name if path.is_dir() else str(context.source)
+    precisions = context.options.precisions
+    return Recipe(name, target.name, target.runtime, target.device, precisions, context.fixed_shapes)
+
+
+def record_inputs(context: BuildContext) -> None:
+    """Record the inputs of every float graph on the calibration pictures."""
+    assert context.selection
+    samples, checkpoint = context.selection.samples, context.checkpoint
+    geometry = checkpoint.model.geometry
+
+    def make(directory: Path) -> None:
+        records = Records(directory, geometry)
+        recorder = Recorder(load_graphs(context.exported), checkpoint.tokenizer, checkpoint.settings, records)
+        recorder.record(samples, lambda number: context.listener.detail(f"record {number} of {len(samples)}"))
+
+    inputs = {
+        "graphs": {name: path.parent.name for name, path in context.exported.items()},
+        "tokenizer": hashlib.sha256(checkpoint.tokenizer.to_text().encode()).hexdigest(),
+        "settings": asdict(checkpoint.settings),
+        "samples": [_identity(sample) for sample in samples],
+    }
+    context.records = Records(context.workspace.stages.run("record", inputs, make, resumes=True), geometry)
+
+
+def _identity(sample: Sample) -> str:
+    """Hash the bytes of a picture together with its questions."""
+    return digest([sha256(sample.image), [asdict(question) for question in sample.questions]])  # type: ignore[arg-type]
+
+
+def quantize_graph(context: BuildContext, component: str) -> None:
+    """Quantize the graph of one component to INT8.
+
+    Raises:
+        CompileError: NNCF cannot quantize the graph.
+    """
+    from f2edge.quantize.ptq import quantize  # noqa: PLC0415 - only INT8 needs nncf
+    from f2edge.quantize.tables import share_table  # noqa: PLC0415
+
+    name, source, weights = f"quantize {component}", context.exported[component], context.options.decoder_weights
+    decoder = context.quantized["decoder"] if component == "encoder" else None
+
+    def make(directory: Path) -> None:
+        model = quantize(component, onnx.load(source), context.records, weights)
+        if decoder:
+            share_table(model.graph, onnx.load(decoder).graph)
+        save_onnx(model, directory / f"{component}.onnx")
+
+    inputs = {
+        "graph": source.parent.name,
+        "records": context.records.directory.name,
+        "table": decoder.parent.name if decoder else None,
+        "weights": weights,
+    }
+    context.quantized[component] = context.workspace.stages.run(name, inputs, make) / f"{component}.onnx"
+
+
+def compile_graph(context: BuildContext, component: str) -> None:
+    """Compile the graph of one component for the target."""
+    plan = context.plan
+    context.files[component] = context.compiler.compile(plan.graphs[component], plan.precisions[component])
+
+
+def verify_bundle(context: BuildContext) -> None:
+    """Replay the golden cases with the compiled graphs on this machine; then write the manifest.
+
+    Raises:
+        CompileError: a graph does not compute what the reference model does.
+    """
+    components = describe(context.plan, context.files)
+    draft = replace(context.draft, components=components, quantization=context.quantization)
+    tokenizer = Tokenizer.from_file(draft.path / TOKENIZER)
+    report = verify(Florence2(draft, _verifying_runtime(draft, context.workspace.scratch), tokenizer))
+    if not report.passed:
+        wrong = [
+            f"{c.component} is off by {c.relative_error:.2g} (allowed: {c.tolerance:.2g})"
+            for c in report.checks
+            if not c.passed
+        ]
+        raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or 'tokens differ'}")
+    replace(draft, verified=report.to_json()).write_manifest()
+
+
+def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:
+    """Open the engine of the bundle, on the CPU if its device is not here; for TensorRT ONNX Runtime stands in."""
+    if draft.recipe.runtime != "tensorrt":
+        here = has_device(draft.recipe.runtime, draft.recipe.device)
+        return open_runtime(draft, None if here else "CPU")
+    from f2edge.compile.tensorrt.convert import stand_in  # noqa: PLC0415
+
+    return stand_in(draft, scratch)
