@@ -19,7 +19,7 @@ VOCAB_SIZE = 700  # an upper bound: training stops when no pair of bytes is left
 
 
 def florence_tokens() -> list[str]:
-    """The 1024 tokens that Florence-2 adds to BART's, in their order (spec, section E)."""
+    """The 1024 tokens that Florence-2 adds to BART's, in their order (docs/florence2.md#tokenizer)."""
     tokens = ["<od>", "</od>", "<ocr>", "</ocr>", *(f"<loc_{k}>" for k in range(1000))]
     for name in ("cap", "ncap", "dcap", "grounding", "seg"):
         tokens += [f"<{name}>", f"</{name}>"]

@@ -84,7 +84,7 @@ def write_checkpoint(model: ReferenceModel, folder: Path) -> None:
 
 
 def configs(sizes: Geometry) -> dict[str, dict[str, Any]]:
-    """The JSON files of a checkpoint with Microsoft's key names (spec, section A)."""
+    """The JSON files of a checkpoint with Microsoft's key names (docs/florence2.md#table-sizes)."""
     return {
         "config.json": _config(sizes),
         "generation_config.json": {"num_beams": 3, "early_stopping": False},

@@ -35,7 +35,7 @@ class Question:
 
     @property
     def prompt(self) -> str:
-        """The sentence the model reads (spec, section E)."""
+        """The sentence the model reads (docs/florence2.md#task-prompts)."""
         return build_prompt(resolve(self.task), self.text or None)
 
 

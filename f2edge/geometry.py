@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STRIDE = 32
-"""Pixels of the image, in either direction, to one position of the tower's last map (spec, section B)."""
+"""Pixels per position of the tower's last map, in either direction (docs/florence2.md#patch-embeddings)."""
 
 _MAX_SIZE = 2**16  # ten times what any Florence-2 has
 _MAX_VOCABULARY = 2**20
@@ -19,7 +19,7 @@ _SHORTEST_PROMPT = 3  # begin, one token, end
 
 @dataclass(frozen=True)
 class VisionGeometry:
-    """The DaViT tower (spec, sections A and B); one entry per stage in every tuple.
+    """The DaViT tower (docs/florence2.md#vision-tower); one entry per stage in every tuple.
 
     ``num_groups`` are the groups of the channel attention; ``patch_prenorm`` tells whether the layer norm of a patch
     embedding stands before its convolution; ``window_size`` is in positions of the map.
@@ -47,7 +47,7 @@ class VisionGeometry:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The whole model.  Table sizes are those of the tensors, which a config often gets wrong (spec, section A).
+    """The whole model.  Table sizes are those of the tensors (docs/florence2.md#table-sizes).
 
     ``image_size`` is (height, width) in pixels; ``image_positions`` the (rows, columns) of the position tables.
     """

@@ -1,4 +1,4 @@
-"""Pictures: from anything a user has at hand to the numbers that the vision tower takes (spec, section E)."""
+"""Pictures: from anything a user has at hand to the input of the vision tower (docs/florence2.md#image-processor)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_image(source: ImageSource) -> Image.Image:
     """Open a picture as RGB.
 
     Transparency is composited on white, grey deeper than 8 bits is clipped to 255.  The EXIF rotation of a
-    file is applied; a PIL image or an array is taken as it is (spec, section E, Image).
+    file is applied; a PIL image or an array is taken as it is (docs/florence2.md#colour-conversion).
 
     Args:
         source: a path, the bytes of a picture file, a PIL image, or an array of uint8, (height, width),
@@ -54,7 +54,7 @@ def load_image(source: ImageSource) -> Image.Image:
 
 
 def pixel_values(image: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> FloatArray:
-    """Resize and normalise a picture as transformers does with Pillow (spec, section E, PIL path order).
+    """Resize and normalise a picture as transformers does with Pillow (docs/florence2.md#normalization).
 
     Args:
         image: RGB, of any size; its aspect ratio is not kept.

@@ -30,7 +30,7 @@ class Result:
         token_ids: the whole sequence from the decoder start token: 2, 0, ..., 2.
         token_logprobs: one per token after the start.
         score: of the whole sequence, as the search ranked it.
-        answer: ``{task: answer}`` in Microsoft's schema (spec, section F).
+        answer: ``{task: answer}`` in Microsoft's schema (docs/florence2.md#answer-schema).
         labels: in the model's own words, where Microsoft's schema drops letters beyond ASCII from some.
         boxes: (x1, y1, x2, y2) each.
         quads: the four corners x, y, x, y, ... of each line of text.

@@ -1,4 +1,4 @@
-"""Text to token ids and back, with Florence-2's own tokens (spec, section E, Tokenizer)."""
+"""Text to token ids and back, with Florence-2's own tokens (docs/florence2.md#tokenizer)."""
 
 from __future__ import annotations
 

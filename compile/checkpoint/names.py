@@ -1,4 +1,4 @@
-"""The two ways Florence-2 checkpoints name their tensors, and the one that the reference uses (spec, section B)."""
+"""The two layouts of tensor names in checkpoints, and the reference's own (docs/florence2.md#checkpoint-layouts)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The geometry of a checkpoint: sizes from its tensors, the rest from its config (spec, section A)."""
+"""The geometry of a checkpoint: sizes from its tensors, the rest from its config (docs/florence2.md#configuration)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def generation_settings(
 ) -> GenerationSettings:
     """The checkpoint's defaults: Microsoft's stand in ``text_config``, transformers' in ``generation_config.json``.
 
-    Microsoft's ``generation_config.json`` is not read, since Microsoft's ``generate`` does not (spec, section A).
+    Microsoft's ``generation_config.json`` is not read, since Microsoft's ``generate`` does not
+    (docs/florence2.md#generation-settings).
 
     Raises:
         CheckpointError: a setting that no search can follow, or a token that the vocabulary does not have.

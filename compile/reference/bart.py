@@ -1,4 +1,4 @@
-"""The BART encoder and decoder (Lewis et al., 2020), post-norm, as Florence-2 uses them (spec, section D)."""
+"""BART's encoder and decoder (Lewis et al., 2020) as Florence-2 uses them (docs/florence2.md#language-model)."""
 
 from __future__ import annotations
 

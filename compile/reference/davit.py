@@ -1,4 +1,4 @@
-"""The DaViT vision tower (Ding et al., ECCV 2022; spec, section B).
+"""The DaViT vision tower (Ding et al., ECCV 2022; docs/florence2.md#vision-tower).
 
 Maps are B x H x W x C all through: windows, channel attention, layer norms and linears want the channels last, and a
 convolution takes a permuted view (its kernels work on channels-last memory anyway), so nothing is copied for layout.
@@ -163,7 +163,7 @@ class ChannelAttention(nn.Module):
     """Attention among the channels of a group: its tokens are channels, its features the positions of the map.
 
     The scale is the number of *positions* to the power -1/2, applied to q before the product: a sum over the
-    36,864 positions of the first stage would leave the range of fp16 otherwise (spec, section B).
+    36,864 positions of the first stage would leave the range of fp16 otherwise (docs/florence2.md#channel-attention).
     """
 
     def __init__(self, dim: int, num_groups: int) -> None:

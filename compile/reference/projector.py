@@ -1,4 +1,4 @@
-"""From the tower's last map to tokens that the language model reads (spec, section C)."""
+"""From the tower's last map to tokens that the language model reads (docs/florence2.md#projector)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beam search over any decoder session, as transformers 5.23 does it for one image (spec, section G).
+"""Beam search over any decoder session, as transformers 5.23 does it for one image (docs/florence2.md#beam-search).
 
 The search works from each beam's K best tokens and fetches the whole logits only when a token beyond those K
 could reach the best 2B.  All scores are float32, as there.  A pool that no longer accepts hypotheses is left

@@ -1,7 +1,7 @@
 """What a search does to the decoder's scores before it chooses: forced tokens, and no n-gram twice.
 
-Both follow transformers 5.23 (spec, section G).  A forced token replaces all scores of a step, so a search
-asks for it first; the ban takes single tokens away from single beams.
+Both follow transformers 5.23 (docs/florence2.md#forced-tokens).  A forced token replaces all scores of a step, so a
+search asks for it first; the ban takes single tokens away from single beams.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Greedy search over any decoder session, as transformers 5.23 does it (spec, section G)."""
+"""Greedy search over any decoder session, as transformers 5.23 does it (docs/florence2.md#greedy-search)."""
 
 from __future__ import annotations
 

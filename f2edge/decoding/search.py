@@ -1,6 +1,6 @@
 """The whole search: greedy with one beam, beam search with more, and the sequence that comes out of it.
 
-One loop serves every engine.  It follows transformers 5.23 (spec, section G).
+One loop serves every engine.  It follows transformers 5.23 (docs/florence2.md#search).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Generation:
 
 
 def generate(session: DecoderSession, settings: GenerationSettings) -> Generation:
-    """Search for the best sequence: greedy with one beam, beam search with more (spec, section G).
+    """Search for the best sequence: greedy with one beam, beam search with more (docs/florence2.md#search).
 
     Args:
         session: fresh, no step taken yet.

@@ -19,7 +19,7 @@ _LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """Settings of one search; meaning and defaults are those of transformers (spec, section G).
+    """Settings of one search; meaning and defaults are those of transformers (docs/florence2.md#search).
 
     ``max_new_tokens`` counts every token after the decoder start token.  ``None`` for a forced token means
     not forced, 0 for ``no_repeat_ngram_size`` means no ban.  A token id beyond the vocabulary is one that never comes.

@@ -1,4 +1,4 @@
-"""Answers in Microsoft's schema, and how sure the model is of each thing in them (spec, section F)."""
+"""Answers in Microsoft's schema, and how sure the model is of each thing in them (docs/florence2.md#answer-schema)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse(task_name: str, text: str, image_size: tuple[int, int]) -> dict[str, A
         image_size: (width, height) of the original image in pixels.
 
     Returns:
-        ``{task_name: answer}``, the answer in the schema of spec, section F; coordinates are float32 pixels.
+        ``{task_name: answer}``, the answer as in docs/florence2.md#answer-schema; coordinates are float32 pixels.
     """
     task = TASKS.get(task_name, FREE_TEXT)
     return {task_name: to_answer(task, text, find_instances(task, text, image_size))}
@@ -76,7 +76,7 @@ def confidences(instances: Sequence[Instance], pieces: Sequence[str], token_logp
 
 
 def microsoft_scores(task: Task, pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
-    """Scores of the boxes as Microsoft's code gives them: in two tasks, elsewhere none (spec, section F).
+    """Scores of the boxes as Microsoft's code gives them: in two tasks, elsewhere none (docs/florence2.md#scores).
 
     Its bookkeeping takes it that labelled boxes follow each other without a gap, after one ``<s>``.  In such
     answers the scores equal :func:`confidences`; in others they are those of neighbouring tokens.

@@ -1,4 +1,4 @@
-"""Pixels and location tokens: a coordinate is one of 1000 bins across the image (spec, sections E and F)."""
+"""Pixels and location tokens: a coordinate is one of 1000 bins across the image (docs/florence2.md#location-tokens)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BINS = 1000
 
 
 def quantize(coordinates: Sequence[float], image_size: tuple[int, int]) -> list[int]:
-    """Turn pixels into bins: clamp(floor(coordinate / (size / 1000)), 0, 999) (spec, section E).
+    """Turn pixels into bins: clamp(floor(coordinate / (size / 1000)), 0, 999) (docs/florence2.md#location-tokens).
 
     Args:
         coordinates: x, y, x, y, ... in pixels.
@@ -24,7 +24,7 @@ def quantize(coordinates: Sequence[float], image_size: tuple[int, int]) -> list[
 
 
 def dequantize(bins: Sequence[int], image_size: tuple[int, int]) -> list[float]:
-    """Turn bins into the pixels at their centres, in float32 as Microsoft's code does (spec, section F).
+    """Turn bins into the pixels at their centres, in float32 like Microsoft (docs/florence2.md#location-tokens).
 
     Args:
         bins: x, y, x, y, ...

@@ -1,4 +1,4 @@
-"""From the model's text to what it located, read as Microsoft's code reads it (spec, section F).
+"""From the model's text to what it located, read as Microsoft's code reads it (docs/florence2.md#post-processing).
 
 The patterns work on text, not on tokens, because damaged answers must give what Microsoft's patterns give.
 """
@@ -70,7 +70,7 @@ class Instance:
 
 
 def find_boxes(text: str, image_size: tuple[int, int], *, labelled: bool = True) -> Iterator[Instance]:
-    """Find boxes: a label, if there are any, and groups of four locations (spec, section F, boxes)."""
+    """Find boxes: a label, if there are any, and groups of four locations (docs/florence2.md#boxes)."""
     cleaned = clean(text, *SPECIAL_TOKENS)
     for phrase in (LABELLED_BOXES if labelled else _BARE_BOXES).finditer(cleaned.text):
         label = BOX_LABEL.search(phrase.group())
@@ -81,19 +81,19 @@ def find_boxes(text: str, image_size: tuple[int, int], *, labelled: bool = True)
 
 
 def find_grounded_boxes(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
-    """Find boxes whose label says something: no pronouns and the like (spec, section F, grounding)."""
+    """Find boxes whose label says something: no pronouns and the like (docs/florence2.md#grounded-phrases)."""
     return (found for found in find_boxes(text, image_size) if found.label not in _BANNED_PHRASES)
 
 
 def find_quads(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
-    """Find lines of text with four corners each (spec, section F, ocr); blanks and tags stay in the label."""
+    """Find lines of text with four corners each (docs/florence2.md#lines-of-text); labels keep blanks and tags."""
     cleaned = clean(text, "<s>")
     for line in _OCR_LINE.finditer(cleaned.text):
         yield _instance("quads", line.group(1), cleaned, [(line.end(1), line.end())], image_size)
 
 
 def find_polygons(text: str, image_size: tuple[int, int], *, labelled: bool = True) -> Iterator[Instance]:
-    """Find masks: a label, if there are any, and polygons of any length (spec, section F, polygons)."""
+    """Find masks: a label, if there are any, and polygons of any length (docs/florence2.md#polygons)."""
     cleaned = clean(text, *SPECIAL_TOKENS)
     for phrase in (_LABELLED_POLYGONS if labelled else _BARE_POLYGONS).finditer(cleaned.text):
         label = _POLYGON_LABEL.search(_BROKEN_LOCATION.sub("", phrase.group()))

@@ -1,4 +1,4 @@
-"""The tasks of Florence-2, and the sentence that the model is asked for each (spec, section E)."""
+"""The tasks of Florence-2, and the sentence that the model is asked for each (docs/florence2.md#task-prompts)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def build_prompt(
     region: Region | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> str:
-    """Write the sentence that the model is asked (spec, section E, Task prompts).
+    """Write the sentence that the model is asked (docs/florence2.md#task-prompts).
 
     Args:
         task: what is asked.

@@ -57,7 +57,7 @@ def test_text_that_is_not_unicode(text: str, small: Tokenizer) -> None:
 
 
 def test_added_tokens_have_their_ids(microsoft: Tokenizer) -> None:
-    """The 1,024 added tokens follow the 50,265 in the order of spec, section E."""
+    """The 1,024 added tokens follow the 50,265 in the order of docs/florence2.md#tokenizer."""
     assert len(ADDED_TOKENS) == 1024
     assert microsoft.vocab_size == 51289
     named = {"<od>": 50265, "</ocr>": 50268, "<cap>": 51269, "<sep>": 51279, "<region_to_desciption>": 51282}
@@ -83,13 +83,13 @@ def test_every_prompt_has_the_oracles_ids(microsoft: Tokenizer, fixtures_dir: Pa
 
 
 def test_space_before_an_added_token_survives(microsoft: Tokenizer) -> None:
-    """The vector of spec, section J: 976, 1437, 50322."""
+    """The vector of docs/florence2.md#test-vectors: 976, 1437, 50322."""
     ids = microsoft.encode("What is the region <loc_53><loc_334><loc_933><loc_775>?")
     assert ids == [0, 2264, 16, 5, 976, 1437, 50322, 50603, 51202, 51044, 116, 2]
 
 
 def test_decode_keeps_specials_and_puts_nothing_between(microsoft: Tokenizer) -> None:
-    """The car of spec, section J."""
+    """The car of docs/florence2.md#test-vectors."""
     ids = [2, 0, 5901, 50322, 50602, 51202, 51043, 11219, 3679, 50694, 2]
     assert microsoft.decode(ids) == "</s><s>car<loc_53><loc_333><loc_933><loc_774>door handle<loc_425></s>"
 

@@ -98,7 +98,7 @@ def plain_scores(table: FloatArray, prefix: list[int], settings: GenerationSetti
 
 
 def plain_beam_search(table: FloatArray, settings: GenerationSettings) -> tuple[list[int], float]:
-    """Beam search as section G of the spec states it, on plain lists and the whole vocabulary."""
+    """Beam search as docs/florence2.md#beam-search states it, on plain lists and the whole vocabulary."""
     B, penalty, limit = settings.num_beams, settings.length_penalty, settings.max_new_tokens + 1
     running = [([START], np.float32(0 if beam == 0 else -1e9)) for beam in range(B)]
     pool: list[tuple[np.float32, list[int]]] = []

@@ -1,4 +1,4 @@
-"""The published sizes of Florence-2 (spec, section A)."""
+"""The published sizes of Florence-2 (docs/florence2.md#published-sizes)."""
 
 from __future__ import annotations
 

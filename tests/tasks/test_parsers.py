@@ -70,7 +70,7 @@ def test_every_score_equals_microsofts(fixtures_dir: Path) -> None:
 
 
 def test_vectors_of_the_specification() -> None:
-    """The car, and the five-value polygon (spec, section J)."""
+    """The car, and the five-value polygon (docs/florence2.md#test-vectors)."""
     car = parse("<OD>", "</s><s>car<loc_53><loc_333><loc_933><loc_774></s>", SIZE)
     box = [34.23999786376953, 160.0800018310547, 597.4400024414062, 371.7599792480469]
     assert car == {"<OD>": {"bboxes": [box], "labels": ["car"]}}

@@ -1,4 +1,4 @@
-"""Tensor names of both layouts, and the embedding that four names share (spec, section B)."""
+"""Tensor names of both layouts, and the embedding that four names share (docs/florence2.md#checkpoint-layouts)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SUBSETS = [subset for size in (1, 2, 3, 4) for subset in combinations(range(4), 
 
 
 def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The reference's tensors as transformers saves them (spec, section B, right column)."""
+    """The reference's tensors as transformers saves them (docs/florence2.md#checkpoint-layouts)."""
     return {
         ("model.language_model." if name.startswith(("shared", "encoder", "decoder")) else "model.") + name: tensor
         for name, tensor in state.items()

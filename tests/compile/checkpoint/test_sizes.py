@@ -1,4 +1,4 @@
-"""What the config says and what the tensors say: the geometry and the search's defaults (spec, section A)."""
+"""The geometry and the search's defaults, out of config and tensors (docs/florence2.md#configuration)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_transformers_names_of_the_same_things() -> None:
 
 
 def test_the_tensors_tell_table_sizes() -> None:
-    """Vocabulary and positions of the config are often wrong, and never used (spec, section A)."""
+    """Vocabulary and positions of the config are often wrong, and never used (docs/florence2.md#table-sizes)."""
     wrong = config(vocab_size=51289, max_position_embeddings=1024)
     wrong["vision_config"]["image_pos_embed"] = {"max_pos_embeddings": 50}
     wrong["vision_config"]["visual_temporal_embedding"] = {"max_temporal_embeddings": 100}
