@@ -230,7 +230,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     """After an error in the block the old file stands alone."""
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(OSError, match="full"), whole_file(path) as partial:
-        partial.write_text("half")
-        raise OSError("full")
+
+    def fail() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"file": "old"}
