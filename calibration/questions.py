@@ -1,7 +1,7 @@
-"""What a picture is asked during calibration: prompts of all tasks, with the words that those tasks meet.
+"""Choose the prompts that a picture is asked during calibration: all tasks, with words as those tasks get.
 
-Where every prompt was of a task without input, the words of a referring expression lay outside of what the encoder's
-activations had been seen to reach, and its masks lost a point of IoU (docs/demo.md).
+When every prompt was of a task without input, referring expressions drove activations of the encoder beyond the range
+that calibration had seen, and masks lost a point of IoU (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from f2edge.evaluation import Question, Sample
 
 PROMPTS_PER_PICTURE = 3
+"""The most prompts that one picture is asked."""
 
 
 def prompts(sample: Sample, size: tuple[int, int], caption: str, index: int) -> list[str]:
-    """The prompts for one picture: its own questions first, and then one task of each kind of input, in turn.
+    """Return the prompts for one picture: its own questions first, then one task of each kind of input, in turn.
 
     Args:
         sample: the picture, with its own questions if it has any.
         size: (width, height) of the picture in pixels.
-        caption: what the float model says of it; the words for tasks that need some.
-        index: number of the picture; the choice depends on it.
+        caption: the caption by the float model; tasks that need words take it.
+        index: the number of the picture; the choice depends on it.
     """
     rng = np.random.default_rng(index)
     own = [prompt for question in sample.questions if (prompt := _own(question, size))]
@@ -37,7 +38,7 @@ def prompts(sample: Sample, size: tuple[int, int], caption: str, index: int) -> 
 
 
 def _own(question: Question, size: tuple[int, int]) -> str:
-    """A question's prompt; empty where the question is not fit to be asked, which is for evaluation to say."""
+    """Return the prompt of a question, or "" if it cannot be asked, which the evaluation reports."""
     region = inside(question.region, size) if question.region else None
     try:
         return build_prompt(resolve(question.task), question.text, region, size)

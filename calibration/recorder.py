@@ -1,4 +1,4 @@
-"""Recording what really flows into the graphs: small files, so that memory does not grow with their number."""
+"""Record the inputs of each graph on the calibration pictures, in files, so that memory does not grow."""
 
 from __future__ import annotations
 
@@ -28,42 +28,44 @@ if TYPE_CHECKING:
     from f2edge.tokenizer import Tokenizer
 
 Inputs: TypeAlias = "dict[str, FloatArray | IntArray]"
-"""What a graph is given, by the names of its inputs."""
+"""The inputs of a graph, by name."""
 
 CAPTION_TOKENS = 16
+"""The most tokens of the caption by the float model."""
 DECODER_PICTURES = 8
-"""A decoder step's keys and values are 22 MB at base size; its weights alone are quantized, so few steps will do."""
+"""Pictures whose decoder steps are recorded.  Only the weights of the decoder are quantized, so a few steps are enough;
+the keys and values of one are 22 MB at base size."""
 
 
 @dataclass(frozen=True)
 class Records:
     """Samples on disk, in ``directory``, named after the component whose inputs they hold.
 
-    ``vision-*.npz`` hold pictures (H, W, 3) at the model's size, as bytes, ``encoder-*.npz`` image features and
-    prompts, ``decoder-*.npz`` an early, a middle and a late step of an answer.  A picture's vision file is written
-    last: where it is, the others are.
+    ``vision-*.npz`` hold pictures (H, W, 3) uint8 at the size of the model, ``encoder-*.npz`` image features and
+    prompts, ``decoder-*.npz`` an early, a middle and a late step of an answer.  The vision file of a picture is
+    written last: if it is there, the others are.
     """
 
     directory: Path
     geometry: Geometry
 
     def samples(self, component: str) -> list[Path]:
-        """The files of one component."""
+        """List the files of one component."""
         return sorted(self.directory.glob(f"{component}-*.npz"))
 
     def load(self, path: Path) -> Inputs:
-        """The inputs of a graph, by name, of one sample."""
+        """Read one sample: the inputs of its graph, by name."""
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         return {"pixel_values": self.pixels(arrays["picture"])} if "picture" in arrays else arrays
 
     def pixels(self, picture: FloatArray) -> FloatArray:
-        """Pixel values (1, 3, H, W) of a picture of the model's size."""
+        """Return the pixel values (1, 3, H, W) float32 of a picture (H, W, 3) uint8 of the size of the model."""
         geometry = self.geometry
         return pixel_values(Image.fromarray(picture), geometry.image_size, geometry.image_mean, geometry.image_std)
 
     def file(self, component: str, picture: int, number: int = 0) -> Path:
-        """The place of one sample."""
+        """Return the path of one sample."""
         return self.directory / f"{component}-{picture:05}-{number}.npz"
 
     def write(self, path: Path, arrays: Inputs) -> None:
@@ -74,12 +76,12 @@ class Records:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Runs the float graphs over pictures and writes what each graph was given.
+    """Runs the float graphs on pictures and writes the inputs of each graph.
 
     Args:
-        runtime: over the exported float graphs.
-        tokenizer: the checkpoint's.
-        settings: of the checkpoint's searches.
+        runtime: the exported float graphs.
+        tokenizer: the tokenizer of the checkpoint.
+        settings: the settings of its searches.
         records: where to write.
     """
 
@@ -89,11 +91,11 @@ class Recorder:
     records: Records
 
     def record(self, samples: Sequence[Sample], progress: Callable[[int], None] = lambda _number: None) -> None:
-        """Write the records of all pictures; those that an earlier, interrupted run has finished are kept.
+        """Write the records of all pictures; records of an earlier, interrupted run are kept.
 
         Args:
             samples: the pictures, with questions or without.
-            progress: called with how many pictures are done.
+            progress: called with the number of pictures that are done.
         """
         self.records.directory.mkdir(parents=True, exist_ok=True)
         for index, sample in enumerate(samples):
@@ -116,7 +118,7 @@ class Recorder:
         records.write(records.file("vision", index), {"picture": picture})
 
     def _caption(self, features: Features, index: int) -> str:
-        """The float model's words about the picture; of the first pictures, its steps are recorded on the way."""
+        """Return the caption by the float model; record decoder steps of the first pictures on the way."""
         ids = np.array(self.tokenizer.encode(build_prompt(TASKS["<CAPTION>"])))
         tokens = min(CAPTION_TOKENS, self.settings.max_new_tokens)
         settings = replace(self.settings, num_beams=1, max_new_tokens=tokens)

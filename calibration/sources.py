@@ -1,4 +1,4 @@
-"""Choosing the pictures to calibrate on, with their questions where a data set has some."""
+"""Choose the pictures to calibrate on, with the questions of a data set if it has some."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Selection:
-    """Pictures that can be opened, in the order of their use, and the names of those that had to be left out.
+    """The pictures to calibrate on, in the order of their use, and the names of those that cannot be opened.
 
     A sample of a plain folder has no questions.
     """
@@ -35,18 +35,18 @@ def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
 
     Args:
         source: a folder of pictures and those below it; or a data set's folder or file (COCO, JSONL, ...).
-        count: how many.
-        seed: of the choice.
+        count: the most pictures.
+        seed: the seed of the choice.
 
     Raises:
-        InputError: nothing there, or no readable picture in it.
-        DatasetError: a data set's files are damaged.
+        InputError: the source is not there, or has no readable picture.
+        DatasetError: the files of a data set are damaged.
     """
-    found = sorted(_samples(source), key=lambda sample: sample.name)
-    random.Random(seed).shuffle(found)  # noqa: S311 - nothing to guess here
+    samples = sorted(_samples(source), key=lambda sample: sample.name)
+    random.Random(seed).shuffle(samples)  # noqa: S311 - nothing to guess here
     chosen: list[Sample] = []
     unreadable: list[str] = []
-    for sample in found:
+    for sample in samples:
         if len(chosen) == count:
             break
         if _readable(sample):

@@ -1,7 +1,7 @@
-"""The blocks that may be INT8 or float on their own, and graphs in which some of them are float again.
+"""Blocks of a graph: each may be INT8 or float on its own.
 
-The exporter names every node after its module, and NNCF keeps these names; so a block's nodes can be put back as they
-were, float weights, biases and inputs, without calibrating anything anew.
+The exporter names every node after its module, and NNCF keeps these names.  A block can therefore be made float again,
+with its float weights, biases and inputs, without another calibration.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 HEAD = "head"
-"""What stands outside of any module: the decoder's product with the tied embedding, and what picks candidates."""
+"""The block of nodes outside any module: the product with the tied embedding, and the choice of candidates."""
 
 _BLOCK = re.compile(
     r"vision_tower\.(?:convs\.\d+|blocks\.\d+\.\d+\.(?:spatial|channel)_block)"
@@ -28,28 +28,28 @@ _BLOCK = re.compile(
 
 
 def block_of(node: str) -> str:
-    """The block that a node belongs to, told by its name: ``vision_tower.blocks.2.0.channel_block``."""
-    found = _BLOCK.match(node)
-    return found.group() if found else HEAD
+    """Return the block that a node belongs to by its name, such as ``vision_tower.blocks.2.0.channel_block``."""
+    block = _BLOCK.match(node)
+    return block.group() if block else HEAD
 
 
 def quantized_blocks(quantized: onnx.ModelProto) -> list[str]:
-    """The blocks with a product or a convolution in INT8, in the order of the graph."""
+    """List the blocks with a matrix product or a convolution in INT8, in the order of the graph."""
     dequantized = {name for node in quantized.graph.node if node.op_type in QUANTIZING for name in node.output}
     products = (node for node in quantized.graph.node if node.op_type in ("MatMul", "Gemm", "Conv"))
     return list(dict.fromkeys(block_of(n.name) for n in products if dequantized.intersection(n.input)))
 
 
 def keep_float(quantized: onnx.ModelProto, source: onnx.ModelProto, blocks: Collection[str]) -> onnx.ModelProto:
-    """The quantized graph with some blocks as they are in the float graph.
+    """Return the quantized graph with some blocks as they are in the float graph.
 
     Args:
-        quantized: what NNCF made of ``source``.
+        quantized: the graph that NNCF made of ``source``.
         source: the float graph.
-        blocks: names of the blocks that shall be float.
+        blocks: names of the blocks to make float.
 
     Returns:
-        A new graph, without the constants and the nodes that nothing needs any more.
+        A new graph, without the nodes and constants that nothing needs any more.
     """
     model = onnx.ModelProto()
     model.CopyFrom(quantized)
@@ -63,7 +63,7 @@ def keep_float(quantized: onnx.ModelProto, source: onnx.ModelProto, blocks: Coll
 
 
 def _restore_constants(graph: onnx.GraphProto, source: onnx.GraphProto, names: Collection[str]) -> None:
-    """NNCF corrects biases in place and replaces weights."""
+    """Put back the constants of the float graph: NNCF replaces weights, and corrects biases in place."""
     present = {tensor.name: tensor for tensor in graph.initializer}
     for tensor in source.initializer:
         if tensor.name in names:
@@ -71,11 +71,11 @@ def _restore_constants(graph: onnx.GraphProto, source: onnx.GraphProto, names: C
 
 
 def multiplications(source: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Multiply-accumulates of each block's products and convolutions.
+    """Count the multiply-accumulates of the matrix products and convolutions of each block.
 
     Args:
         source: the float graph.
-        shapes: of all tensors between the nodes, for one sample.
+        shapes: the shape of every tensor between the nodes, for one sample.
     """
     sizes = dict(shapes) | {tensor.name: tuple(tensor.dims) for tensor in source.graph.initializer}
     counts: defaultdict[str, int] = defaultdict(int)

@@ -1,4 +1,7 @@
-"""What the task metrics lose on the calibration pictures, by their truth or, without one, by the float model's word."""
+"""Measure the loss of task metrics on the calibration pictures.
+
+The truth is that of the data set if it has questions, else the answers of the float model.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def with_truth(model: Florence2, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples; where none has a question, with what the float model answers as the truth."""
+    """Return the samples; if none has a question, with the answers of the float model as the truth."""
     if any(sample.questions for sample in samples):
         return list(samples)
     return [replace(sample, questions=_answered(model, sample)) for sample in samples]
@@ -32,10 +35,10 @@ def _answered(model: Florence2, sample: Sample) -> tuple[Question, ...]:
 
 
 class Losses:
-    """The float model's answers, with which those of others are compared.
+    """The answers of the float model, with which those of other models are compared.
 
     Args:
-        model: in float.
+        model: the float model.
         samples: pictures with questions and their truth.
     """
 
@@ -44,15 +47,15 @@ class Losses:
         self._float = ask(model, samples)
 
     def of(self, model: Florence2) -> float:
-        """The largest loss of any metric of any task; 0.01 is one per cent of the float model's value.
+        """Return the largest loss of any metric of any task; 0.01 is one per cent of the value of the float model.
 
-        An error rate counts by the points that it rises.  What is better than the float model is no loss.
+        For an error rate the loss is the increase in points.  A metric better than that of the float model loses 0.
         """
         return largest_loss(self._float, ask(model, self._samples))
 
 
 def largest_loss(reference: Run, other: Run) -> float:
-    """See :meth:`Losses.of`.
+    """Return the largest loss of any metric; see :meth:`Losses.of`.
 
     Raises:
         DatasetError: no metric applies to these pictures.
@@ -60,7 +63,9 @@ def largest_loss(reference: Run, other: Run) -> float:
     losses = [_loss(row) for row in score([reference, other], resamples=0)]
     known = [loss for loss in losses if not math.isnan(loss)]
     if not known:
-        raise DatasetError("no metric applies to the calibration pictures; give more of them, or such with questions")
+        raise DatasetError(
+            "no metric applies to the calibration pictures; give more pictures, or a data set with questions"
+        )
     return max(0.0, *known)
 
 

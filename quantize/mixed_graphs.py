@@ -1,4 +1,4 @@
-"""Models with some blocks in INT8 and the rest float: made, timed and asked on the machine that compiles."""
+"""Make, time and run graphs with some blocks in INT8 and the others float, on the machine that compiles."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from f2edge.engine import Runtime
 
 REPEATS = 5
+"""The least number of times that an answer is timed."""
 SECONDS = 1.0
-"""How often, and for how long, an answer is timed at least: a small model's varies by more than mixes differ."""
+"""The least time that timings take together: those of a small model vary by more than mixes differ."""
 STEPS = 20
-"""Decoder steps that an answer is taken to have, for timing."""
+"""Decoder steps of the answer that is timed."""
 
 
 @dataclass
 class Variants:
-    """Graphs by component with any blocks in INT8.
+    """Graphs of the three components with any choice of blocks in INT8.
 
     Args:
-        exported: the float graphs.
-        quantized: the same with all blocks in INT8.
-        directory: where variants go.
+        exported: the float graphs by component.
+        quantized: the same graphs with all blocks in INT8.
+        directory: where variants are written.
     """
 
     exported: Mapping[str, Path]
@@ -46,13 +47,13 @@ class Variants:
     _blocks: dict[str, list[str]] = field(default_factory=dict)
 
     def blocks(self, component: str) -> list[str]:
-        """The blocks that can be in INT8."""
+        """List the blocks of a component that can be in INT8."""
         if component not in self._blocks:
             self._blocks[component] = quantized_blocks(onnx.load(self.quantized[component], load_external_data=False))
         return self._blocks[component]
 
     def graph(self, component: str, quantized: Iterable[str]) -> Path:
-        """The graph of a component with these blocks in INT8."""
+        """Return the graph of a component with these blocks in INT8, which is written unless it is there."""
         wanted = set(quantized)
         floats = [name for name in self.blocks(component) if name not in wanted]
         if not floats:
@@ -68,17 +69,20 @@ class Variants:
         return path
 
     def graphs(self, quantized: Iterable[tuple[str, str]]) -> dict[str, Path]:
-        """All graphs with these (component, block) in INT8."""
+        """Return the graphs of all components with these (component, block) pairs in INT8."""
         pairs = set(quantized)
         return {name: self.graph(name, [block for c, block in pairs if c == name]) for name in COMPONENTS}
 
     def runtime(self, quantized: Iterable[tuple[str, str]]) -> Runtime:
-        """ONNX Runtime over them: what is computed is the same as on any engine, up to rounding."""
+        """Open the graphs with these (component, block) pairs in INT8 in ONNX Runtime.
+
+        Every engine computes the same up to rounding.
+        """
         return load_graphs(self.graphs(quantized))
 
 
 def milliseconds(runtime: Runtime, records: Records) -> float:
-    """An answer of :data:`STEPS` tokens with three beams, from pixels on; the median of some."""
+    """Time an answer of :data:`STEPS` tokens with three beams, from pixels on; return the median in milliseconds."""
     pixels = records.load(records.file("vision", 0))["pixel_values"]
     prompt = records.load(records.file("encoder", 0))["input_ids"][0]
 

@@ -1,7 +1,8 @@
-"""How much the answers feel it when part of a model is in INT8: the float model's own answers, fed to both.
+"""Measure the quantization noise of a model with some blocks in INT8.
 
-The measure is the divergence of the next token's distribution from the float model's, averaged over the tokens of
-recorded questions.  It has no quantum, where a metric over a hundred pictures moves by a whole point or not at all.
+Both models are fed the answers of the float model.  The measure is the Kullback-Leibler divergence of the distribution
+of the next token from that of the float model, averaged over the tokens of recorded questions.  It is continuous, while
+a task metric over a hundred pictures moves by a whole point or not at all.
 """
 
 from __future__ import annotations
@@ -21,28 +22,29 @@ if TYPE_CHECKING:
     from f2edge.engine import Runtime
 
 TOKENS = 12
+"""The most tokens of one answer that are compared."""
 
 
 class Noise(NamedTuple):
-    """What a variant of the model adds.
+    """The noise that a variant of the model adds.
 
     Args:
-        divergence: Kullback-Leibler, of the next token's distribution from the float model's, in nats.
-        relative_error: by component, of its outputs: image features, cross-attention keys and values, logits.  With
-            one component changed, those before it are exact.
+        divergence: mean Kullback-Leibler divergence of the distribution of the next token, in nats.
+        relative_error: by component, the mean relative error of its outputs: image features, cross-attention keys and
+            values, logits.  If one component is changed, those before it are exact.
     """
 
     divergence: float
     relative_error: dict[str, float]
 
     def sqnr_db(self, component: str) -> float:
-        """Signal to quantization noise of a component's output, in decibels."""
+        """Return the signal-to-quantization-noise ratio of the outputs of a component, in dB."""
         return float(-20 * np.log10(max(self.relative_error[component], 1e-12)))
 
 
 @dataclass(frozen=True)
 class _Trace:
-    """What a model computes on one question: its features, keys and values, and logits (tokens, vocabulary)."""
+    """The values that a model computes for one question: features, keys and values, logits (tokens, vocabulary)."""
 
     features: FloatArray
     cross: FloatArray
@@ -50,13 +52,13 @@ class _Trace:
 
 
 class Probe:
-    """Questions with the float model's answers.
+    """Questions with the answers of the float model, with which variants are compared.
 
     Args:
-        runtime: of the float model.
-        records: what was recorded; the first pictures with one prompt each are taken.
-        settings: of the model's searches.
-        count: how many.
+        runtime: the float model.
+        records: the calibration records; the first pictures are taken, each with one prompt.
+        settings: the settings of the searches.
+        count: the number of pictures.
     """
 
     def __init__(self, runtime: Runtime, records: Records, settings: GenerationSettings, count: int) -> None:
@@ -94,7 +96,7 @@ class Probe:
 
 
 def _question(records: Records, index: int) -> IntArray:
-    """One of a picture's prompts, another kind for each picture."""
+    """Return one prompt of a picture; successive pictures give different kinds of prompts."""
     prompts = sorted(records.directory.glob(f"encoder-{index:05}-*.npz"))
     ids: IntArray = records.load(prompts[index % len(prompts)])["input_ids"][0]
     return ids
@@ -105,7 +107,7 @@ def _greedy(settings: GenerationSettings) -> GenerationSettings:
 
 
 def _divergence(logits: FloatArray, truth: FloatArray) -> float:
-    """Mean over the tokens; the first one is forced and says nothing."""
+    """Return the mean divergence over the tokens; the first is forced in every model, so it is left out."""
     ours, theirs = _log_softmax(logits[1:]), _log_softmax(truth[1:])
     return float((np.exp(theirs) * (theirs - ours)).sum(-1).mean())
 

@@ -1,4 +1,4 @@
-"""General helpers for ONNX files: weights beside the graph, each stored once; nodes that nothing needs taken out."""
+"""Helpers for ONNX files: store each weight once beside the graph, edit and prune graphs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WeightFile:
     """A file of weights that several graphs refer to; equal bytes are stored once.
 
     Args:
-        path: the file; it is written anew, when the first weight comes.
+        path: the file; an old one is removed, and a new one begins with the first weight.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class WeightFile:
         path.unlink(missing_ok=True)
 
     def store(self, data: bytes) -> int:
-        """The offset of ``data`` in the file, where it is put unless it is there already."""
+        """Return the offset of ``data`` in the file; append it unless it is there already."""
         key = (hashlib.sha256(data).hexdigest(), len(data))
         if key not in self._offsets:
             with self.path.open("ab") as file:
@@ -55,10 +55,10 @@ def save_onnx(model: onnx.ModelProto, path: Path, weights: WeightFile | None = N
     Args:
         model: the graph; its large constants are moved out of it.
         path: the ``.onnx`` to write.
-        weights: in the same directory, by default a new ``path`` + ".data" for this graph alone.
+        weights: a file in the same directory; by default a new ``path`` + ".data" for this graph alone.
 
     Returns:
-        The files: ``path`` and that of the weights.
+        The files: ``path`` and the file of weights.
     """
     weights = weights or WeightFile(path.with_name(f"{path.name}.data"))
     for tensor in model.graph.initializer:
@@ -71,7 +71,7 @@ def save_onnx(model: onnx.ModelProto, path: Path, weights: WeightFile | None = N
 
 
 def prune(graph: onnx.GraphProto) -> None:
-    """Drop nodes that no output depends on, and constants that no node reads."""
+    """Remove nodes that no output depends on, and constants that no node reads."""
     needed = {output.name for output in graph.output}
     kept = []
     for node in reversed(graph.node):
@@ -84,17 +84,17 @@ def prune(graph: onnx.GraphProto) -> None:
 
 
 def replace(field: Any, values: Iterable[Any]) -> None:
-    """Put ``values`` in the place of what a repeated field of a graph holds."""
+    """Replace the elements of a repeated field of a graph by ``values``."""
     copies = list(values)
     del field[:]
     field.extend(copies)
 
 
 def half(tensor: TensorProto) -> NDArray[np.float16]:
-    """The values of a weight in half precision.
+    """Return the values of a weight in half precision.
 
     Raises:
-        CompileError: one of them is beyond its range.
+        CompileError: a value is beyond the range of fp16.
     """
     values = numpy_helper.to_array(tensor)
     with np.errstate(over="ignore"):

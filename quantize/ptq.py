@@ -1,4 +1,4 @@
-"""Post-training quantization of one ONNX graph."""
+"""Quantize one ONNX graph after training, with NNCF."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from f2edge.quantize.policy import Kind, Policy, WeightFormat
 
 _GROUP_SIZE = 64
-"""Weights that share one INT4 scale; a head's width, which divides every layer's."""
+"""Weights that share one INT4 scale: the width of an attention head, which divides the width of every layer."""
 _BLOCKS_OPSET = 21
-"""The first in which DequantizeLinear takes blocks; below it NNCF writes an operator of ONNX Runtime's own."""
+"""The first opset whose DequantizeLinear takes blocks; below it NNCF writes an operator of ONNX Runtime."""
 
 
 def quantize(
     component: str, model: onnx.ModelProto, records: Records, weights: WeightFormat = "int8"
 ) -> onnx.ModelProto:
-    """Quantize the graph of a component as its policy says.
+    """Quantize the graph of a component by its policy.
 
-    Activations are symmetric and per tensor: TensorRT's parser refuses non-zero zero points, and NNCF would take the
-    rows of a channels-last map for its channels.
+    Activations are symmetric and per tensor: the parser of TensorRT refuses non-zero zero points, and NNCF would take
+    the rows of a channels-last map for its channels.
 
     Args:
-        component: whose policy is taken.
+        component: the component, which names the policy.
         model: the float graph; NNCF may change it.
-        records: samples of the graph's inputs.
-        weights: of a graph whose weights alone are quantized.
+        records: samples of the inputs of the graph.
+        weights: the format of the weights, if the policy quantizes weights only.
 
     Raises:
         CompileError: NNCF cannot quantize the graph.
@@ -85,7 +85,7 @@ def _activations(model: onnx.ModelProto, policy: Policy, records: Records, compo
 
 
 def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:
-    """What a product is, as policies name it."""
+    """Return the kinds of a matrix product or a convolution, as policies name them."""
     constants = {tensor.name for tensor in graph.initializer}
     if node.op_type == "MatMul" and not constants.intersection(node.input):
         return {"attention"}
@@ -93,7 +93,7 @@ def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:
         return set()
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     stem = node.input[0] in {value.name for value in graph.input}
-    return {name for name, found in (("depthwise", groups > 1), ("stem", stem)) if found}  # type: ignore[misc]
+    return {kind for kind, applies in (("depthwise", groups > 1), ("stem", stem)) if applies}  # type: ignore[misc]
 
 
 def _weights(model: onnx.ModelProto, weights: WeightFormat) -> onnx.ModelProto:
@@ -107,7 +107,7 @@ def _weights(model: onnx.ModelProto, weights: WeightFormat) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """NNCF writes tables and bars to stdout, where results belong."""
+    """Silence NNCF, which writes tables and progress bars to stdout, where results belong."""
     logger = logging.getLogger("nncf")
     before = logger.level
     logger.setLevel(logging.ERROR)

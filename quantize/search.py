@@ -1,4 +1,4 @@
-"""Which blocks to keep in INT8 under a budget: the fastest mix whose answers lose no more than that."""
+"""Choose the blocks to quantize: the fastest mix whose answers lose no more than the budget."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 STEPS = 8
-"""Mixes between none and all of the blocks."""
+"""Steps from no block to all blocks in INT8; one mix is timed at each."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a component that is in INT8 or float.
+    """A part of a component that is either in INT8 or float, and what was measured with this block alone in INT8.
 
     Args:
-        component: whose.
-        name: of the block.
-        operations: its share of all multiply-accumulates of the model, 0 to 1.
-        sqnr_db: of the component's output with this block alone in INT8.
-        divergence: of the answers with this block alone in INT8 (:mod:`f2edge.quantize.noise`).
-        loss: of the task metrics with this block alone in INT8, where they were measured; 0.01 is one per cent.
+        component: the component that it belongs to.
+        name: the name of the block.
+        operations: its share of the multiply-accumulates of the whole model, 0 to 1.
+        sqnr_db: signal-to-quantization-noise ratio of the outputs of the component, in dB.
+        divergence: divergence of the answers, in nats (:mod:`f2edge.quantize.noise`).
+        loss: largest loss of a task metric; 0.01 is one per cent.  None if it was not measured.
     """
 
     component: str
@@ -35,11 +35,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Mix:
-    """Some blocks in INT8, the rest float.
+    """A choice of blocks in INT8; the others are float.
 
     Args:
-        quantized: (component, block) of those in INT8.
-        compute: of what is float: "fp32", or "bf16" where the CPU has it.
+        quantized: the (component, block) pairs in INT8.
+        compute: the type that float operations run in: "fp32", or "bf16" if the CPU supports it.
     """
 
     quantized: frozenset[tuple[str, str]]
@@ -48,7 +48,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Measured:
-    """A mix, how long an answer takes with it, and what it loses; None where a faster one was chosen before it."""
+    """A mix, the time of an answer with it in milliseconds, and its loss; None if a faster mix had been chosen."""
 
     mix: Mix
     milliseconds: float
@@ -56,7 +56,7 @@ class Measured:
 
 
 def mixes(blocks: Sequence[Block], computes: Iterable[str]) -> list[Mix]:
-    """Mixes from no block in INT8 to all, those that cost the answers least for their work first."""
+    """List mixes from no block to all blocks in INT8; blocks with the least divergence per operation come first."""
     order = sorted(blocks, key=lambda block: block.divergence / max(block.operations, 1e-9))
     sizes = sorted({round(len(order) * step / STEPS) for step in range(STEPS + 1)})
     names = [(block.component, block.name) for block in order]
@@ -66,23 +66,23 @@ def mixes(blocks: Sequence[Block], computes: Iterable[str]) -> list[Mix]:
 def choose(
     candidates: Sequence[Mix], time: Callable[[Mix], float], loss: Callable[[Mix], float], budget: float
 ) -> list[Measured]:
-    """Time all mixes, and measure losses from the fastest on until one is within the budget.
+    """Time all mixes; then measure losses, from the fastest mix on, until one is within the budget.
 
     A looser budget therefore never chooses a slower mix.
 
     Args:
-        candidates: with the float model among them, which loses nothing.
-        time: milliseconds of an answer.
-        loss: of the task metrics, 0.01 for one per cent.
-        budget: the largest loss that is accepted.
+        candidates: the mixes; the float model, which loses nothing, must be among them.
+        time: returns the time of an answer in milliseconds.
+        loss: returns the largest loss of a task metric, 0.01 for one per cent.
+        budget: the largest loss to accept.
 
     Returns:
         All mixes, the fastest first; the chosen one is the last that has a loss.
     """
     timed = sorted(((time(mix), mix) for mix in candidates), key=lambda pair: pair[0])
-    found: list[Measured] = []
+    measured: list[Measured] = []
     chosen = False
     for milliseconds, mix in timed:
-        found.append(Measured(mix, milliseconds, None if chosen else loss(mix)))
-        chosen = chosen or (found[-1].loss or 0.0) <= budget
-    return found
+        measured.append(Measured(mix, milliseconds, None if chosen else loss(mix)))
+        chosen = chosen or (measured[-1].loss or 0.0) <= budget
+    return measured

@@ -1,7 +1,7 @@
-"""Embedding tables in INT8: rows are looked up as they are stored, and only what was looked up is made float.
+"""Embedding tables in INT8: only the rows that are looked up become float.
 
-The decoder's head multiplies by the table that prompts and answers are looked up in.  It is quantized once, row by row,
-and the encoder takes the very same bytes, so that a bundle need not store it twice.
+The head of the decoder multiplies by the same table that prompts and answers are looked up in.  The table is quantized
+once, with a scale for each row, and the encoder uses the same bytes, so that a bundle stores it once.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ _LAST_AXIS = "last_axis"
 
 
 def look_up_in_int8(graph: onnx.GraphProto) -> None:
-    """Turn look-ups in a dequantized table into look-ups in the INT8 table and its scales.
+    """Replace look-ups in a dequantized table by look-ups in the INT8 table and its scales.
 
-    ONNX Runtime would make the whole table float for every step otherwise, 157 MB at base size.
+    Otherwise ONNX Runtime dequantizes the whole table at every step: 157 MB at base size.
     """
     tables = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-    found = {name: (node.input[0], node.input[1]) for name, node in tables.items()}
-    _look_up(graph, found)
+    _look_up(graph, {name: (node.input[0], node.input[1]) for name, node in tables.items()})
 
 
 def share_table(encoder: onnx.GraphProto, decoder: onnx.GraphProto) -> None:
-    """Let the encoder look prompts up in the table that the decoder has in INT8; nothing if it has none."""
+    """Let the encoder look prompts up in the INT8 table of the decoder, if the decoder has one."""
     names = (f"{SHARED}_quantized", f"{SHARED}_scale")
     tensors = [tensor for tensor in decoder.initializer if tensor.name in names]
     if len(tensors) == len(names):
@@ -42,7 +41,7 @@ def share_table(encoder: onnx.GraphProto, decoder: onnx.GraphProto) -> None:
 
 
 def _look_up(graph: onnx.GraphProto, tables: Mapping[str, tuple[str, str]]) -> None:
-    """Replace look-ups in the tables by look-ups in (INT8 rows, scales)."""
+    """Replace look-ups in each named table by look-ups in its (INT8 rows, scales)."""
     graph.initializer.append(numpy_helper.from_array(np.array([-1]), _LAST_AXIS))
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -53,7 +52,7 @@ def _look_up(graph: onnx.GraphProto, tables: Mapping[str, tuple[str, str]]) -> N
 
 
 def _rows(gather: onnx.NodeProto, table: str, scales: str) -> list[onnx.NodeProto]:
-    """Rows of ``table`` (rows, width), each times its scale (rows,)."""
+    """Return nodes that look up rows of ``table`` (rows, width) int8 and multiply each by its scale (rows,) float32."""
     out, ids = gather.output[0], gather.input[1]
     return [
         helper.make_node("Gather", [table, ids], [f"{out}.int8"], f"{gather.name}.int8"),
