@@ -1,10 +1,10 @@
-"""Task-level metrics of bundles on data sets of any of the usual formats (docs/evaluation.md).
+"""Measure task-level metrics of bundles on data sets in the usual formats (docs/evaluation.md).
 
     dataset = open_dataset("coco/annotations/instances_val2017.json").first(500)
     runs = {name: ask(f2edge.load(name), dataset.samples) for name in ("fp32", "int8")}
     print(Report.of(dataset, runs, num_beams=None).to_markdown())
 
-Needs the extra ``eval``; nothing else of f2edge imports this package.
+This package needs the extra ``eval``.  Calibration and the search for a mix of precisions use it, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model asked all questions of a data set."""
+"""Ask a model all questions of a data set."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class Encoded(Protocol):
     def run(
         self, task: str, text: str | None = None, *, region: Region | None = None, num_beams: int | None = None
     ) -> Result:
-        """Answer one question."""
+        """Answer one question about the picture."""
 
 
 class Model(Protocol):
-    """What is measured: ``f2edge.Florence2``, or anything that answers like it."""
+    """The model to measure: ``f2edge.Florence2``, or anything that answers like it."""
 
     def encode(self, image: ImageSource) -> Encoded:
-        """Take a picture in."""
+        """Encode a picture."""
 
 
 @dataclass
 class Run:
-    """What one model answered.
+    """The answers of one model.
 
     Args:
-        answers: by (number of the picture, number of the question about it).
-        pictures: how many pictures were asked about.
-        skipped: pictures that could not be read, with the reason.
-        refused: questions that the model could not be asked, with the reason.
-        unmeasured: how many questions of a task have no metric, by task.
+        answers: the answers, by (number of the picture, number of the question about it).
+        pictures: the number of pictures that were asked about.
+        skipped: the pictures that cannot be read, with the reason.
+        refused: the questions that the model cannot be asked, with the reason.
+        unmeasured: the number of questions without a metric, by task.
     """
 
     answers: dict[tuple[int, int], Asked] = field(default_factory=dict)
@@ -65,10 +65,10 @@ def ask(
     """Ask all questions; each picture is encoded once.
 
     Args:
-        model: what is measured.
+        model: the model to measure.
         samples: pictures with their questions.
-        num_beams: of the search, by default the model's.
-        progress: called with the name of each picture as its turn comes.
+        num_beams: beams of the search; by default those of the model.
+        progress: called with the name of each picture when its turn comes.
 
     Raises:
         DatasetError: no picture could be read, or no question has a metric.
@@ -102,14 +102,14 @@ def _ask_all(run: Run, encoded: Encoded, number: int, sample: Sample, num_beams:
 
 
 def _answer(encoded: Encoded, question: Question, num_beams: int | None) -> Result:
-    """One answer, without what no metric looks at."""
+    """Answer one question; drop the fields that no metric reads."""
     region = inside(question.region, encoded.size) if question.region else None
     result = encoded.run(question.task, question.text, region=region, num_beams=num_beams)
     return replace(result, token_logprobs=(), timings_ms={})
 
 
 def inside(region: Region, size: tuple[int, int]) -> Region:
-    """The region without what reaches out of the picture, as annotations do by rounding."""
+    """Clip a region to its picture: rounded annotations may reach out of it."""
     x1, y1, x2, y2 = region
     width, height = size
     return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))

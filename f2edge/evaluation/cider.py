@@ -1,6 +1,6 @@
 """CIDEr-D, the consensus of a caption with its references (Vedantam et al., 2015).
 
-The numbers are those of the scorer of coco-caption, whose tokens come from a Java program; here they come from a
+For given tokens the scores equal those of coco-caption.  Its tokens come from a Java program; here they come from a
 pattern that follows the same conventions: lower case, no punctuation, ``n't`` and ``'s`` as words of their own.
 """
 
@@ -24,14 +24,14 @@ _TOKEN = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|
 
 
 def tokenize(caption: str) -> list[str]:
-    """The words of a caption, as Penn Treebank and coco-caption part them."""
+    """Split a caption into words by the conventions of the Penn Treebank and coco-caption."""
     return _TOKEN.findall(_NEGATION.sub(" n't", caption.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))
 
 
 def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """CIDEr-D of each caption; their mean is the metric, 1.0 of it what papers write as 100.
+    """Return the CIDEr-D of each caption; their mean is the metric, and papers write 1.0 as 100.
 
-    How rare words are is learned from the references alone, so that the score of one caption does not depend on the
+    The rarity of words is taken from the references alone, so that the score of one caption does not depend on the
     others.  With a single picture every word is in every reference, and all scores are 0.
 
     Args:
@@ -40,7 +40,7 @@ def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     """
     cooked = [[_ngrams(tokenize(text)) for text in texts] for texts in references]
     frequency = Counter(ngram for counts in cooked for ngram in set().union(*counts))
-    rarity = {ngram: log(len(cooked)) - log(found) for ngram, found in frequency.items()}
+    rarity = {ngram: log(len(cooked)) - log(count) for ngram, count in frequency.items()}
     unseen = log(len(cooked)) if cooked else 0.0
     scores = []
     for text, counts in zip(candidates, cooked, strict=True):
@@ -50,7 +50,7 @@ def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> lis
 
 
 class _Vector:
-    """The weights of a caption's n-grams, by their length."""
+    """The weights of the n-grams of a caption, by their length."""
 
     def __init__(self, counts: Counter[Ngram], rarity: Mapping[Ngram, float], unseen: float) -> None:
         self.weights: list[dict[Ngram, float]] = [{} for _ in range(_LONGEST)]
@@ -60,7 +60,7 @@ class _Vector:
         self.length = sum(count for ngram, count in counts.items() if len(ngram) == 2)  # noqa: PLR2004 - as coco-caption
 
     def similarity(self, reference: _Vector) -> float:
-        """Mean over the lengths of n-grams of the clipped cosine, less the longer or shorter the caption is."""
+        """Return the mean clipped cosine over the lengths of n-grams, with a penalty for a different caption length."""
         penalty = exp(-((self.length - reference.length) ** 2) / (2 * _SIGMA**2))
         return _mean(self._cosine(reference, n) for n in range(_LONGEST)) * penalty
 
@@ -77,5 +77,5 @@ def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
 
 
 def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found) if found else 0.0
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else 0.0

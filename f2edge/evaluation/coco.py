@@ -1,4 +1,4 @@
-"""COCO's captions and instances files: captions with CIDEr, object detection with mAP."""
+"""Read the captions and instances files of COCO: captions, and object detection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 def load_coco(files: Sequence[tuple[Path, Json]], root: Path) -> tuple[Sample, ...]:
     """Read COCO files, each of captions or of instances, about the same pictures.
 
-    A picture without a box is asked for objects, too, as COCO's own metric wants it; one without a caption is not
+    A picture without a box is asked for objects, too, as the metric of COCO demands; a picture without a caption is not
     asked for one.
 
     Raises:
@@ -36,27 +36,27 @@ def load_coco(files: Sequence[tuple[Path, Json]], root: Path) -> tuple[Sample, .
 
 
 def is_captions(data: Json) -> bool:
-    """Whether a COCO file's annotations are captions."""
+    """Tell whether the annotations of a COCO file are captions."""
     return "caption" in data["annotations"][0]
 
 
 def is_instances(data: Json) -> bool:
-    """Whether a COCO file's annotations are boxes with a category, and nobody's key points."""
+    """Tell whether the annotations of a COCO file are boxes with a category, and not key points of people."""
     return "bbox" in data["annotations"][0] and not data["annotations"][0].get("keypoints")
 
 
 def xyxy(box: Sequence[float]) -> Shape:
-    """(x1, y1, x2, y2) of COCO's (x, y, width, height)."""
+    """Convert (x, y, width, height) of COCO to (x1, y1, x2, y2)."""
     x, y, width, height = map(float, box)
     return x, y, x + width, y + height
 
 
 def by(key: str, entries: Iterable[Json]) -> Mapping[Any, list[Json]]:
-    """Entries by the value of one of their keys."""
-    found: defaultdict[Any, list[Json]] = defaultdict(list)
+    """Group entries by the value of one of their keys."""
+    groups: defaultdict[Any, list[Json]] = defaultdict(list)
     for entry in entries:
-        found[entry[key]].append(entry)
-    return found
+        groups[entry[key]].append(entry)
+    return groups
 
 
 def _captions(data: Json) -> Iterable[tuple[str, Question]]:

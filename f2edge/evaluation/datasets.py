@@ -1,4 +1,4 @@
-"""Which data set is in a folder, told by its files."""
+"""Recognise the data set in a folder by its files, and read it."""
 
 from __future__ import annotations
 
@@ -40,44 +40,44 @@ _PICKLES = (".p", ".pkl", ".pickle")
 def open_dataset(path: str | Path) -> Dataset:
     """Read the data set in a folder, or the one of an annotation file.
 
-    In a folder, files with "train" in their names are passed over; to measure on one, name the file itself.
+    In a folder, files with "train" in their names are ignored; to measure on one, name the file itself.
 
     Raises:
-        DatasetError: nothing there that is known, several at once, or files that are damaged.
+        DatasetError: the folder holds no known data set, or several; or its files are damaged.
     """
     place = Path(path)
     if not place.exists():
         raise DatasetError(f"{place} is not there; give the folder of a data set")
     root = _root(place)
-    found = _annotations(place)
+    annotations = _annotations(place)
     if place.is_dir() and is_flickr30k(place):
-        found["flickr30k"] = [(place, None)]
-    _check(place, found)
-    samples = _load(found, root)
+        annotations["flickr30k"] = [(place, None)]
+    _check(place, annotations)
+    samples = _load(annotations, root)
     if not samples:
         raise DatasetError(f"{place} has no picture with a question; nothing to measure")
-    return Dataset(str(place), " and ".join(KINDS[kind] for kind in found), samples)
+    return Dataset(str(place), " and ".join(KINDS[kind] for kind in annotations), samples)
 
 
 def _root(place: Path) -> Path:
-    """The folder that the pictures are in or below."""
+    """Return the folder that the pictures are in or below."""
     if place.is_dir():
         return place
     return place.parent.parent if place.parent.name.lower() == "annotations" else place.parent
 
 
 def _annotations(place: Path) -> dict[str, list[tuple[Path, Any]]]:
-    """The files that hold annotations, by what they hold, each with its value."""
+    """Return the annotation files by their kind, each with its content."""
     files = [place]
     if place.is_dir():
         below = [path for folder in (place, place / "annotations") for path in sorted(folder.glob("*.json*"))]
         files = [path for path in below if not _TRAINING.search(path.name)]
-    found: dict[str, list[tuple[Path, Any]]] = {}
+    annotations: dict[str, list[tuple[Path, Any]]] = {}
     for path in files:
         kind, value = _identify(path)
         if kind:
-            found.setdefault(kind, []).append((path, value))
-    return found
+            annotations.setdefault(kind, []).append((path, value))
+    return annotations
 
 
 def _identify(path: Path) -> tuple[str, Any]:
@@ -96,7 +96,7 @@ def _identify(path: Path) -> tuple[str, Any]:
 
 
 def _identify_lines(path: Path) -> str:
-    """What the first line of a JSONL file says it is."""
+    """Recognise a JSONL file by its first line."""
     _, line = next(read_jsonl(path), ("", None))
     if isinstance(line, dict) and {"image", "questions"} <= set(line):
         return "questions"
@@ -113,21 +113,21 @@ def _identify_coco(path: Path, value: Any) -> str:
     return "instances" if is_instances(value) else ""
 
 
-def _check(place: Path, found: dict[str, list[tuple[Path, Any]]]) -> None:
-    if not found:
+def _check(place: Path, annotations: dict[str, list[tuple[Path, Any]]]) -> None:
+    if not annotations:
         if place.is_dir() and (pickles := [path for path in place.iterdir() if path.suffix in _PICKLES]):
             raise DatasetError(f"{pickles[0]} is a pickle; {CONVERT}")
-        raise NoDatasetError(f"{place} holds no data set that is known; looked for: {LOOKED_FOR}")
-    if set(found) == {"refs"}:
-        raise DatasetError(f"{found['refs'][0][0]} needs RefCOCO's instances.json in the same folder")
-    files = [path for entries in found.values() for path, _ in entries]
-    if len(files) > len(found) or (len(found) > 1 and set(found) not in _TOGETHER):
+        raise NoDatasetError(f"{place} holds no known data set; looked for: {LOOKED_FOR}")
+    if set(annotations) == {"refs"}:
+        raise DatasetError(f"{annotations['refs'][0][0]} needs RefCOCO's instances.json in the same folder")
+    files = [path for entries in annotations.values() for path, _ in entries]
+    if len(files) > len(annotations) or (len(annotations) > 1 and set(annotations) not in _TOGETHER):
         names = ", ".join(str(path) for path in files)
         raise DatasetError(f"{place} holds several data sets ({names}); give one of these files instead")
 
 
-def _load(found: dict[str, list[tuple[Path, Any]]], root: Path) -> tuple[Sample, ...]:
-    one = {kind: entries[0] for kind, entries in found.items()}
+def _load(annotations: dict[str, list[tuple[Path, Any]]], root: Path) -> tuple[Sample, ...]:
+    one = {kind: entries[0] for kind, entries in annotations.items()}
     if "refs" in one:
         return load_refs(one["refs"], one["instances"], root)
     if "flickr30k" in one:

@@ -1,4 +1,4 @@
-"""COCO's mean average precision, by faster-coco-eval."""
+"""Compute the mean average precision of COCO with faster-coco-eval."""
 
 from __future__ import annotations
 
@@ -26,27 +26,29 @@ _MOST = 100  # boxes per picture, as in COCO's metric
 class AveragePrecision:
     """mAP over IoU from 0.5 to 0.95, and AP50; a category is a label, whatever its case.
 
-    Pictures are matched once; a draw of pictures is COCO's accumulation over the matches of those.
+    Pictures are matched once; the metric of a draw of pictures accumulates their matches as COCO does.
 
     Args:
-        truth: for each picture its boxes as (label, x1, y1, x2, y2, crowd).
-        found: for each picture its boxes as (label, x1, y1, x2, y2, confidence).
+        truth: the boxes of each picture as (label, x1, y1, x2, y2, crowd).
+        answered: the boxes that the model gave, as (label, x1, y1, x2, y2, confidence).
     """
 
     metrics: tuple[Metric, ...] = (Metric("map", "mAP"), Metric("ap50", "AP50"))
 
-    def __init__(self, truth: Sequence[Sequence[tuple[Any, ...]]], found: Sequence[Sequence[tuple[Any, ...]]]) -> None:
+    def __init__(
+        self, truth: Sequence[Sequence[tuple[Any, ...]]], answered: Sequence[Sequence[tuple[Any, ...]]]
+    ) -> None:
         self.pictures, self.count = len(truth), sum(map(len, truth))
         labels = sorted({box[0].casefold() for boxes in truth for box in boxes})
         self._categories = {label: number for number, label in enumerate(labels, start=1)}
-        wanted, given = list(self._boxes(truth, "iscrowd")), list(self._boxes(found, "score"))
+        wanted, given = list(self._boxes(truth, "iscrowd")), list(self._boxes(answered, "score"))
         self._silent = not given
         if not self._silent:
             self._measure = _evaluated(self._dataset(wanted), given)
             self._matches = list(self._measure._evalImgs_cpp)  # noqa: SLF001 - what accumulate() reads
 
     def __call__(self, picks: IntArray) -> Sequence[float]:
-        """MAP and AP50 over these pictures; NaN where there is nothing to find."""
+        """Return mAP and AP50 over these pictures; NaN if there is no box to find."""
         if self._silent:
             return [0.0, 0.0] if self.count else [float("nan")] * 2
         matches = np.arange(len(self._matches)).reshape(-1, self.pictures)[:, picks].ravel()
@@ -56,7 +58,7 @@ class AveragePrecision:
         return [_mean_of_valid(precision), _mean_of_valid(precision[0])]
 
     def _boxes(self, pictures: Iterable[Sequence[tuple[Any, ...]]], last: str) -> Iterable[dict[str, Any]]:
-        """COCO's entries; a label that is no category has no place in the metric."""
+        """Yield entries in the format of COCO; a label that is no category does not count."""
         for picture, boxes in enumerate(pictures, start=1):
             for label, x1, y1, x2, y2, value in boxes:
                 if category := self._categories.get(label.casefold()):
@@ -73,9 +75,9 @@ class AveragePrecision:
         }
 
 
-def _evaluated(truth: dict[str, Any], found: list[dict[str, Any]]) -> Any:
+def _evaluated(truth: dict[str, Any], answered: list[dict[str, Any]]) -> Any:
     dataset = COCO(truth)
-    measure = COCOeval_faster(dataset, dataset.loadRes(found), "bbox", separate_eval=True)
+    measure = COCOeval_faster(dataset, dataset.loadRes(answered), "bbox", separate_eval=True)
     measure.params.areaRng, measure.params.areaRngLbl = [[0, _LARGEST]], ["all"]
     measure.params.maxDets = [_MOST]
     measure.evaluate()
@@ -83,6 +85,6 @@ def _evaluated(truth: dict[str, Any], found: list[dict[str, Any]]) -> Any:
 
 
 def _mean_of_valid(precision: Any) -> float:
-    """The mean over what exists; COCO marks a category without a box by -1."""
+    """Return the mean over all valid values; COCO marks a category without a box by -1."""
     valid = precision[precision > -1]
     return float(valid.mean()) if valid.size else float("nan")

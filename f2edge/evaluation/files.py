@@ -1,4 +1,4 @@
-"""Annotation files and the pictures beside them."""
+"""Read annotation files, and find the pictures beside them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SUFFIXES = ("", ".jpg", ".jpeg", ".png")
 
 
 class Pictures:
-    """Finds a picture by its name in a folder, a folder in it, or a folder in its ``images``.
+    """Finds a picture by its name in a folder, in a folder in it, or in a folder in its ``images``.
 
     Args:
-        root: the data set's folder.
+        root: the folder of the data set.
     """
 
     def __init__(self, root: Path) -> None:
@@ -27,17 +27,17 @@ class Pictures:
         self._folders = [root, *(path for path in below if path.is_dir())]
 
     def find(self, name: str) -> Path:
-        """The first file of that name, with or without its suffix; where there is none, the place it should be."""
+        """Return the first file of that name, with or without its suffix; if there is none, the path it should have."""
         places = (folder / f"{name}{suffix}" for folder in self._folders for suffix in _SUFFIXES)
         return next((place for place in places if place.is_file()), self._folders[0] / name)
 
 
 @contextmanager
 def reading(place: str | Path) -> Iterator[None]:
-    """Turn what goes wrong with the data of a file into one line that names it.
+    """Turn an error about the data of a file into one line that names the file.
 
     Raises:
-        DatasetError: something is missing in the data, or is not what it should be.
+        DatasetError: a value is missing, or is of the wrong kind.
     """
     try:
         yield
@@ -48,17 +48,17 @@ def reading(place: str | Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Read a JSON file.
 
     Raises:
-        DatasetError: not JSON.
+        DatasetError: the file is not JSON.
     """
     with reading(path):
         return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
-    """The place, for errors, and the value of each line of a JSONL file; empty lines are passed over.
+    """Yield the place, for errors, and the value of each line of a JSONL file; empty lines are ignored.
 
     Raises:
         DatasetError: a line is not JSON.

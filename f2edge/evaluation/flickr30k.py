@@ -1,4 +1,4 @@
-"""Flickr30k Entities: which box each phrase of a sentence means (Plummer et al., 2015)."""
+"""Read Flickr30k Entities: sentences whose phrases are grounded in boxes (Plummer et al., 2015)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def is_flickr30k(root: Path) -> bool:
-    """Whether a folder has the sentences and the boxes of Flickr30k Entities."""
+    """Tell whether a folder has the sentences and the boxes of Flickr30k Entities."""
     return (root / "Sentences").is_dir() and (root / "Annotations").is_dir()
 
 
 def load_flickr30k(root: Path) -> tuple[Sample, ...]:
-    """Read the pictures that ``test.txt`` lists, or all where there is no such file.
+    """Read the pictures that ``test.txt`` lists, or all if there is no such file.
 
-    Every sentence is a question of phrase grounding.  A phrase may have several boxes, of which the model has to find
-    any; a phrase without a box, such as a scene, is not asked for.
+    Every sentence is a question of phrase grounding.  A phrase may have several boxes; the model has to find any one of
+    them.  A phrase without a box, such as a scene, is not asked for.
 
     Raises:
-        DatasetError: a picture's sentences or boxes are missing or damaged.
+        DatasetError: the sentences or the boxes of a picture are missing or damaged.
     """
     listed = root / "test.txt"
     if listed.is_file():
@@ -57,7 +57,7 @@ def _questions(root: Path, name: str) -> tuple[Question, ...]:
 
 
 def _grounding(line: str, boxes: Mapping[str, list[Shape]]) -> Question:
-    pairs = [(found["words"], box) for found in _PHRASE.finditer(line) for box in boxes.get(found["entity"], ())]
+    pairs = [(phrase["words"], box) for phrase in _PHRASE.finditer(line) for box in boxes.get(phrase["entity"], ())]
     return Question(
         "<CAPTION_TO_PHRASE_GROUNDING>",
         text=_PHRASE.sub(r"\g<words>", line).strip(),
@@ -67,8 +67,8 @@ def _grounding(line: str, boxes: Mapping[str, list[Shape]]) -> Question:
 
 
 def _boxes(path: Path) -> Mapping[str, list[Shape]]:
-    """Boxes by entity; the expat of any supported Python stops entities that expand without end."""
-    found: defaultdict[str, list[Shape]] = defaultdict(list)
+    """Read the boxes by entity.  The expat of any supported Python stops entities that expand without end."""
+    boxes: defaultdict[str, list[Shape]] = defaultdict(list)
     with reading(path):
         try:
             objects = ET.parse(path).getroot().findall("object")  # noqa: S314
@@ -78,5 +78,5 @@ def _boxes(path: Path) -> Mapping[str, list[Shape]]:
             if (box := thing.find("bndbox")) is not None:
                 shape = tuple(float(box.findtext(corner, "")) for corner in _CORNERS)
                 for name in thing.findall("name"):
-                    found[name.text or ""].append(shape)
-    return found
+                    boxes[name.text or ""].append(shape)
+    return boxes

@@ -1,4 +1,4 @@
-"""A folder with a JSONL: one line per picture, ``{"image", "questions"}`` (docs/evaluation.md)."""
+"""Read a JSONL file of one line per picture, ``{"image", "questions"}`` (docs/evaluation.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_jsonl(path: Path, root: Path) -> tuple[Sample, ...]:
     """Read a JSONL of pictures and questions.
 
     Raises:
-        DatasetError: a line that is not JSON or lacks a key, an unknown task, a question without its truth.
+        DatasetError: a line is not JSON or lacks a key, a task is unknown, or a question has no true answer.
     """
     pictures, samples = Pictures(root), []
     for place, line in read_jsonl(path):
@@ -41,10 +41,10 @@ def _question(place: str, data: Mapping[str, Any]) -> Question:
 
 
 def parse_question(data: Mapping[str, Any]) -> Question:
-    """Read one question with its truth, as the keys of docs/evaluation.md say.
+    """Read one question with its true answer; docs/evaluation.md describes the keys.
 
     Raises:
-        KeyError, ValueError: a key is missing, or holds what it should not.
+        KeyError, ValueError: a key is missing, or its value is of the wrong kind.
         TaskError: the task is unknown.
     """
     region = data.get("region")
@@ -77,10 +77,10 @@ def _shape(values: Iterable[Any], length: int | None = None) -> Shape:
 
 
 def _check(question: Question) -> None:
-    """Refuse a question that could not be marked; one that has no metric is the caller's to leave out.
+    """Refuse a question that cannot be marked; the caller leaves out questions of a task without a metric.
 
     Raises:
-        ValueError: its truth is missing.
+        ValueError: the true answer is missing.
     """
     measure = MEASURES.get(question.task)
     if measure is None:

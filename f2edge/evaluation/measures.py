@@ -1,4 +1,4 @@
-"""Which metrics a task has, and what of a question and its answer goes into them."""
+"""The metrics of each task, computed from questions and their answers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Asked:
     """A question with its answer.
 
     Args:
-        picture: its number among the pictures.
+        picture: the number of the picture.
         size: (width, height) of the picture in pixels.
-        question: what was asked, and the truth.
-        result: what the model said.
+        question: the question and its true answer.
+        result: the answer of the model.
     """
 
     picture: int
@@ -47,7 +47,7 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """The answer in words; empty where the answer is no text."""
+        """The answer in words; empty if the answer is not a text."""
         answer = next(iter(self.result.answer.values()), "")
         return plain(answer) if isinstance(answer, str) else ""
 
@@ -60,9 +60,9 @@ class Measure:
     """How a task is measured.
 
     Args:
-        score: answers to questions of one task to their metrics.
-        needs: what the truth of a question must not lack.
-        labelled: "boxes" or "quads" where each of these has a label.
+        score: turns the answers to questions of one task into metrics.
+        needs: the fields that a question must have.
+        labelled: "boxes" or "quads" if each of these has a label.
     """
 
     score: Callable[[Answers], list[Statistic]]
@@ -71,7 +71,7 @@ class Measure:
 
 
 def _captions(asked: Answers) -> list[Statistic]:
-    """CIDEr learns from the references which words are rare; those of a single picture teach it nothing."""
+    """Measure captions.  CIDEr takes the rarity of words from the references; those of a single picture give none."""
     enough = len(asked) > 1
     consensus = cider([one.text for one in asked], [one.question.answers for one in asked]) if enough else [math.nan]
     exact = [one.text in map(plain, one.question.answers) for one in asked]
@@ -79,20 +79,20 @@ def _captions(asked: Answers) -> list[Statistic]:
 
 
 def _objects(asked: Answers) -> list[Statistic]:
-    """COCO takes one answer per picture, so a question that a picture is asked again counts as a picture."""
+    """Measure detection; COCO takes one answer per picture, so each question counts as a picture."""
     truth = []
     for question in (one.question for one in asked):
         crowd = question.crowd or (False,) * len(question.boxes)
         truth.append([(n, *b, c) for n, b, c in zip(question.labels, question.boxes, crowd, strict=True)])
-    found = [
+    answered = [
         [(n, *b, c) for n, b, c in zip(r.labels, r.boxes, r.confidences, strict=True)]
         for r in (o.result for o in asked)
     ]
-    return [AveragePrecision(truth, found)]
+    return [AveragePrecision(truth, answered)]
 
 
 def _phrases(asked: Answers) -> list[Statistic]:
-    """A phrase is found if the first box that the model names by it fits any of its boxes."""
+    """Measure phrase grounding: a phrase is right if the first box that the model labels with it fits any true box."""
     pictures, hits = [], []
     for one in asked:
         first = {_key(n): b for n, b in zip(reversed(one.result.labels), reversed(one.result.boxes), strict=True)}
@@ -111,13 +111,13 @@ def _expressions(asked: Answers) -> list[Statistic]:
 def _masks(asked: Answers) -> list[Statistic]:
     overlaps = []
     for one in asked:
-        found = [polygon for thing in one.result.polygons for polygon in thing]
-        overlaps.append(mask_iou(found, one.question.polygons, one.size))
+        polygons = [polygon for thing in one.result.polygons for polygon in thing]
+        overlaps.append(mask_iou(polygons, one.question.polygons, one.size))
     return [Ratio(MEAN_IOU, _pictures(asked), overlaps)]
 
 
 def _readings(asked: Answers) -> list[Statistic]:
-    """Where several readings are right, the closest counts."""
+    """Measure OCR; if several readings are right, the closest counts."""
     pairs = [_closest(one.text, one.question.answers) for one in asked]
     return [_error_rate(asked, pairs)]
 
@@ -138,13 +138,13 @@ def _replies(asked: Answers) -> list[Statistic]:
 
 
 def _closest(read: str, truths: Sequence[str]) -> tuple[int, int]:
-    """Characters that are wrong, and characters there are to read."""
+    """Return the numbers of wrong characters and of characters to read, for the closest truth."""
     distances = [(edit_distance(plain(read), plain(truth)), len(plain(truth))) for truth in truths]
     return min(distances)
 
 
 def _error_rate(asked: Answers, pairs: Sequence[tuple[int, int]]) -> Ratio:
-    """Text read where there is none counts as insertions."""
+    """Return the character error rate; text read where there is none counts as insertions."""
     return Ratio(ERRORS, _pictures(asked), [wrong for wrong, _ in pairs], [length for _, length in pairs])
 
 
@@ -161,7 +161,7 @@ def _pictures(asked: Answers) -> list[int]:
 
 
 def _dense(pictures: Sequence[int]) -> list[int]:
-    """Numbers of pictures without gaps."""
+    """Renumber pictures without gaps."""
     order = {picture: number for number, picture in enumerate(dict.fromkeys(pictures))}
     return [order[picture] for picture in pictures]
 
@@ -188,4 +188,4 @@ MEASURES = {
     "<REGION_TO_CATEGORY>": Measure(_categories, ("answers",)),
     "": Measure(_replies, ("answers",)),
 }
-"""By task; ``<REGION_PROPOSAL>`` has none.  The empty one is a question in free words."""
+"""The measure of each task; ``<REGION_PROPOSAL>`` has none.  The empty name is a question in free words."""

@@ -1,4 +1,4 @@
-"""How far shapes cover each other: boxes, masks of polygons, quads around lines of text."""
+"""Intersection over union of boxes, of masks made of polygons, and of quads around lines of text."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MATCH = 0.5
-"""The IoU from which on a thing counts as found."""
+"""The least IoU of a match."""
 
 _BOX = 4
 _TRIANGLE = 6
 
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2; 0 for what is not a box."""
+    """Return the IoU of two boxes x1, y1, x2, y2; 0 if one is not a box."""
     if len(a) != _BOX or len(b) != _BOX:
         return 0.0
     overlap = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
@@ -36,11 +36,11 @@ def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def mask_iou(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], size: tuple[int, int]) -> float:
-    """Intersection over union of two masks in pixels; 0 where both are empty.
+    """Return the IoU of two masks, counted in pixels; 0 if both are empty.
 
     Args:
-        a: polygons x, y, x, y, ... that make up one mask.
-        b: those of the other.
+        a: the polygons x, y, x, y, ... of one mask.
+        b: the polygons of the other mask.
         size: (width, height) of the picture.
     """
     first, second = _rasterise(a, size), _rasterise(b, size)
@@ -57,15 +57,16 @@ def _rasterise(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> ND
 
 
 def quad_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two quads x, y, x, y, ...; one whose sides cross counts as its convex hull."""
+    """Return the IoU of two quads x, y, x, y, ...; a quad whose sides cross counts as its convex hull."""
     first, second = (shapely.MultiPoint(np.reshape(quad, (-1, 2))).convex_hull for quad in (a, b))
     union = first.union(second).area
     return float(first.intersection(second).area / union) if union > 0 else 0.0
 
 
-def matched(found: Sequence[Sequence[float]], truth: Sequence[Sequence[float]]) -> int:
-    """How many quads are found: pairs with an IoU of at least ``MATCH``, the best first, each quad in one pair."""
-    overlaps = np.array([[quad_iou(one, right) for right in truth] for one in found]).reshape(len(found), len(truth))
+def matched(answered: Sequence[Sequence[float]], truth: Sequence[Sequence[float]]) -> int:
+    """Count the pairs of quads with an IoU of at least ``MATCH``: the best pair first, each quad in one pair."""
+    table = [[quad_iou(one, right) for right in truth] for one in answered]
+    overlaps = np.array(table).reshape(len(answered), len(truth))
     count = 0
     while overlaps.size and overlaps.max() >= MATCH:
         row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)

@@ -1,6 +1,6 @@
-"""RefCOCO, RefCOCO+, RefCOCOg: the thing that an expression means, as a box and as a mask (Yu et al., 2016).
+"""Read RefCOCO, RefCOCO+ and RefCOCOg: the box and the mask that an expression refers to (Yu et al., 2016).
 
-The published ``refs(...).p`` is a pickle, which can run any code when it is opened, so it has to become JSON first.
+The published ``refs(...).p`` is a pickle, which can run any code when it is opened, so it must be converted to JSON.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _IMAGE, _EXPRESSION = ("image", "img_path"), ("sent", "expression")
 
 
 def is_refs(data: Any) -> bool:
-    """Whether a JSON value is the list that the published pickles hold."""
+    """Tell whether a JSON value is the list that the published pickles hold."""
     return (
         isinstance(data, list) and bool(data) and isinstance(data[0], dict) and {"ref_id", "sentences"} <= set(data[0])
     )
 
 
 def is_expression(line: Any) -> bool:
-    """Whether a line of JSONL is one expression with its box."""
+    """Tell whether a line of JSONL is one expression with its box."""
     return isinstance(line, dict) and "bbox" in line and all(_first(line, keys) for keys in (_IMAGE, _EXPRESSION))
 
 
 def load_refs(refs: tuple[Path, list[Json]], instances: tuple[Path, Json], root: Path) -> tuple[Sample, ...]:
     """Read the published layout: refs as JSON, and the COCO instances file beside it.
 
-    Each sentence is asked twice: for the box, and for the mask where it is made of polygons.
+    Each sentence is asked twice: for the box, and for the mask if it is made of polygons.
 
     Raises:
-        DatasetError: an entry lacks a key, or means a thing that the instances do not have.
+        DatasetError: an entry lacks a key, or refers to an object that the instances do not have.
     """
     with reading(instances[0]):
         names = {image["id"]: image["file_name"] for image in instances[1]["images"]}
@@ -83,7 +83,7 @@ def _referred(ref: Json, thing: Json) -> list[Question]:
 
 
 def _samples(asked: Iterable[tuple[str, list[Question]]], root: Path) -> tuple[Sample, ...]:
-    """One sample per picture, in the order in which they come up."""
+    """Make one sample per picture, in the order of their first mention."""
     questions: defaultdict[str, list[Question]] = defaultdict(list)
     for name, more in asked:
         questions[name] += more

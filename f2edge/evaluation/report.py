@@ -1,4 +1,4 @@
-"""What an evaluation found, for machines and for people."""
+"""The report of an evaluation, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Report:
     """Metrics of one or several bundles on one data set.
 
     Args:
-        dataset: what was asked about.
-        runs: by the bundle's name.
+        dataset: the data set.
+        runs: the answers, by the name of the bundle.
         rows: the metrics.
-        agreements: of each bundle but the first with the first.
-        num_beams: what was asked for; None for each bundle's own.
+        agreements: the agreement of each other bundle with the first.
+        num_beams: the beams that were asked for; None for those of each bundle.
     """
 
     dataset: Dataset
@@ -43,18 +43,18 @@ class Report:
 
     @classmethod
     def of(cls, dataset: Dataset, runs: Mapping[str, Run], num_beams: int | None) -> Report:
-        """Measure what was answered."""
+        """Compute the metrics of all answers."""
         first, *others = runs.values()
         agreements = tuple(agreement(first, other) for other in others)
         return cls(dataset, runs, tuple(score(list(runs.values()))), agreements, num_beams)
 
     @property
     def first(self) -> Run:
-        """What the first bundle answered."""
+        """The answers of the first bundle."""
         return next(iter(self.runs.values()))
 
     def notes(self) -> list[str]:
-        """What the numbers leave out, one line each."""
+        """List the pictures and questions that the numbers leave out, one line each."""
         skipped, asked = self.first.skipped, len(self.dataset.samples)
         notes = [f"skipped {len(skipped)} of {asked} pictures that cannot be read:"] if skipped else []
         notes += [f"  {name}: {why}" for name, why in skipped.items()]
@@ -66,7 +66,7 @@ class Report:
         return notes + [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain values; NaN where there is no value."""
+        """Return everything as plain values; NaN stands for no value."""
         counts = Counter(one.question.task for one in self.first.answers.values())
         return {
             "data": {
@@ -84,15 +84,15 @@ class Report:
     def _bundle(self, index: int, name: str) -> dict[str, Any]:
         metrics: dict[str, dict[str, Any]] = {}
         for row in self.rows:
-            found: dict[str, Any] = {**row.estimates[index].to_json(), "count": row.count}
+            metric: dict[str, Any] = {**row.estimates[index].to_json(), "count": row.count}
             if index:
-                found["difference"] = row.differences[index - 1].to_json()
-            metrics.setdefault(row.task, {})[row.metric.key] = found
+                metric["difference"] = row.differences[index - 1].to_json()
+            metrics.setdefault(row.task, {})[row.metric.key] = metric
         answers = {"bundle": name, "refused": len(self.runs[name].refused), "metrics": metrics}
         return answers | ({"agreement": asdict(self.agreements[index - 1])} if index else {})
 
     def to_markdown(self) -> str:
-        """A table: a row for each metric, a column for each bundle, and the differences to the first."""
+        """Return a table: a row for each metric, a column for each bundle, and the differences to the first."""
         names = list(self.runs)
         columns = ["task", "metric", "n", *names, *(f"{name} {_MINUS} {names[0]}" for name in names[1:])]
         rows = [[*_head(row), *map(_value, row.estimates), *map(_difference, row.differences)] for row in self.rows]
@@ -102,11 +102,11 @@ class Report:
         return f"{about} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
 
     def _agreed(self) -> list[list[str]]:
-        """The rows of token agreement, with the first bundle as what the others are compared with."""
+        """Return the rows of token agreement; the first bundle is the reference."""
         if not self.agreements:
             return []
         count, blank = str(self.agreements[0].questions), [""] * len(self.agreements)
-        shares = [f"{100 * found.identical:.1f} %" for found in self.agreements]
+        shares = [f"{100 * agreement.identical:.1f} %" for agreement in self.agreements]
         places = [_NOTHING if a.first_divergence is None else f"{a.first_divergence:g}" for a in self.agreements]
         return [
             ["all", "identical tokens", count, _NOTHING, *shares, *blank],
@@ -127,20 +127,22 @@ def _title(row: Row) -> str:
     return f"{_task(row)}, {row.metric.title},"
 
 
-def _value(found: Estimate) -> str:
-    return _with_interval(found, "")
+def _value(estimate: Estimate) -> str:
+    return _with_interval(estimate, "")
 
 
-def _difference(found: Estimate) -> str:
-    return _with_interval(found, "+")
+def _difference(estimate: Estimate) -> str:
+    return _with_interval(estimate, "+")
 
 
-def _with_interval(found: Estimate, sign: str) -> str:
-    if math.isnan(found.value):
+def _with_interval(estimate: Estimate, sign: str) -> str:
+    if math.isnan(estimate.value):
         return _NOTHING
-    parts = (round(100 * part, 1) + 0.0 for part in (found.value, found.low, found.high))  # + 0.0 drops the sign of -0
+    parts = (
+        round(100 * part, 1) + 0.0 for part in (estimate.value, estimate.low, estimate.high)
+    )  # + 0.0 drops the sign of -0
     value, low, high = (f"{part:{sign}.1f}".replace("-", _MINUS) for part in parts)
-    return value if math.isnan(found.low) else f"{value} [{low}, {high}]"
+    return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

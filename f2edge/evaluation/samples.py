@@ -1,4 +1,4 @@
-"""Pictures, the questions about them and the true answers: what every data set is read into."""
+"""Pictures, questions and true answers: the form that every data set is read into."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Shape: TypeAlias = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Question:
-    """One question about a picture, and its truth.  Coordinates are pixels of the original picture.
+    """One question about a picture, and its true answer.  Coordinates are pixels of the original picture.
 
     Args:
-        task: ``<OD>``; empty for a question in free words.
-        text: what the task needs: a caption, a phrase, a question.
+        task: the name of the task, such as ``<OD>``; empty for a question in free words.
+        text: the input of the task: a caption, a phrase or a question.
         region: (x1, y1, x2, y2), for tasks about a region.
-        answers: right answers of a task that is answered in words; any of them will do.
-        labels: one for each box or quad.
-        boxes: (x1, y1, x2, y2) each.
-        crowd: for each box whether it stands for a crowd, in which COCO's metric counts nothing; empty for none.
-        polygons: x, y, x, y, ... each; together they are the one thing that is asked for.
+        answers: the right answers of a task that is answered in words; any of them counts.
+        labels: one label for each box or quad.
+        boxes: the boxes, (x1, y1, x2, y2) each.
+        crowd: whether each box stands for a crowd, which the metric of COCO ignores; empty if none does.
+        polygons: the polygons x, y, x, y, ... of the one object that is asked for.
         quads: the four corners x, y, x, y, ... of each line of text.
     """
 
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and all that is asked about it; ``name`` is how the data set calls it."""
+    """A picture and the questions about it; ``name`` is its name in the data set."""
 
     name: str
     image: ImageSource
@@ -50,12 +50,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that was read: its place, its format in words, and its pictures in the order of its files."""
+    """A data set: its path, its format in words, and its pictures in the order of its files."""
 
     path: str
     kind: str
     samples: tuple[Sample, ...]
 
     def first(self, limit: int | None) -> Dataset:
-        """The same with the first ``limit`` pictures only."""
+        """Return the data set with its first ``limit`` pictures only; None keeps all."""
         return Dataset(self.path, self.kind, self.samples[:limit])

@@ -1,4 +1,4 @@
-"""The metrics of several models side by side, with how sure they and their differences are."""
+"""Compare the metrics of several models, with confidence intervals of the metrics and of their differences."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Row:
     """One metric of one task.
 
     Args:
-        task: ``<OD>``; empty for questions in free words.
-        metric: which one.
-        count: how many questions, phrases or boxes it is about.
-        estimates: one per model.
-        differences: of each model to the first, the first's own left out.
+        task: the name of the task, such as ``<OD>``; empty for questions in free words.
+        metric: the metric.
+        count: the number of questions, phrases or boxes that it is over.
+        estimates: one estimate per model.
+        differences: the difference of each other model to the first.
     """
 
     task: str
@@ -38,12 +38,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the answers of a model are those of the first, token for token.
+    """How far the answers of a model equal those of the first, token for token.
 
     Args:
-        questions: how many were compared.
-        identical: share of answers with the same tokens throughout.
-        first_divergence: median number of tokens before the first that differs, of the answers that differ; else None.
+        questions: the number of questions that were compared.
+        identical: the share of answers with the same tokens throughout, 0 to 1.
+        first_divergence: the median number of tokens before the first difference, over the answers that differ; None
+            if none does.
     """
 
     questions: int
@@ -55,8 +56,8 @@ def score(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Row]:
     """Measure all tasks on the questions that every model answered.
 
     Args:
-        runs: of several models, or one, about the same samples.
-        resamples: draws of the bootstrap for the intervals; 0 for none.
+        runs: the answers of one or several models about the same samples.
+        resamples: the number of bootstrap draws for the intervals; 0 for no intervals.
     """
     common = _common(runs)
     rows = []
@@ -68,7 +69,7 @@ def score(runs: Sequence[Run], resamples: int = RESAMPLES) -> list[Row]:
 
 
 def agreement(first: Run, other: Run) -> Agreement:
-    """Compare the tokens of the questions that both models answered; the decoder's start token is not counted."""
+    """Compare the tokens of the questions that both models answered; the decoder start token is not counted."""
     pairs = list(zip(*_common([first, other]), strict=True))
     lengths = [_agreeing(one.result.token_ids, two.result.token_ids) for one, two in pairs]
     differing = [length for length in lengths if length is not None]
@@ -92,7 +93,7 @@ def _rows(task: str, asked: Sequence[Sequence[Asked]], resamples: int) -> list[R
 
 
 def _agreeing(a: Sequence[int], b: Sequence[int]) -> int | None:
-    """Tokens after the start token before the first that differs; None where all agree."""
+    """Count the tokens after the start token before the first difference; None if all agree."""
     if a == b:
         return None
     differs = (index for index, (one, two) in enumerate(zip(a, b, strict=False)) if one != two)

@@ -1,4 +1,4 @@
-"""What a metric is over any choice of pictures, and from that how sure one can be of it and of differences."""
+"""Metrics as functions of a choice of pictures, and their confidence intervals by a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from f2edge.arrays import IntArray
 
 RESAMPLES = 500
-"""Draws of the bootstrap."""
+"""The number of bootstrap draws."""
 
 _SEED = 0
 _PERCENTILES = (2.5, 97.5)
@@ -31,9 +31,9 @@ class Metric:
 
 
 class Statistic(Protocol):
-    """One or more metrics of the same answers, as a function of the pictures that count.
+    """One or more metrics of the same answers, as a function of a choice of pictures.
 
-    ``count`` is how many things they are about (questions, phrases, boxes), ``pictures`` how many pictures.
+    ``count`` is the number of questions, phrases or boxes that they are over, ``pictures`` the number of pictures.
     """
 
     metrics: tuple[Metric, ...]
@@ -41,17 +41,17 @@ class Statistic(Protocol):
     pictures: int
 
     def __call__(self, picks: IntArray) -> Sequence[float]:
-        """The value of each metric over these pictures, each as often as it is picked; NaN where it has none."""
+        """Return each metric over these pictures, each counted as often as it is picked; NaN if it has no value."""
 
 
 class Ratio:
-    """A sum over a sum: means, rates and F1 alike.
+    """A sum divided by a sum: a mean, a rate or an F1 score.
 
     Args:
-        metric: what it is.
-        pictures: for each thing the picture, from 0 to the number of pictures - 1.
-        numerators: for each thing.
-        denominators: for each thing; by default 1, which makes it a mean.
+        metric: the metric.
+        pictures: the picture of each item, from 0 to the number of pictures - 1.
+        numerators: the numerator of each item.
+        denominators: the denominator of each item; by default 1, which gives a mean.
     """
 
     def __init__(
@@ -69,33 +69,33 @@ class Ratio:
         self.pictures = len(self._numerators)
 
     def __call__(self, picks: IntArray) -> Sequence[float]:
-        """The ratio over these pictures."""
+        """Return the ratio over these pictures."""
         total = float(self._denominators[picks].sum())
         return [float(self._numerators[picks].sum()) / total if total else float("nan")]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and the 95 % interval that it lies in; NaN where there is none."""
+    """A value and its 95 % confidence interval; NaN if there is none."""
 
     value: float
     low: float
     high: float
 
     def to_json(self) -> dict[str, float]:
-        """The three as plain values."""
+        """Return the three numbers as plain values."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def bootstrap(statistics: Sequence[Statistic], resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """The metrics of several bundles over the same draws of the same pictures (Efron's bootstrap, paired).
+    """Compute the metrics of several bundles over the same draws of pictures (paired bootstrap of Efron).
 
     Args:
-        statistics: of the same metrics and pictures, one per bundle.
-        resamples: how many draws.
+        statistics: the same metrics over the same pictures, one per bundle.
+        resamples: the number of draws.
 
     Returns:
-        (1 + resamples, bundles, metrics); the first row is over the pictures as they are.
+        Array (1 + resamples, bundles, metrics) float64; the first row is over all pictures once.
     """
     pictures = statistics[0].pictures
     generator = np.random.default_rng(_SEED)
@@ -104,10 +104,10 @@ def bootstrap(statistics: Sequence[Statistic], resamples: int = RESAMPLES) -> ND
 
 
 def estimate(values: NDArray[np.float64]) -> Estimate:
-    """The first of the values, with the interval that the others, draws of the bootstrap, give.
+    """Return the first value, with the interval from the other values, which are bootstrap draws.
 
-    It is the interval of the draws' percentiles, moved by the draws' bias: mAP over pictures that are drawn twice is
-    systematically higher, which is no news about the bundle.  For a mean there is no bias to move by.
+    The interval is that of the percentiles of the draws, shifted by their bias: mAP over pictures that are drawn twice
+    is systematically higher, which says nothing about the bundle.  A mean has no such bias.
     """
     drawn = values[1:][np.isfinite(values[1:])]
     if not drawn.size or len(values) == 1:

@@ -1,4 +1,4 @@
-"""Texts against texts: edit distance, and the normalisation of answers that VQA's metric wants."""
+"""Compare texts: edit distance, and the answer normalisation of the VQA challenge."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _ENOUGH = 3
 
 
 def plain(text: str) -> str:
-    """The text with runs of white space as one space, none at its ends."""
+    """Return the text with runs of white space as one space, and none at its ends."""
     return " ".join(text.split())
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein distance in characters."""
+    """Return the Levenshtein distance in characters."""
     return int(Levenshtein.distance(a, b))
 
 
 def normalise_answer(text: str) -> str:
-    """An answer as the VQA challenge compares it: lower case, no punctuation, no article, numbers as digits.
+    """Normalise an answer as the VQA challenge does: lower case, no punctuation, no article, numbers as digits.
 
-    Apostrophes are dropped on both sides, where the challenge's code has a table of contractions to add them.
+    Apostrophes are dropped on both sides; the code of the challenge adds them from a table of contractions instead.
     """
     words = _PUNCTUATION.sub(" ", plain(text).lower().replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", ""))
     return " ".join(_DIGITS.get(word, word) for word in words.split() if word not in _ARTICLES)
 
 
 def answer_accuracy(answer: str, truths: Sequence[str]) -> float:
-    """VQA's accuracy of one answer (Antol et al., 2015): how far ten people agree with it, three being enough.
+    """Return the VQA accuracy of one answer (Antol et al., 2015), 0 to 1: three of ten agreeing people are enough.
 
-    Each person is left out in turn, and the rest's agreement averaged, as in the challenge's code.  With fewer than
-    ten right answers, any of them counts in full.
+    Each person is left out in turn and the agreement of the others averaged, as in the code of the challenge.  With
+    fewer than ten right answers, any of them counts in full.
     """
     given = normalise_answer(answer)
     agreeing = Counter(map(normalise_answer, truths))[given]

@@ -1,4 +1,4 @@
-"""TextVQA: questions about the text in a picture, ten people's answers each (Singh et al., 2019)."""
+"""Read TextVQA: questions about the text in a picture, with ten answers each (Singh et al., 2019)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_textvqa(data: Any) -> bool:
-    """Whether a JSON value is TextVQA's, with answers; its test split has none."""
+    """Tell whether a JSON value is a file of TextVQA with answers; the test split has none."""
     entries = data.get("data") if isinstance(data, dict) else None
     return isinstance(entries, list) and bool(entries) and {"question", "image_id", "answers"} <= set(entries[0])
 
