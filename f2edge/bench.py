@@ -1,4 +1,4 @@
-"""How long each stage of an answer takes on this device, and what one must know to compare the numbers."""
+"""Measure the latency of each stage of an answer on this device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from f2edge.result import Result
 
 Progress: TypeAlias = Callable[[str], None]
-"""Called with what begins: a warm-up or a measured run."""
+"""Called with the name of each run as it begins: a warm-up or a measured run."""
 
 STAGES = (
     *("load", "first_answer", "preprocess", "vision", "encoder", "first_token", "per_token"),
@@ -45,7 +45,7 @@ MEANINGS = {
     "postprocess; the load is left out.",
     "second_question": "One question about an image that was encoded before: a total without preprocess and vision.",
 }
-"""Of the stages whose names do not tell."""
+"""Explanations of the stages whose names are not enough."""
 
 EXCLUDED = (
     "Not measured: compiling the checkpoint into the bundle, and the start of Python. Load and first_answer are "
@@ -57,22 +57,22 @@ _PACKAGES = ("f2edge", "numpy", "pillow", "tokenizers")
 
 @dataclass(frozen=True)
 class LatencyReport:
-    """What :func:`bench` measured.
+    """The result of :func:`bench`.
 
     Args:
-        samples_ms: milliseconds of each stage, one for each run, a single one of ``load`` and ``first_answer``.
-        task: what was asked.
-        tokens: generated for one answer, the end token included.
-        steps: of the decoder for that answer; beam search may go on after the best answer has ended.
-        num_beams: of the search.
-        image_size: (height, width) of the model's input in pixels.
-        warmup: runs before those that were measured.
-        peak_rss_mib: the most memory that the process held, in MiB; None where the system does not tell.
-        device: fingerprint of the machine, and the engine.
-        threads: that the engine computes with; None where it does not tell.
-        versions: of the packages that took part.
-        bundle_sha256: of the manifest, which holds the hashes of all other files.
-        excluded: what is not measured.
+        samples_ms: the times of each stage in milliseconds, one per run; a single one of ``load`` and ``first_answer``.
+        task: the task that was asked.
+        tokens: the tokens generated for one answer, the end token included.
+        steps: the decoder steps of that answer; beam search may go on after the best answer has ended.
+        num_beams: the beams of the search.
+        image_size: (height, width) of the input of the model in pixels.
+        warmup: the number of runs before the measured ones.
+        peak_rss_mib: the peak memory of the process in MiB; None if the system does not tell.
+        device: the machine, the engine and its device.
+        threads: the threads that the engine computes with; None if it does not tell.
+        versions: the versions of the packages involved.
+        bundle_sha256: the hash of the manifest, which holds the hashes of all other files.
+        excluded: a sentence on what is not measured.
     """
 
     samples_ms: Mapping[str, tuple[float, ...]]
@@ -91,15 +91,15 @@ class LatencyReport:
 
     @property
     def runs(self) -> int:
-        """Measured runs."""
+        """The number of measured runs."""
         return len(self.samples_ms["total"])
 
     def statistics(self) -> dict[str, dict[str, float]]:
-        """Of each stage ``p50``, ``p90``, ``p99``, ``mean`` and ``stdev`` in milliseconds."""
+        """Return ``p50``, ``p90``, ``p99``, ``mean`` and ``stdev`` of each stage in milliseconds."""
         return {stage: _statistics(samples) for stage, samples in self.samples_ms.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """Return the report as plain JSON values."""
         return {
             "bundle_sha256": self.bundle_sha256,
             "task": self.task,
@@ -135,19 +135,19 @@ def bench(
     """Open a bundle and time its answers to one question.
 
     Args:
-        path: the bundle's directory.
-        device: the engine's name of a device; by default the one the bundle was compiled for.
-        image: what to ask about; by default the bundle's golden picture, which has the model's size already.
+        path: the directory of the bundle.
+        device: the name that the engine gives a device; by default the device that the bundle was compiled for.
+        image: the picture to ask about; by default the golden picture of the bundle, which has the size of the model.
         task: a task that needs no text and no region.
-        num_beams: beams of the search, by default the checkpoint's.
+        num_beams: beams of the search; by default those of the bundle.
         new_tokens: generate exactly so many tokens; by default until the model ends its answer.
-        threads: of the processor to compute with; by default the engine's choice.
-        runs: how often to measure, at least once.
-        warmup: runs before that.
-        progress: told of each run.
+        threads: CPU threads to compute with; by default the engine chooses.
+        runs: the number of measured runs, at least 1.
+        warmup: the number of runs before those.
+        progress: called with the name of each run.
 
     Raises:
-        InputError: a task that needs a text or a region, or no runs.
+        InputError: the task needs a text or a region, or ``runs`` is below 1.
         F2EdgeError: see :func:`f2edge.load` and :meth:`f2edge.Florence2.run`.
     """
     _check(task, runs)
@@ -175,7 +175,7 @@ def _check(task: str, runs: int) -> None:
 
 
 def _settings(model: Florence2, num_beams: int | None, new_tokens: int | None) -> GenerationSettings:
-    """With a number of tokens asked for, only a token that does not exist would end an answer before that."""
+    """Return the settings; for a fixed number of tokens, the end token is one that the model does not have."""
     settings = model.settings(num_beams, new_tokens)
     if new_tokens is None:
         return settings
@@ -190,7 +190,7 @@ def _golden_picture(model: Florence2) -> ByteArray:
 def _ask_twice(
     model: Florence2, picture: ImageSource, task: str, settings: GenerationSettings
 ) -> tuple[Result, dict[str, float]]:
-    """An answer and its timings, and with them the time of asking again about the same, encoded image."""
+    """Ask one question twice about one encoded image; return the answer and all times in milliseconds."""
     encoded = model.encode(picture)
     result = encoded.run(task, settings=settings)
     started = time.perf_counter()
@@ -204,9 +204,9 @@ def _since(started: float) -> float:
 
 def _statistics(samples: Sequence[float]) -> dict[str, float]:
     percentiles = zip(_PERCENTILES, np.percentile(samples, _PERCENTILES), strict=True)
-    found = {f"p{rank}": value for rank, value in percentiles}
-    found |= {"mean": np.mean(samples), "stdev": np.std(samples)}
-    return {name: round(float(value), 4) for name, value in found.items()}
+    values = {f"p{rank}": value for rank, value in percentiles}
+    values |= {"mean": np.mean(samples), "stdev": np.std(samples)}
+    return {name: round(float(value), 4) for name, value in values.items()}
 
 
 def _report(

@@ -1,10 +1,10 @@
-"""Every error that f2edge raises on purpose.
+"""All errors that f2edge raises on purpose.
 
     F2EdgeError
     ├── CheckpointError       a checkpoint that cannot be read, or is not Florence-2
     ├── CompileError          a graph that cannot be exported, checked or compiled
     ├── BundleError           a bundle that is damaged, foreign or of another version
-    ├── InputError            what the user handed in for one question
+    ├── InputError            input of one question that cannot be used
     │   ├── ImageError        not a picture, or one too large to open safely
     │   ├── TaskError         unknown task, missing or superfluous text, region out of the image
     │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
@@ -13,9 +13,10 @@
     ├── DeviceError           an engine or a device that failed, or is not there
     └── MissingExtraError     a package that an optional part needs is not installed
 
-Beside them there is one warning, DeviceWarning: a device gets something wrong, and the caller has asked to go on.
+There is one warning, DeviceWarning: a device computes something wrong, and the caller has asked to go on.
 
-The message is one line that says what is wrong, where, and what to do.  The command line prints it and exits with 1.
+The message is one line that says what is wrong, where, and what to do.  It puts the names of arguments into backticks.
+The command line replaces these by the names of its options, prints the line and exits with 1.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class BundleError(F2EdgeError):
 
 
 class InputError(F2EdgeError):
-    """What the user handed in for one question cannot be used."""
+    """Input of one question that cannot be used."""
 
 
 class ImageError(InputError):
@@ -66,7 +67,7 @@ class DeviceError(F2EdgeError):
 
 
 class DeviceWarning(UserWarning):
-    """A device gets something wrong, and the caller has asked to go on."""
+    """A device computes something wrong, and the caller has asked to go on."""
 
 
 class MissingExtraError(F2EdgeError):
@@ -75,7 +76,7 @@ class MissingExtraError(F2EdgeError):
     Args:
         package: the distribution that is missing.
         extra: the extra of f2edge that brings it.
-        hint: what else may help.
+        hint: another thing that may help.
     """
 
     def __init__(self, package: str, extra: str, hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The sizes of one Florence-2 model: everything about its shape that a bundle or an engine needs to know."""
+"""The sizes of one Florence-2 model, which bundles and engines need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STRIDE = 32
-"""Pixels per position of the tower's last map, in either direction (docs/florence2.md#patch-embeddings)."""
+"""Pixels per position of the last feature map, in either direction (docs/florence2.md#patch-embeddings)."""
 
 _MAX_SIZE = 2**16  # ten times what any Florence-2 has
 _MAX_VOCABULARY = 2**20
@@ -71,7 +71,7 @@ class Geometry:
 
     @property
     def feature_map(self) -> tuple[int, int]:
-        """(height, width) of the tower's last map."""
+        """(height, width) of the last feature map of the tower."""
         height, width = self.image_size
         for kernel, stride, padding in zip(
             self.vision.patch_size, self.vision.patch_stride, self.vision.patch_padding, strict=True
@@ -88,21 +88,21 @@ class Geometry:
 
     @property
     def max_prompt_tokens(self) -> int:
-        """The longest prompt, its begin and end tokens included."""
+        """The length of the longest prompt in tokens, its begin and end tokens included."""
         return self.encoder_positions - self.num_image_tokens
 
     @property
     def decoder_head_dim(self) -> int:
-        """Width of one attention head of the decoder."""
+        """The width of one attention head of the decoder."""
         return self.d_model // self.decoder_attention_heads
 
     def to_json(self) -> dict[str, Any]:
-        """The geometry as plain JSON values."""
+        """Return the geometry as plain JSON values."""
         return asdict(self)
 
 
 def size_faults(geometry: Geometry) -> list[str]:
-    """What is wrong with the sizes that the weights fix, each as a short sentence; nothing for a sound model."""
+    """List the faults of the sizes that the weights fix, each as a short sentence; none for a sound model."""
     limits = {"vocab_size": _MAX_VOCABULARY}
     wrong = [
         f"{name} is {value}; it must be {least} to {limits.get(name, _MAX_SIZE)}"
@@ -116,7 +116,7 @@ def size_faults(geometry: Geometry) -> list[str]:
 
 
 def image_faults(geometry: Geometry) -> list[str]:
-    """What is wrong with the pixels that a model of sound sizes is given, each as a short sentence."""
+    """List the faults of the image size and normalisation of a model of sound sizes, each as a short sentence."""
     faults = [
         f"{name} is {list(values)}; it must be finite"
         for name, values in (("image_mean", geometry.image_mean), ("image_std", geometry.image_std))
@@ -129,7 +129,7 @@ def image_faults(geometry: Geometry) -> list[str]:
 
 
 def image_size_fault(geometry: Geometry) -> str | None:
-    """Why a model of sound sizes cannot take images of its size; ``None`` if it can."""
+    """Return why a model of sound sizes cannot take images of its size; None if it can."""
     (height, width), positions = geometry.image_size, geometry.image_positions
     size = f"image size {height}x{width}"
     if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
@@ -144,7 +144,7 @@ def image_size_fault(geometry: Geometry) -> str | None:
 
 
 def _sizes(geometry: Geometry) -> Iterator[tuple[str, int]]:
-    """Every whole number of the geometry by its field's name, but for the image's own size."""
+    """Yield every whole number of the geometry with the name of its field, except the image size."""
     for part in (geometry, geometry.vision):
         for name, value in vars(part).items():
             for number in value if isinstance(value, tuple) else (value,):

@@ -1,4 +1,4 @@
-"""What machine this is, and how much memory this process took of it."""
+"""Describe this machine, and the memory that this process took."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KIB, _MIB = 2**10, 2**20
 
 
 def fingerprint() -> dict[str, str | int]:
-    """``platform``, ``python``, ``cpu``, and the ``cores`` that this process may use."""
+    """Return ``platform``, ``python``, ``cpu``, and the number of ``cores`` that this process may use."""
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -24,20 +24,20 @@ def fingerprint() -> dict[str, str | int]:
 
 
 def cpu_name() -> str:
-    """The processor in its maker's words, or else its architecture."""
-    found = _search(_CPU_INFO, r"^(?:model name|Model)\s*:\s*(.+)$")
-    return found or platform.processor() or platform.machine()
+    """Return the name of the processor as its vendor writes it, or else its architecture."""
+    name = _search(_CPU_INFO, r"^(?:model name|Model)\s*:\s*(.+)$")
+    return name or platform.processor() or platform.machine()
 
 
 def cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has."""
+    """Return the number of cores that this process may use, which can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_mib() -> int | None:
-    """Memory of the machine; None where the system does not tell."""
+    """Return the memory of the machine in MiB; None if the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
     except (AttributeError, OSError, ValueError):  # Windows has no such function
@@ -45,9 +45,9 @@ def memory_mib() -> int | None:
 
 
 def peak_rss_mib() -> float | None:
-    """The most memory that this process held, in MiB; None where the system does not tell.
+    """Return the peak memory of this process in MiB; None if the system does not tell.
 
-    Linux tells the process's own peak; ``getrusage`` there counts what was held before ``exec``, too.
+    On Linux the peak is read from /proc, since ``getrusage`` also counts the memory held before ``exec``.
     """
     own = _search(_STATUS, r"^VmHWM:\s*(\d+) kB$")
     return int(own) * _KIB / _MIB if own else _rusage_mib()
@@ -64,7 +64,7 @@ def _rusage_mib() -> float | None:
 
 def _search(path: Path, pattern: str) -> str:
     try:
-        found = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:
         return ""
-    return found.group(1).strip() if found else ""
+    return match.group(1).strip() if match else ""

@@ -1,4 +1,4 @@
-"""The devices that a bundle can be compiled for, one row each; docs/devices.md tells how to use them."""
+"""The devices that a bundle can be compiled for, one row each; docs/devices.md explains how to use them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from f2edge.errors import CompileError
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 Compute: TypeAlias = Literal["fp32", "bf16"]
-"""What float operations of a component are computed in; bf16 where the processor has it, and fp32 elsewhere."""
+"""The type that the float operations of a component run in; bf16 falls back to fp32 on a CPU without it."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Target:
     """One kind of device.
 
     Args:
-        name: what ``--target`` calls it.
-        runtime: the module of ``f2edge.runtimes`` that runs it.
-        device: the engine's own name of the device.
-        precisions: default precision of each component.
-        why: one sentence on that choice.
-        memory_gib: sizes that the device is sold with; none where it shares the machine's.
-        capabilities: what it computes in, and of NVIDIA's also the compute capability.
-        architectures: processors that the engine has a build for.
+        name: the name of the target.
+        runtime: the engine that runs it, a module of ``f2edge.runtimes``.
+        device: the name that the engine gives the device.
+        precisions: the default precision of each component.
+        why: the reason for that precision, in one sentence.
+        memory_gib: memory sizes that the device is sold with; none if it shares the memory of the machine.
+        capabilities: the types that it computes in; for NVIDIA also its compute capabilities.
+        architectures: the processors that the engine has a build for.
         static: whether it takes graphs of fixed shapes only.
     """
 
@@ -110,10 +110,10 @@ TARGETS: dict[str, Target] = {
 
 
 def get_target(name: str) -> Target:
-    """The target called ``name``.
+    """Return the target of this name.
 
     Raises:
-        CompileError: there is none.
+        CompileError: there is no such target.
     """
     target = TARGETS.get(name)
     if target is None:

@@ -1,8 +1,7 @@
 """The command line.
 
-Results go to stdout, everything else to stderr.  Exit codes: 0; 1 with one line that says what is wrong,
-where and what to do; 2 for wrong usage; 130 when interrupted.  Whatever else
-is raised is a bug and keeps its traceback.
+Results go to stdout, everything else to stderr.  Exit codes: 0; 1 with one line that says what is wrong, where and
+what to do; 2 for wrong usage; 130 after an interrupt.  Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from f2edge.errors import F2EdgeError
 
 COMMANDS = {
     "compile": "Turn a checkpoint into a bundle.",
-    "build": "Build a bundle's engines on this device.",
-    "run": "Ask a bundle about pictures.",
-    "bench": "Time every stage of an answer.",
-    "eval": "Measure a bundle on a data set.",
+    "build": "Build the engines of a bundle on this device.",
+    "run": "Ask a bundle a question about pictures.",
+    "bench": "Measure the latency of every stage of an answer.",
+    "eval": "Measure the accuracy of bundles on a data set.",
     "verify": "Replay the golden cases on this device.",
-    "inspect": "Show what is in a bundle.",
-    "devices": "List the devices that engines see here.",
-    "targets": "List what a bundle can be compiled for.",
+    "inspect": "Check a bundle and show its contents.",
+    "devices": "List the devices of this machine.",
+    "targets": "List the devices that a bundle can be compiled for.",
 }
 """Subcommands and their summaries; each has a module of its name, imported when it is called."""
 
@@ -35,10 +34,10 @@ _INTERRUPTED = 130
 
 
 class CommandGroup(click.Group):
-    """Imports a subcommand's module when it is called, and turns expected errors into one line."""
+    """Imports the module of a subcommand when it is called, and prints expected errors in one line."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """Names of the subcommands, in the order of a user's work."""
+        """List the subcommands, in the order that a user needs them."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -91,7 +90,7 @@ def main() -> None:
 
 
 def _log_to_stderr() -> None:
-    """Show what an engine says while it takes its time."""
+    """Show the messages of f2edge's loggers, such as that an engine is being built, on stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("f2edge: %(message)s"))
     logger = logging.getLogger("f2edge")

@@ -26,12 +26,14 @@ _EPILOG = "\n\n".join(f"{stage}: {meaning}" for stage, meaning in MEANINGS.items
 @bundle_argument
 @device_option
 @threads_option
-@click.option("--image", metavar="F", help="A picture; by default one that the bundle holds.")
-@click.option("--task", default="caption", show_default=True, help="A task that needs no text and no region.")
-@click.option("--num-beams", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 3.")
-@click.option("--new-tokens", metavar="N", type=POSITIVE, help="Generate exactly so many tokens.")
-@click.option("--runs", metavar="N", type=POSITIVE, default=10, show_default=True, help="Measured runs.")
-@click.option("--html", metavar="OUT", type=PATH, help="Write a page with table and chart.")
+@click.option("--image", metavar="F", help="Picture to ask about; by default the golden picture of the bundle.")
+@click.option("--task", default="caption", show_default=True, help="Task; one that needs no text and no region.")
+@click.option(
+    "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of the bundle, usually 3."
+)
+@click.option("--new-tokens", metavar="N", type=POSITIVE, help="Generate exactly N tokens.")
+@click.option("--runs", metavar="N", type=POSITIVE, default=10, show_default=True, help="Number of measured runs.")
+@click.option("--html", metavar="OUT", type=PATH, help="Write an HTML page with a table and a chart.")
 @json_option
 def command(
     *,
@@ -46,7 +48,7 @@ def command(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Time every stage of BUNDLE's answers: a table on stderr, JSON on stdout (with --json in one line)."""
+    """Measure the latency of every stage of an answer: a table on stderr, JSON on stdout (one line with --json)."""
     if html is not None:
         check_place("--html", html)
     with progress_bar(_WARMUP + runs) as progress:

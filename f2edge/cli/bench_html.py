@@ -1,4 +1,4 @@
-"""A latency report as one HTML page that needs nothing else."""
+"""Write a latency report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ rect {{ fill: #0a7cff; }}
 
 
 def render(report: LatencyReport, name: str) -> str:
-    """The page: table, bars of the medians, fingerprint; every value escaped."""
+    """Return the page: a table, bars of the medians, the machine; every value is escaped."""
     height, width = report.image_size
     summary = (
         f"{report.task}: {report.tokens} tokens in {report.steps} decoder steps with {report.num_beams} beams, "

@@ -23,10 +23,15 @@ _MIB = 2**20
 @click.command("build")
 @bundle_argument
 @device_option
-@click.option("--workspace", metavar="MIB", type=POSITIVE, help="Most memory a kernel may take; by default a quarter.")
+@click.option(
+    "--workspace",
+    metavar="MIB",
+    type=POSITIVE,
+    help="Largest workspace of a kernel in MiB; by default a quarter of the GPU's memory.",
+)
 @json_option
 def command(*, bundle: Path, device: str | None, workspace: int | None, as_json: bool) -> None:
-    """Build the engines of BUNDLE on this device, which its first start would do otherwise."""
+    """Build the engines of BUNDLE on this device now; otherwise its first start builds them."""
     opened = open_bundle(bundle)
     if opened.recipe.runtime != "tensorrt":
         raise BundleError(f"{bundle} is for {opened.recipe.runtime}, which has no engines to build; it runs as it is")

@@ -32,41 +32,66 @@ _TERMINATED = 128 + signal.SIGTERM
 
 @click.command("compile")
 @click.argument("checkpoint")
-@click.option("-o", "--output", metavar="BUNDLE", required=True, type=PATH, help="Where the bundle goes.")
-@click.option("--target", type=click.Choice(list(TARGETS)), default="cpu", show_default=True, help="What will run it.")
+@click.option("-o", "--output", metavar="BUNDLE", required=True, type=PATH, help="Directory of the new bundle.")
+@click.option(
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    default="cpu",
+    show_default=True,
+    help="Device to compile for; f2edge targets lists all.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
-    help="Of all components; by default the target's.",
+    help="Precision of all components; by default that of the target. auto searches for the fastest mix.",
 )
-@click.option("--calibration", metavar="DIR", type=PATH, help="Pictures to calibrate on, or a data set as for eval.")
+@click.option(
+    "--calibration",
+    metavar="DIR",
+    type=PATH,
+    help="Folder of pictures to calibrate INT8 on, or a data set as for eval.",
+)
 @click.option(
     "--decoder-weights",
     type=click.Choice(["int8", "int4"]),
     default="int8",
     show_default=True,
-    help="Of an INT8 bundle.",
+    help="Format of the decoder's weights in an INT8 bundle.",
 )
 @click.option(
     "--budget",
     metavar="PERCENT",
     callback=budget_callback,
-    help="With auto: the largest loss of any task metric, 1% by default.",
+    help="With --precision auto: the largest loss of any task metric to accept; 1% by default.",
 )
-@click.option("--report", is_flag=True, help="Measure what each block costs in INT8, and show it.")
-@click.option("--stages", metavar="DIR", type=PATH, help="Keep finished stages here, and reuse those that fit.")
-@click.option("--image-size", metavar="N", type=POSITIVE, help="Side of the square input in pixels.")
-@click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="The longest answer.")
-@click.option("--num-beams", metavar="N", type=POSITIVE, help="The most beams, where shapes are fixed (npu).")
+@click.option("--report", is_flag=True, help="Measure and show what each block costs in INT8.")
+@click.option(
+    "--stages", metavar="DIR", type=PATH, help="Keep finished stages here, and reuse those whose inputs are the same."
+)
+@click.option(
+    "--image-size",
+    metavar="N",
+    type=POSITIVE,
+    help="Side of the square input in pixels; by default that of the checkpoint.",
+)
+@click.option(
+    "--max-new-tokens",
+    metavar="N",
+    type=POSITIVE,
+    help="Length of the longest answer; by default that of the checkpoint.",
+)
+@click.option(
+    "--num-beams", metavar="N", type=POSITIVE, help="Largest number of beams, for targets of fixed shapes (npu)."
+)
 @click.option(
     "--compute-capability",
     "compute_capabilities",
     metavar="N",
     type=POSITIVE,
     multiple=True,
-    help="Of a GPU that an engine for rtx shall run on, 86 for 8.6; may be repeated. By default all.",
+    help="Compute capability of a GPU that an rtx engine runs on, 86 for 8.6; may be repeated. By default all.",
 )
-@click.option("--force", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @json_option
 def command(
     *,
@@ -86,7 +111,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Turn CHECKPOINT, a directory or a hub id, into a bundle."""
+    """Compile CHECKPOINT, a directory or a hub id, into a bundle."""
     _check_checkpoint(checkpoint)
     chosen, wanted = get_target(target), _quantized(precision)
     if budget is not None and precision != "auto":
@@ -122,12 +147,12 @@ def _check_checkpoint(checkpoint: str) -> None:
 
 
 def _quantized(precision: str | None) -> Precision | None:
-    """What auto mixes with float is INT8."""
+    """Return the precision to quantize to: auto mixes INT8 with float blocks."""
     return "int8" if precision == "auto" else precision  # type: ignore[return-value]
 
 
 def _check_packages(precision: Precision | None, target: str) -> None:
-    """Name the extra to install before any work is done, where the packages of the build side are missing."""
+    """If a package of the build side is missing, name the extra to install before any work is done."""
     wanted = dict.fromkeys(_PACKAGES, "compile") | ({"nncf": "int8"} if precision == "int8" else {})
     wanted |= {"tensorrt_rtx": "rtx"} if target == "rtx" else {}
     for package, extra in wanted.items():
@@ -141,7 +166,7 @@ def _notice(text: str) -> None:
 
 @contextmanager
 def _clean_exit() -> Iterator[None]:
-    """Let SIGTERM unwind the stack once, so that nothing half-made is left behind."""
+    """Let SIGTERM unwind the stack once, so that no unfinished files are left behind."""
 
     def leave(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)

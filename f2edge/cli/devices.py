@@ -22,12 +22,12 @@ _COLUMNS = ("runtime", "device", "name", "driver", "memory", "capabilities", "ta
 @click.command("devices")
 @json_option
 def command(*, as_json: bool) -> None:
-    """List the devices that the installed engines see here, and the target to compile for."""
-    found = devices()
+    """List the devices that the installed engines can use on this machine, and the target to compile for."""
+    present = devices()
     if as_json:
-        print_json([{**asdict(device), "target": _target(device)} for device in found])
+        print_json([{**asdict(device), "target": _target(device)} for device in present])
     else:
-        print_table(_COLUMNS, [_row(device) for device in found])
+        print_table(_COLUMNS, [_row(device) for device in present])
     for line in missing():
         click.echo(line, err=True)
 
@@ -39,6 +39,6 @@ def _row(device: Device) -> list[str]:
 
 
 def _target(device: Device) -> str | None:
-    """The first target for a device; the second of two GPUs, GPU.1, takes what every GPU takes."""
+    """Return the first target for a device; GPU.1, the second GPU, takes the target of every GPU."""
     kind = device.device.split(".", maxsplit=1)[0]
     return next((t.name for t in TARGETS.values() if (t.runtime, t.device) == (device.runtime, kind)), None)

@@ -1,4 +1,4 @@
-"""``f2edge run --draw``: where the pictures go, and writing them."""
+"""``f2edge run --draw``: choose the files of the drawings, and write them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _QUALITY = 95
 
 
 def destinations(out: Path | None, images: Sequence[str]) -> list[Path | None]:
-    """A file for each picture: ``out`` itself for a single one, else PNG files in the directory ``out``.
+    """Return a file for each picture: ``out`` itself for a single one, else PNG files in the directory ``out``.
 
-    A single picture goes into a directory too where that is there already.
+    If ``out`` is a directory already, a single picture goes into it, too.
 
     Raises:
         InputError: ``out`` cannot take them, or one of the pictures would be overwritten.
@@ -41,13 +41,13 @@ def destinations(out: Path | None, images: Sequence[str]) -> list[Path | None]:
 
 
 def create_directories(files: Iterable[Path | None]) -> None:
-    """Create what the drawings need to lie in."""
+    """Create the directories of the drawings."""
     for directory in {file.parent for file in files if file}:
         directory.mkdir(parents=True, exist_ok=True)
 
 
 def save_drawing(image: str, result: Result, path: Path) -> None:
-    """Draw what was found in a picture and write it, whole or not at all.
+    """Draw an answer into its picture and write that, whole or not at all.
 
     Raises:
         InputError: the picture is larger than the format of ``path`` can hold.
@@ -79,7 +79,7 @@ def _single(out: Path) -> Path:
 
 
 def _in_directory(out: Path, images: Sequence[str]) -> list[Path]:
-    """Files of the pictures' names; the second picture of a name is numbered."""
+    """Return files named after the pictures; the second picture of the same name gets a number."""
     _check_directory(out)
     stems: list[str] = []
     for image in images:

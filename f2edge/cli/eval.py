@@ -23,10 +23,12 @@ _PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "
 
 @click.command("eval")
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=PATH)
-@click.option("--data", required=True, metavar="DIR", type=PATH, help="A data set's folder, or its annotation file.")
+@click.option("--data", required=True, metavar="DIR", type=PATH, help="Folder of a data set, or its annotation file.")
 @click.option("--limit", metavar="N", type=POSITIVE, help="Use the first N pictures only.")
 @device_option
-@click.option("--num-beams", metavar="N", type=POSITIVE, help="By default each bundle's own, mostly 3.")
+@click.option(
+    "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of each bundle, usually 3."
+)
 @click.option("--json/--markdown", "as_json", default=False, help="Print JSON, or a table (the default).")
 def command(
     *,
@@ -37,12 +39,14 @@ def command(
     num_beams: int | None,
     as_json: bool,
 ) -> None:
-    """Measure BUNDLE on a data set; several bundles side by side."""
+    """Measure the accuracy of BUNDLE on a data set; several bundles are compared."""
     _check_packages()
     from f2edge.evaluation import open_dataset
 
     for bundle in bundles:
-        open_bundle(bundle, check_hashes=False)  # a wrong one is told before the first has worked for hours
+        open_bundle(
+            bundle, check_hashes=False
+        )  # a bundle that cannot be opened is reported before hours of work on the first
     dataset = open_dataset(data)
     if limit and limit > len(dataset.samples):
         click.echo(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}", err=True)
@@ -60,7 +64,7 @@ def _check_packages() -> None:
 
 
 def _measure(bundles: tuple[Path, ...], dataset: Dataset, device: str | None, num_beams: int | None) -> Report:
-    """Ask one bundle after the other, so that one at a time is in memory."""
+    """Ask one bundle after the other, so that only one is in memory."""
     from f2edge.evaluation import Report, ask
 
     with progress_bar(len(bundles) * len(dataset.samples)) as progress:
@@ -72,6 +76,6 @@ def _measure(bundles: tuple[Path, ...], dataset: Dataset, device: str | None, nu
 
 
 def _names(bundles: tuple[Path, ...]) -> dict[str, Path]:
-    """Bundles by the names of their directories, or by their paths where those are not all different."""
+    """Return the bundles by the names of their directories, or by their paths if names repeat."""
     short = {bundle.resolve().name: bundle for bundle in bundles}
     return short if len(short) == len(bundles) else {str(bundle): bundle for bundle in bundles}

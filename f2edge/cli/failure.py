@@ -1,4 +1,4 @@
-"""Expected errors, as the one line that a user reads."""
+"""Print expected errors in one line."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _ARGUMENT = re.compile(r"`([a-z_]+)`")
 
 
 class Failure(click.ClickException):
-    """What went wrong, in one line on stderr; the command ends with 1."""
+    """An expected error: one line on stderr, and exit code 1."""
 
     exit_code = 1
 
     def show(self, _file: IO[Any] | None = None) -> None:
-        """Print the line."""
+        """Print the line on stderr."""
         print_failure(self.message)
 
 
 def print_failure(message: str) -> None:
-    """One line on stderr, whatever line breaks a library put into its message."""
+    """Print one line on stderr; line breaks in the message of a library become spaces."""
     click.echo(f"f2edge: {' '.join(message.split())}", err=True)
 
 
 def reason(error: BaseException) -> str:
-    """What is wrong, where, and what to do."""
+    """Return what is wrong, where, and what to do."""
     if isinstance(error, MemoryError):
         return "out of memory; use fewer beams, a smaller image size, or a machine with more memory"
     if isinstance(error, OSError):
@@ -59,7 +59,7 @@ def with_options(message: str, command: click.Command | None) -> str:
 
 
 def abandon_stdout() -> None:
-    """If stdout cannot be written, drop what it still holds, which would fail once more when Python ends."""
+    """If stdout cannot be written, drop its buffer, which would fail once more when Python exits."""
     try:
         sys.stdout.flush()
     except OSError:

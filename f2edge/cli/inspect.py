@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @bundle_argument
 @json_option
 def command(*, bundle: Path, as_json: bool) -> None:
-    """Check the files of BUNDLE and show what is in it."""
+    """Check the files of BUNDLE and show its contents."""
     opened = open_bundle(bundle)
     if as_json:
         print_json({**opened.to_json(), "size_bytes": opened.size_bytes})

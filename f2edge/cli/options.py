@@ -26,16 +26,17 @@ device_option = click.option(
     "--device",
     metavar="D",
     callback=_device_callback,
-    help="The engine's name of a device, or vision=GPU,decoder=CPU; by default the one compiled for.",
+    help="Device to run on, by the engine's name, or one for each component: vision=GPU,decoder=CPU. "
+    "By default the device that the bundle was compiled for.",
 )
 threads_option = click.option(
-    "--threads", metavar="N", type=POSITIVE, help="Of the processor; by default the engine's choice."
+    "--threads", metavar="N", type=POSITIVE, help="CPU threads; by default the engine chooses."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def budget_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """Callback of an option in per cent, with the sign or without: 0.01 for one per cent."""
+    """Parse an option in per cent, with or without the sign, to a fraction: "1%" is 0.01."""
     if value is None:
         return None
     try:
@@ -48,7 +49,7 @@ def budget_callback(_ctx: click.Context, _param: click.Parameter, value: str | N
 
 
 def region_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Region | None:
-    """Callback of an option X1,Y1,X2,Y2: four finite numbers; where they lie is for the picture to tell."""
+    """Parse an option X1,Y1,X2,Y2 to four finite numbers; they are checked against the picture later."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the subcommands print and write."""
+"""Print and write the results of subcommands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KIB = 1024
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
-    """JSON on stdout, one line unless indented; null for a number that is not finite."""
+    """Print JSON on stdout, in one line unless indented; null stands for a number that is not finite."""
     click.echo(json.dumps(_finite(value), indent=indent, allow_nan=False))
 
 
@@ -40,7 +40,7 @@ def _finite(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
-    """A table; columns whose cells are all numbers are aligned to the right."""
+    """Print a table; columns of numbers are aligned to the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -54,14 +54,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: b
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Names and values, one pair a line."""
+    """Print names and values, one pair per line."""
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
         click.echo(f"{name:<{width}}  {value}")
 
 
 def human_size(size: float) -> str:
-    """Bytes in the unit that suits them."""
+    """Format a number of bytes in B, KiB, MiB or GiB."""
     unit = "B"
     for larger in ("KiB", "MiB", "GiB"):
         if size < _KIB:
@@ -71,11 +71,11 @@ def human_size(size: float) -> str:
 
 
 def check_place(option: str, path: Path) -> None:
-    """Fail before the work is done where its file could not be written.
+    """Fail before the work is done if its file cannot be written.
 
     Raises:
-        InputError: the place is a directory, or in none.
-        OSError: the directory takes no files.
+        InputError: the path is a directory, or its directory is missing.
+        OSError: the directory is not writable.
     """
     if path.is_dir():
         raise InputError(f"{option} {path} is a directory; name a file in it")
@@ -85,17 +85,17 @@ def check_place(option: str, path: Path) -> None:
 
 
 def check_writable(directory: Path) -> None:
-    """Fail where no file can be created in a directory; only an attempt tells, whatever the permissions are.
+    """Fail if no file can be created in a directory.  Only an attempt tells: permissions do not.
 
     Raises:
-        OSError: it takes no files; the error names the directory.
+        OSError: the directory is not writable; the error names it.
     """
     with _named(directory), TemporaryFile(dir=directory):
         pass
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it into it, so that it is there whole or not at all.
+    """Write a file whole or not at all.
 
     Raises:
         OSError: it cannot be written; the error names ``path``.
@@ -106,7 +106,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Let an error name the path that the user knows, not that of a temporary file."""
+    """Let an error name the path that the user gave, not that of a temporary file."""
     try:
         yield
     except OSError as error:
@@ -115,7 +115,7 @@ def _named(path: Path) -> Iterator[None]:
 
 @contextmanager
 def spinner(text: str) -> Iterator[None]:
-    """A sign of life on stderr while something takes its time; nothing where stderr is no terminal."""
+    """Show a spinner on stderr during the block, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
@@ -124,13 +124,13 @@ def spinner(text: str) -> Iterator[None]:
 
 
 class Bar:
-    """Told with a call of what begins, and by :meth:`detail` how far it is; it shows nothing by itself."""
+    """A progress bar that shows nothing: it is called when a step begins, and :meth:`detail` tells how far it is."""
 
     def __call__(self, name: str) -> None:
-        """The next step begins."""
+        """Begin the next step."""
 
     def detail(self, text: str) -> None:
-        """The step goes on."""
+        """Tell how far the step is."""
 
 
 class _TerminalBar(Bar):
@@ -146,7 +146,7 @@ class _TerminalBar(Bar):
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Bar]:
-    """A bar on stderr if that is a terminal."""
+    """Show a progress bar on stderr, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield Bar()
         return
@@ -159,7 +159,7 @@ def progress_bar(total: int) -> Iterator[Bar]:
 
 @contextmanager
 def share_bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr if that is a terminal, for each name that it is told the share of."""
+    """Show a bar for each name on stderr, if stderr is a terminal; the share is from 0 to 1."""
     if not sys.stderr.isatty():
         yield lambda _name, _share: None
         return
@@ -177,7 +177,7 @@ def share_bar() -> Iterator[Callable[[str, float], None]]:
 
 
 def _console(*, err: bool) -> Console:
-    """Terminals wrap, files keep every line whole."""
+    """Return a console that wraps lines on a terminal only."""
     from rich.console import Console
 
     terminal = (sys.stderr if err else sys.stdout).isatty()

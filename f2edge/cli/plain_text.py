@@ -1,4 +1,4 @@
-"""An answer, as lines for people: the text, or one line for each thing that was located."""
+"""Write an answer as lines for people: the text, or one line for each object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def answer_lines(result: Result) -> list[str]:
-    """The text, or ``label<TAB>coordinates<TAB>confidence`` for each thing, its polygons parted by ``;``."""
+    """Return the text, or ``label<TAB>coordinates<TAB>confidence`` for each object; ``;`` separates polygons."""
     answer = result.answer[result.task]
     if isinstance(answer, str):
         return [answer]
@@ -22,7 +22,7 @@ def answer_lines(result: Result) -> list[str]:
 
 
 def remark(result: Result) -> str:
-    """What is worth knowing beside the answer, or nothing."""
+    """Return a remark on the answer for stderr, or ""."""
     if result.truncated:
         return f"cut off after {len(result.token_ids) - 1} tokens; --max-new-tokens allows more"
     if not isinstance(result.answer[result.task], str) and not result.labels:

@@ -34,35 +34,42 @@ if TYPE_CHECKING:
     from f2edge.tasks.table import Region
 
 
-_NEEDS = {"none": "nothing", "text": "--text", "region": "--region"}
+_NEEDS = {"none": "none", "text": "--text", "region": "--region"}
 
 
 def _tasks() -> str:
-    """Every task with what it needs, as lines that click leaves alone."""
+    """List every task with its input, as lines that click does not wrap."""
     rows = [f"  {task.name.strip('<>').lower():<33}  {_NEEDS[task.input]}" for task in TASKS.values()]
-    return "\n".join(("\b", "Tasks, and what each needs:", *rows, f"  {'(empty: a free prompt)':<33}  --text"))
+    return "\n".join(("\b", "Tasks and their input:", *rows, f"  {'(empty: a free prompt)':<33}  --text"))
 
 
 @click.command("run", epilog=_tasks())
 @bundle_argument
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--task", required=True, help='"<OD>" or od, see below; empty for a prompt of your own in --text.')
-@click.option("--text", help="What the task needs: a caption, a phrase, a prompt.")
+@click.option("--task", required=True, help='Task, such as od or "<OD>", see below; "" for a free prompt in --text.')
+@click.option("--text", help="Text input of the task: a caption, a phrase or a prompt.")
 @click.option(
     "--region",
     metavar="X1,Y1,X2,Y2",
     callback=region_callback,
-    help="What a task about a region needs, in pixels of the picture.",
+    help="Region that the task is about, in pixels of the picture.",
 )
-@click.option("--num-beams", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 3.")
-@click.option("--max-new-tokens", metavar="N", type=POSITIVE, help="By default the bundle's, mostly 1024.")
+@click.option(
+    "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of the bundle, usually 3."
+)
+@click.option(
+    "--max-new-tokens",
+    metavar="N",
+    type=POSITIVE,
+    help="Length of the longest answer; by default that of the bundle, usually 1024.",
+)
 @device_option
 @threads_option
 @click.option(
     "--draw",
     metavar="OUT",
     type=PATH,
-    help="Draw what was found into a file, or into a directory, which several pictures need.",
+    help="Draw boxes, masks and texts into a picture file; several pictures need a directory.",
 )
 @json_option
 def command(
@@ -95,7 +102,7 @@ def command(
 
 
 def _prompt(task: str, text: str | None, region: Region | None) -> str | None:
-    """The prompt, where it needs no picture; so a wrong question fails before anything is loaded."""
+    """Return the prompt if it depends on no picture, so that a wrong question fails before anything is loaded."""
     asked = resolve(task)
     return None if region and asked.input == "region" else build_prompt(asked, text, region)
 
@@ -109,7 +116,7 @@ def _open(bundle: Path, device: str | None, threads: int | None, prompt: str | N
 
 
 def _answer(ask: Callable[[str], Result], image: str, drawing: Path | None, *, several: bool, as_json: bool) -> bool:
-    """Ask about one picture, print the answer and draw it; false where one of that was not possible."""
+    """Ask about one picture, print the answer and draw it; return whether all of that succeeded."""
     try:
         with spinner(image):
             result = ask(image)
@@ -124,7 +131,7 @@ def _answer(ask: Callable[[str], Result], image: str, drawing: Path | None, *, s
 
 
 def _draw(image: str, result: Result, drawing: Path) -> bool:
-    """Write one drawing; a failure is told, and the pictures after it get theirs."""
+    """Write one drawing; a failure is printed, and the next pictures go on."""
     try:
         save_drawing(image, result, drawing)
     except (InputError, OSError) as error:

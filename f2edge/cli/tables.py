@@ -1,4 +1,4 @@
-"""What several subcommands show of a bundle."""
+"""Tables about a bundle that several subcommands print."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def component_size(bundle: Bundle, name: str) -> int:
-    """Bytes of a component's graph, without the weights, which the graphs share."""
+    """Return the size of the graph of a component in bytes, without the weights, which the graphs share."""
     return bundle.file(name).stat().st_size
 
 
 def total_size(bundle: Bundle) -> str:
-    """Size of the whole bundle, for people."""
+    """Return the size of the whole bundle, such as "28.7 MiB"."""
     return human_size(bundle.size_bytes)
 
 
 def print_components(bundle: Bundle) -> None:
-    """Precision, size and files of every component."""
+    """Print the precision, size and file of every component."""
     rows = [
         (name, str(component.precision), human_size(component_size(bundle, name)), component.file)
         for name, component in bundle.components.items()

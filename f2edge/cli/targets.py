@@ -20,7 +20,7 @@ _COLUMNS = ("target", "runtime", "device", "processor", "memory", "computes in",
 @click.command("targets")
 @json_option
 def command(*, as_json: bool) -> None:
-    """List what a bundle can be compiled for."""
+    """List the devices that a bundle can be compiled for."""
     if as_json:
         print_json([asdict(target) for target in TARGETS.values()])
         return

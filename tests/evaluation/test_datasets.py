@@ -142,7 +142,7 @@ def test_textvqa(tmp_path: Path) -> None:
 def test_no_data_set(tmp_path: Path) -> None:
     """A folder of pictures, an empty one, none at all: the line says what was looked for."""
     write_picture(tmp_path / "a.jpg")
-    with pytest.raises(DatasetError, match=r"holds no data set that is known; looked for: \*\.jsonl with image and"):
+    with pytest.raises(DatasetError, match=r"holds no known data set; looked for: \*\.jsonl with image and"):
         open_dataset(tmp_path)
     with pytest.raises(DatasetError, match="is not there"):
         open_dataset(tmp_path / "none")
@@ -162,7 +162,7 @@ def test_coco_without_annotations(tmp_path: Path) -> None:
     path = write_json(tmp_path / "x.json", {"images": [{"id": 1, "file_name": "a"}], "annotations": []})
     with pytest.raises(DatasetError, match="is a COCO file without annotations"):
         open_dataset(path)
-    with pytest.raises(DatasetError, match="holds no data set that is known"):
+    with pytest.raises(DatasetError, match="holds no known data set"):
         open_dataset(write_json(tmp_path / "y.json", {"images": [], "annotations": [{"id": 1}]}))
 
 
