@@ -14,7 +14,7 @@ from scenes import make_scene
 
 from f2edge.evaluation.overlap import box_iou, mask_iou
 from f2edge.evaluation.texts import edit_distance
-from f2edge.tasks.location import dequantize
+from f2edge.tasks.location import to_pixels
 
 if TYPE_CHECKING:
     from batches import Batch
@@ -92,7 +92,7 @@ def _parts(answer: str, size: tuple[int, int]) -> list[tuple[str, list[float]]]:
             parts[-1][1].append(float(piece[1:]))
         elif piece:
             parts.append((piece, []))
-    return [(label, dequantize([int(b) for b in bins], size)) for label, bins in parts]
+    return [(label, to_pixels([int(b) for b in bins], size)) for label, bins in parts]
 
 
 def _error_rate(questions: list[tuple[int, Question]], answers: list[str]) -> float:

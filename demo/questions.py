@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.tasks.location import location_text, quantize
+from f2edge.tasks.location import location_text, to_bins
 from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Question:
 
 def locations(values: Sequence[float], size: tuple[int, int]) -> str:
     """Location tokens of x, y, x, y, ... in pixels of a picture of `size` (width, height)."""
-    return location_text(quantize(values, size))
+    return location_text(to_bins(values, size))
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> list[Question]:

@@ -1,4 +1,4 @@
-"""Pictures: from anything a user has at hand to the input of the vision tower (docs/florence2.md#image-processor)."""
+"""Convert pictures of any source to the input of the vision tower (docs/florence2.md#image-processor)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused before they are decoded: a small file can blow up to gigabytes."""
+"""Larger pictures are refused before they are decoded: a small file can expand to gigabytes."""
 
 ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[np.uint8]"
 
@@ -32,15 +32,15 @@ _ARRAY_CHANNELS = (3, 4)
 def load_image(source: ImageSource) -> Image.Image:
     """Open a picture as RGB.
 
-    Transparency is composited on white, grey deeper than 8 bits is clipped to 255.  The EXIF rotation of a
-    file is applied; a PIL image or an array is taken as it is (docs/florence2.md#colour-conversion).
+    Transparency is composited on white; grey deeper than 8 bits is clipped to 255.  The EXIF rotation of a
+    file is applied; a PIL image or an array is not rotated (docs/florence2.md#colour-conversion).
 
     Args:
         source: a path, the bytes of a picture file, a PIL image, or an array of uint8, (height, width),
             (height, width, 3) or (height, width, 4).
 
     Raises:
-        ImageError: no such file, not a picture or a damaged one, or more than ``MAX_PIXELS``.
+        ImageError: the file is missing, is not a picture or is damaged, or has more than ``MAX_PIXELS``.
     """
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), "the array")
@@ -57,10 +57,10 @@ def pixel_values(image: Image.Image, size: tuple[int, int], mean: Sequence[float
     """Resize and normalise a picture as transformers does with Pillow (docs/florence2.md#normalization).
 
     Args:
-        image: RGB, of any size; its aspect ratio is not kept.
+        image: an RGB image of any size; its aspect ratio is not kept.
         size: (height, width) in pixels.
-        mean: of each channel, with values from 0 to 1.
-        std: of each channel.
+        mean: the mean of each channel, for values from 0 to 1.
+        std: the standard deviation of each channel.
 
     Returns:
         (1, 3, height, width) float32.
@@ -94,7 +94,7 @@ def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Keep Pillow's warnings to ourselves, and make one line of whatever its many decoders raise."""
+    """Silence the warnings of Pillow, and turn any exception of its decoders into one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""The fixed sizes of a bundle for a device that takes no others, as an NPU."""
+"""The largest sizes of a question; for an NPU they are the fixed shapes of the graphs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from f2edge.geometry import Geometry
 
 PADDING = -1
-"""Stands behind a prompt that is shorter than the graphs take; no token has this id, so nobody can write it."""
+"""The token id that pads a prompt to the fixed length; no token has it, so no prompt can contain it."""
 
 LEAST_BEAMS = 3
-"""The golden cases search with as many."""
+"""The beams that the golden cases need."""
 
 PROMPT_TOKENS = 128
-"""Room for the longest instruction and a paragraph; each token costs the encoder time, be it padding or not."""
+"""Prompt tokens of fixed shapes: enough for the longest instruction and a paragraph.  Padding costs time, too."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the graphs of a bundle have room for; what is shorter is padded, and the padding is masked.
+    """The largest sizes of a question.  Graphs of fixed shapes pad shorter input, and mask the padding.
 
     Args:
         num_beams: rows of the decoder.
-        prompt_tokens: of the encoder's prompt, its begin and end included.
-        new_tokens: of the decoder's self-attention, that is, of the longest answer.
+        prompt_tokens: tokens of the prompt, its begin and end tokens included.
+        new_tokens: tokens of the longest answer.
     """
 
     num_beams: int
@@ -35,7 +35,7 @@ class Limits:
     new_tokens: int
 
     def faults(self, geometry: Geometry) -> list[str]:
-        """What a model of these sizes cannot have, each as a short sentence."""
+        """List the limits that a model of these sizes cannot have, each as a short sentence."""
         limits = {
             "num_beams": (LEAST_BEAMS, MAX_NUM_BEAMS),
             "prompt_tokens": (1, geometry.max_prompt_tokens),

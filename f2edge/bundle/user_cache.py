@@ -1,4 +1,4 @@
-"""Where this user's cached files are: what can be made again, and is never trusted blindly."""
+"""The cache of this user: files that can be made again, and are checked before they are used."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 600.0
-"""Seconds to wait for another process that fills the same directory: an NPU's compiler takes minutes."""
+"""Seconds to wait for another process that fills the same directory: the compiler of an NPU takes minutes."""
 
 
 def user_cache() -> Path:
-    """``F2EDGE_CACHE``, or f2edge's folder in the place that the system has for caches."""
+    """Return ``F2EDGE_CACHE``, or the folder of f2edge in the cache directory of the system."""
     if chosen := os.environ.get("F2EDGE_CACHE"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -37,22 +37,22 @@ def user_cache() -> Path:
 
 
 def cache_key(parts: object) -> str:
-    """A file's name for everything that what is cached depends on; what is no JSON value counts by its text."""
+    """Return a key for all inputs of a cached file; an input that is no JSON value counts by its text."""
     return digest(parts, default=str)[:32]
 
 
 def digest(value: object, default: Callable[[object], str] | None = None) -> str:
-    """SHA-256 of a JSON value; the order of an object's members does not matter.
+    """Return the SHA-256 of a JSON value; the order of the members of an object does not matter.
 
     Args:
         value: the value.
-        default: what to take for what JSON does not know; without it that is a ``TypeError``.
+        default: converts values that JSON does not know; without it they raise ``TypeError``.
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=default).encode()).hexdigest()
 
 
 def usable_directory(name: str, key: str) -> Path | None:
-    """The directory of one key, made if need be; ``None`` where nothing can be written."""
+    """Return the directory of one key, which is made if it is missing; None if it is not writable."""
     directory = user_cache() / name / key
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,10 @@ def usable_directory(name: str, key: str) -> Path | None:
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[bool]:
-    """While the block runs no other process, nor thread, may claim the directory; false where it cannot be claimed.
+    """Lock a directory during the block against other processes and threads; false if it cannot be locked.
 
-    For libraries that write files in their place, where another process may read them half-written.  A process that is
-    killed claims nothing any more.
+    It is for libraries that write files in place, so that another process could read half a file.  The lock of a
+    process that is killed is released.
     """
     lock = FileLock(directory / "lock", timeout=_PATIENCE)
     try:
@@ -83,9 +83,9 @@ def claimed(directory: Path) -> Iterator[bool]:
 
 
 def clear_oldest(name: str, most_bytes: int) -> None:
-    """Remove directories of keys that were not used for longest, until the rest fits into ``most_bytes``.
+    """Remove the least recently used directories until the others fit into ``most_bytes``.
 
-    The one that was used last stays in any case.
+    The most recently used one always stays.
     """
     total = 0
     for age, directory in enumerate(sorted((user_cache() / name).glob("*"), key=_last_used, reverse=True)):

@@ -39,17 +39,17 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_bundle_directory(destination: Path, *, force: bool = False) -> Iterator[Path]:
-    """A fresh directory beside ``destination`` that takes its place when the block ends without an error.
+    """Give a fresh directory beside ``destination``, which takes its place when the block ends without an error.
 
-    What an earlier, killed attempt left beside it is removed.  Only a bundle or an empty directory is ever replaced.
+    Files that an earlier, killed attempt left beside it are removed.  Only a bundle or an empty directory is replaced.
 
     Args:
-        destination: where the bundle shall be.
+        destination: the directory of the new bundle.
         force: replace a bundle that is there.
 
     Raises:
-        BundleError: something is there that must not be replaced, the parent directory is missing, or something cannot
-            be written, by the block or here.
+        BundleError: ``destination`` must not be replaced, its parent directory is missing, or a file cannot be written,
+            in the block or here.
     """
     destination = Path(os.path.abspath(destination))  # noqa: PTH100 - "." needs a name, links must stay links
     try:
@@ -68,11 +68,11 @@ def new_bundle_directory(destination: Path, *, force: bool = False) -> Iterator[
 
 
 def claim_directory(parent: Path, prefix: str) -> Path:
-    """A directory that no living process uses: one that a killed process left, with what is in it, or a fresh one.
+    """Return a directory that no living process uses: a fresh one, or one that a killed process left, with its files.
 
     Args:
-        parent: where it is.
-        prefix: of its name; the id of the process that uses it follows.
+        parent: the directory that it is in.
+        prefix: the beginning of its name; the id of the process that uses it follows.
     """
     mine = parent / f"{prefix}{os.getpid()}"
     for path in sorted(parent.glob(f"{glob.escape(prefix)}*")):
@@ -85,7 +85,7 @@ def claim_directory(parent: Path, prefix: str) -> Path:
 
 
 def refuse_occupied(destination: Path, *, force: bool) -> None:
-    """Fail before any work is done where the bundle could not be put in its place.
+    """Fail before any work is done if the bundle could not be put in its place.
 
     Raises:
         BundleError: see :func:`new_bundle_directory`.
@@ -117,13 +117,13 @@ def _replace(partial: Path, destination: Path) -> None:
 
 
 def _is_bundle(directory: Path) -> bool:
-    """Other programs have a ``manifest.json`` too."""
+    """Tell whether a directory is a bundle; other programs write a ``manifest.json``, too."""
     manifest = directory / MANIFEST
     return manifest.is_file() and b'"format_version"' in manifest.read_bytes()
 
 
 def _clear_up(destination: Path) -> None:
-    """Put back a bundle that a killed attempt had moved aside, and remove all else that it left."""
+    """Put back a bundle that a killed attempt had moved aside, and remove the other files that it left."""
     for path in sorted(destination.parent.glob(".*")):
         kind, _, pid = path.name.removeprefix(f".{destination.name}.").partition("-")
         if kind not in ("old", "partial") or not pid.isdigit() or alive(int(pid), path):
@@ -135,9 +135,9 @@ def _clear_up(destination: Path) -> None:
 
 
 def alive(pid: int, path: Path) -> bool:
-    """Whether another process has this id; what carries our own was left by one that had it before.
+    """Tell whether another process has this id; a file with our own id was left by an earlier process with that id.
 
-    Windows cannot be asked without harm, since ``os.kill`` ends a process there: nobody compiles for a day.
+    On Windows ``os.kill`` would end the process, so the age of the file decides: no compilation takes a day.
     """
     if pid == os.getpid():
         return False

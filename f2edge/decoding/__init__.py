@@ -1,4 +1,4 @@
-"""The search for an answer: one loop for all engines, greedy or with beams."""
+"""Search for an answer: greedy or beam search, one loop for all engines."""
 
 from __future__ import annotations
 

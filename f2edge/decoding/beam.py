@@ -1,11 +1,11 @@
 """Beam search over any decoder session, as transformers 5.23 does it for one image (docs/florence2.md#beam-search).
 
-The search works from each beam's K best tokens and fetches the whole logits only when a token beyond those K
-could reach the best 2B.  All scores are float32, as there.  A pool that no longer accepts hypotheses is left
-out: it cannot occur with a single image, whose search has ended by then.
+The search works on the K best tokens of each beam.  It fetches all logits only if a token beyond those K could be
+among the best 2B.  All scores are float32, as in transformers.  A pool that no longer accepts hypotheses is left out:
+it cannot occur with a single image, whose search has ended by then.
 
-Ties are settled by the lower beam, then the lower token id: the order of the flattened
-(beam * vocabulary + token) index.  ``torch.topk`` promises no order, so at an exact tie the two may differ.
+At a tie the lower beam wins, then the lower token id: the order of the flattened (beam * vocabulary + token) index.
+``torch.topk`` promises no order, so the two may differ at an exact tie.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
 
-# Added to what is out of the running: beams that only fill up the first step, and sequences that have ended.
+# Added to the scores of beams that only fill up the first step, and of sequences that have ended.
 _OUT = np.float32(-1e9)
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -43,8 +43,8 @@ class Hypothesis(NamedTuple):
 class _Beams:
     """The B running beams, best first.
 
-    While ``shared``, all are copies of one sequence, of which only the first has a real score, and the
-    session keeps one row.
+    While ``shared``, all beams are copies of one sequence; only the first has a real score, and the session keeps one
+    row.
     """
 
     sequences: IntArray  # (B, length)
@@ -70,7 +70,7 @@ class _Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class _Finished:
-    """The B best ended hypotheses, best first; places still free come last, with a score of -1e9."""
+    """The B best finished hypotheses, best first; free places come last, with a score of -1e9."""
 
     scores: FloatArray  # (B,) with the length penalty
     hypotheses: list[Hypothesis]
@@ -125,7 +125,7 @@ def _step(session: DecoderSession, beams: _Beams) -> StepScores:
 
 
 def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
-    """The best 2B of the K candidates per beam if no other token can be among them, else of all tokens."""
+    """Return the best 2B of the K candidates per beam if no other token can be among them, else of all tokens."""
     B = settings.num_beams
     banned = banned_tokens(beams.sequences, settings.no_repeat_ngram_size)
     token_ids = _per_beam(step.token_ids, B)
@@ -148,12 +148,12 @@ def _choose_from_all(step: StepScores, beams: _Beams, banned: BannedTokens) -> _
 
 
 def _per_beam(rows: NDArray[_Scalar], num_beams: int) -> NDArray[_Scalar]:
-    """Rows of the session as rows of the beams: a shared row belongs to all of them."""
+    """Expand the rows of the session to one row per beam: a shared row belongs to all beams."""
     return rows if len(rows) == num_beams else np.repeat(rows, num_beams, axis=0)
 
 
 def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count: int) -> _Candidates:
-    """The ``count`` best of (B, n) continuations; all that tie with the last take part in the sorting."""
+    """Return the ``count`` best of (B, n) continuations; all that tie with the last take part in the sort."""
     scores = logprobs + running[:, None]
     first = max(scores.size - count, 0)
     worst = np.partition(scores, first, axis=None)[first]
@@ -176,7 +176,7 @@ def _collect(
     ended: NDArray[np.bool_],
     settings: GenerationSettings,
 ) -> _Finished:
-    """Let ended candidates of the first B ranks into the pool; later ones vanish, as in transformers."""
+    """Add finished candidates of the first B ranks to the pool; later ones are dropped, as in transformers."""
     B = settings.num_beams
     new = np.flatnonzero(ended[:B])
     if not len(new):
@@ -190,7 +190,7 @@ def _collect(
 
 
 def _advance(beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], settings: GenerationSettings) -> _Beams:
-    """The B best candidates that have not ended run on."""
+    """Continue the B best candidates that have not ended."""
     scores = candidates.scores + ended * _OUT
     chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]
     parents, tokens = candidates.beams[chosen], candidates.token_ids[chosen]
@@ -205,7 +205,7 @@ def _advance(beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], s
 
 
 def _goes_on(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> bool:
-    """Whether a running beam may still beat the pool, by the rule that ``early_stopping`` asks for."""
+    """Tell whether a running beam may still beat the pool, by the rule of ``early_stopping``."""
     if settings.early_stopping is True and finished.full:
         return False
     length = beams.sequences.shape[1] - 1

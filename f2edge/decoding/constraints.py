@@ -1,4 +1,4 @@
-"""What a search does to the decoder's scores before it chooses: forced tokens, and no n-gram twice.
+"""Constraints on the next token: forced tokens, and the ban of repeated n-grams.
 
 Both follow transformers 5.23 (docs/florence2.md#forced-tokens).  A forced token replaces all scores of a step, so a
 search asks for it first; the ban takes single tokens away from single beams.
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 class BannedTokens(NamedTuple):
-    """Tokens that may not follow: ``token_ids[i]`` in beam ``beams[i]``; both (n,) int64, with repeats."""
+    """Banned tokens: ``token_ids[i]`` in beam ``beams[i]``; both (n,) int64, with repeats."""
 
     beams: IntArray
     token_ids: IntArray
 
 
 def max_length(settings: GenerationSettings) -> int:
-    """Length of the longest sequence, the decoder start token included."""
+    """Return the length of the longest sequence, the decoder start token included."""
     return 1 + settings.max_new_tokens
 
 
 def forced_token(length: int, settings: GenerationSettings) -> int | None:
-    """The token that must follow a sequence of this length, if one must; the last one overrules the first."""
+    """Return the forced token after a sequence of this length, or None; the end token overrules the begin token."""
     if length == max_length(settings) - 1 and settings.forced_eos_token_id is not None:
         return settings.forced_eos_token_id
     return settings.forced_bos_token_id if length == 1 else None
 
 
 def banned_tokens(sequences: IntArray, ngram_size: int) -> BannedTokens:
-    """Tokens that would complete an n-gram which the same beam already holds.
+    """Return the tokens that would complete an n-gram that the same beam already holds.
 
     Args:
         sequences: (beams, length) int64, with the decoder start token, which counts.

@@ -28,14 +28,14 @@ _LARGEST_MASS = 0.5
 
 
 class DecodedToken(NamedTuple):
-    """A token that greedy search has decided on, and its log-probability."""
+    """A token that greedy search has chosen, and its log-probability."""
 
     token_id: int
     logprob: float
 
 
 def stream(session: DecoderSession, settings: GenerationSettings) -> Iterator[DecodedToken]:
-    """Greedy search that yields each token as soon as it is decided, the decoder start token excepted.
+    """Search greedily, and yield each token after the decoder start token as soon as it is chosen.
 
     Args:
         session: fresh, no step taken yet.
@@ -73,7 +73,7 @@ def _next_token(session: DecoderSession, sequence: IntArray, settings: Generatio
 
 
 def _from_candidates(step: StepScores, banned: BannedTokens) -> DecodedToken | None:
-    """The best token of the candidates, or None where tokens beyond them have a say."""
+    """Return the best token of the candidates, or None if another token could be better."""
     token_ids, logits = step.token_ids[0], step.logits[0]
     removed = np.isin(token_ids, banned.token_ids)
     best = logits[~removed].max(initial=-np.inf)
@@ -84,7 +84,7 @@ def _from_candidates(step: StepScores, banned: BannedTokens) -> DecodedToken | N
 
 
 def _log_sum_exp_without(step: StepScores, banned: BannedTokens, removed: NDArray[np.bool_]) -> float | None:
-    """The log-sum-exp over the tokens not banned, or None where the candidates do not determine it."""
+    """Return the log-sum-exp over the tokens not banned, or None if the candidates do not determine it."""
     total = float(step.log_sum_exp[0])
     if not len(banned.token_ids):
         return total

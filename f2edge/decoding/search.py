@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """The sequence that a search found.
+    """The best sequence of a search.
 
     Args:
         token_ids: the whole sequence as transformers returns it, from the decoder start token: 2, 0, ..., 2.
-        token_logprobs: one per token after the start, 0 where it was forced.  Relative to the whole
-            vocabulary in beam search, to the tokens not banned in greedy search.
-        score: sum of ``token_logprobs`` / their number ** length_penalty; beam search ranks by it.
-        truncated: the sequence was cut at ``max_new_tokens``, whether or not an end token was forced there.
+        token_logprobs: the log-probability of each token after the start, 0 for a forced one.  It is relative to the
+            whole vocabulary in beam search, and to the tokens that are not banned in greedy search.
+        score: the sum of ``token_logprobs`` / their number ** length_penalty, by which beam search ranks.
+        truncated: whether the sequence was cut at ``max_new_tokens``, with or without a forced end token.
     """
 
     token_ids: tuple[int, ...]

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepScores:
-    """What one decoder step says about the next token of each beam.
+    """The scores of the next token of each beam after one decoder step.
 
     Args:
-        token_ids: (beams, K) int64, the K tokens of the largest logits, best first, equal ones in any order.
-            With K well above twice the number of beams, all logits are hardly ever asked for.
+        token_ids: (beams, K) int64, the K tokens with the largest logits, best first, ties in any order.
+            If K is well above twice the number of beams, all logits are hardly ever fetched.
         logits: (beams, K) float32, the logits of those tokens.
         log_sum_exp: (beams,) float32, over the whole vocabulary.
-        fetch_logits: gives (beams, vocabulary) float32; valid until the session's next step.
+        fetch_logits: returns all logits (beams, vocabulary) float32; valid until the next step of the session.
     """
 
     token_ids: IntArray
@@ -38,7 +38,7 @@ class StepScores:
 
 
 class DecoderSession(Protocol):
-    """One image and one prompt in a decoder, ready to be asked for the next token."""
+    """The decoder of one image and one prompt, ready to score the next token."""
 
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed one token per beam and score the next one.
@@ -51,10 +51,10 @@ class DecoderSession(Protocol):
 
 
 def take_step(session: DecoderSession, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-    """Run one decoder step and refuse scores that no search can use.
+    """Run one decoder step, and refuse scores that are not finite.
 
     Raises:
-        DeviceError: a log-sum-exp is not finite, which is how an overflow in half precision shows.
+        DeviceError: a log-sum-exp is not finite, which an overflow in half precision causes.
     """
     step = session.step(tokens, beam_indices)
     if not np.isfinite(step.log_sum_exp).all():

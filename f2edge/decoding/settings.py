@@ -1,4 +1,4 @@
-"""How an answer is searched for: the settings of greedy and beam search."""
+"""The settings of greedy and beam search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal
 from f2edge.errors import InputError, LimitError
 
 MAX_NUM_BEAMS = 64
-"""More beams than any search gains from; each costs a copy of the decoder's cache."""
+"""The most beams: no search gains from more, and each costs a copy of the key-value cache."""
 
 MAX_LENGTH_PENALTY = 32.0
-"""Beyond it, in either direction, powers of an answer's length leave the range of floats."""
+"""The largest absolute value: beyond it, powers of the answer length leave the range of floats."""
 
 _LARGEST = 2**31 - 1
 
@@ -25,7 +25,7 @@ class GenerationSettings:
     not forced, 0 for ``no_repeat_ngram_size`` means no ban.  A token id beyond the vocabulary is one that never comes.
 
     Raises:
-        InputError: a setting that no search can follow.
+        InputError: a setting is of the wrong type, or out of range.
         LimitError: more than :data:`MAX_NUM_BEAMS` beams.
     """
 
@@ -56,7 +56,7 @@ class GenerationSettings:
             raise InputError(f'early_stopping is {self.early_stopping!r:.60}; it must be True, False or "never"')
 
     def beyond(self, vocab_size: int) -> list[str]:
-        """The settings that name a token which a vocabulary of this size does not have, each as a short sentence."""
+        """List the settings that name a token beyond a vocabulary of this size, each as a short sentence."""
         tokens = {name: value for name, value in vars(self).items() if name.endswith("_token_id") and value is not None}
         return [
             f"{name} is {value}, and the vocabulary ends at {vocab_size - 1}"
@@ -78,5 +78,5 @@ def _check_integer(name: str, value: Any) -> None:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    """To Python, True is a number."""
+    """Tell whether a value is a number of this kind; to Python, True is one, too."""
     return isinstance(value, kind) and not isinstance(value, bool)

@@ -1,1 +1,1 @@
-"""Florence-2's tasks: their prompts, and how their answers are read."""
+"""The tasks of Florence-2: their prompts, and the parsers of their answers."""

@@ -1,4 +1,4 @@
-"""Answers in Microsoft's schema, and how sure the model is of each thing in them (docs/florence2.md#answer-schema)."""
+"""Answers in the schema of Microsoft, and a confidence for each object (docs/florence2.md#answer-schema)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SCORED_TASKS = ("<OD>", "<DENSE_REGION_CAPTION>")
 
 
 def parse(task_name: str, text: str, image_size: tuple[int, int]) -> dict[str, Answer]:
-    """Read an answer as Microsoft's post-processing does; an unknown task's answer is plain text.
+    """Parse an answer as the post-processing of Microsoft does; the answer of an unknown task is plain text.
 
     Args:
-        task_name: ``<OD>``.
+        task_name: the name of the task, such as ``<OD>``.
         text: the decoded answer, special tokens kept.
         image_size: (width, height) of the original image in pixels.
 
@@ -38,7 +38,7 @@ def parse(task_name: str, text: str, image_size: tuple[int, int]) -> dict[str, A
 
 
 def to_answer(task: Task, text: str, instances: Sequence[Instance]) -> Answer:
-    """Put what was found into Microsoft's schema."""
+    """Return the objects of an answer in the schema of Microsoft."""
     if task.parser == "pure_text":
         return text.replace("<s>", "").replace("</s>", "")
     if task.parser == "ocr":
@@ -52,39 +52,39 @@ def to_answer(task: Task, text: str, instances: Sequence[Instance]) -> Answer:
 
 
 def _columns(instances: Sequence[Instance], kind: Kind, shapes: str, labels: str) -> dict[str, list[Any]]:
-    found = [instance for instance in instances if instance.kind == kind]
+    chosen = [instance for instance in instances if instance.kind == kind]
     return {
-        shapes: [list(one.shapes) if kind == "polygons" else one.shapes[0] for one in found],
-        labels: [_ascii(one.label) if kind == "boxes" else one.label for one in found],
+        shapes: [list(one.shapes) if kind == "polygons" else one.shapes[0] for one in chosen],
+        labels: [_ascii(one.label) if kind == "boxes" else one.label for one in chosen],
     }
 
 
 def confidences(instances: Sequence[Instance], pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
-    """How sure the model is of where each thing is: exp of the mean log-probability of its location tokens.
+    """Return the confidence of each object, 0 to 1: the geometric mean of the probabilities of its location tokens.
 
     Args:
-        instances: found in the joined ``pieces``.
-        pieces: the text of each token, from the decoder start token.
-        token_logprobs: one per token after the start token.
+        instances: the objects in the joined ``pieces``.
+        pieces: the text of each token, from the decoder start token on.
+        token_logprobs: the log-probability of each token after the start token.
     """
     starts = list(accumulate(map(len, pieces), initial=0))[:-1]
-    found = []
+    values = []
     for instance in instances:
         tokens = [bisect_right(starts, offset) - 1 for offset in instance.offsets]
-        found.append(_exp_mean([token_logprobs[token - 1] for token in tokens]))
-    return found
+        values.append(_exp_mean([token_logprobs[token - 1] for token in tokens]))
+    return values
 
 
 def microsoft_scores(task: Task, pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
-    """Scores of the boxes as Microsoft's code gives them: in two tasks, elsewhere none (docs/florence2.md#scores).
+    """Return the scores of boxes as Microsoft's code does, in the two tasks that have them (docs/florence2.md#scores).
 
-    Its bookkeeping takes it that labelled boxes follow each other without a gap, after one ``<s>``.  In such
-    answers the scores equal :func:`confidences`; in others they are those of neighbouring tokens.
+    That code assumes that labelled boxes follow each other without a gap, after one ``<s>``.  In such answers the
+    scores equal :func:`confidences`; in others they are those of neighbouring tokens.
 
     Args:
-        task: what was asked.
+        task: the task that was asked.
         pieces: the text of each token, without the decoder start token.
-        token_logprobs: one per piece.
+        token_logprobs: the log-probability of each piece.
     """
     if task.name not in _SCORED_TASKS:
         return []

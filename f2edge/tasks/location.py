@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 BINS = 1000
 
 
-def quantize(coordinates: Sequence[float], image_size: tuple[int, int]) -> list[int]:
+def to_bins(coordinates: Sequence[float], image_size: tuple[int, int]) -> list[int]:
     """Turn pixels into bins: clamp(floor(coordinate / (size / 1000)), 0, 999) (docs/florence2.md#location-tokens).
 
     Args:
@@ -23,7 +23,7 @@ def quantize(coordinates: Sequence[float], image_size: tuple[int, int]) -> list[
     return [min(max(number, 0), BINS - 1) for number in bins]
 
 
-def dequantize(bins: Sequence[int], image_size: tuple[int, int]) -> list[float]:
+def to_pixels(bins: Sequence[int], image_size: tuple[int, int]) -> list[float]:
     """Turn bins into the pixels at their centres, in float32 like Microsoft (docs/florence2.md#location-tokens).
 
     Args:

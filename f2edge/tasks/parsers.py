@@ -1,6 +1,6 @@
-"""From the model's text to what it located, read as Microsoft's code reads it (docs/florence2.md#post-processing).
+"""Parse the text of an answer into located objects, as the code of Microsoft does (docs/florence2.md#post-processing).
 
-The patterns work on text, not on tokens, because damaged answers must give what Microsoft's patterns give.
+The patterns work on text, not on tokens, so that damaged answers give what the patterns of Microsoft give.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from f2edge.tasks.location import dequantize
+from f2edge.tasks.location import to_pixels
 from f2edge.tasks.tagged_text import clean
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ _BANNED_PHRASES = frozenset(_BANNED.split(","))
 
 @dataclass(frozen=True)
 class Instance:
-    """One thing that the model located.
+    """One object that the model located.
 
     Args:
-        kind: what its shapes are.
-        label: what it is called, in the model's own words; empty where the task gives no names.
-        shapes: lists of x, y, x, y, ... in pixels: one box, one quad, or all polygons of one thing.
-        offsets: where in the answer's text its location tokens stand (a character inside each of them).
+        kind: the kind of its shapes.
+        label: its label in the words of the model; empty if the task gives no labels.
+        shapes: lists of x, y, x, y, ... in pixels: one box, one quad, or all polygons of one object.
+        offsets: an offset into the text of the answer inside each of its location tokens.
     """
 
     kind: Kind
@@ -81,8 +81,8 @@ def find_boxes(text: str, image_size: tuple[int, int], *, labelled: bool = True)
 
 
 def find_grounded_boxes(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
-    """Find boxes whose label says something: no pronouns and the like (docs/florence2.md#grounded-phrases)."""
-    return (found for found in find_boxes(text, image_size) if found.label not in _BANNED_PHRASES)
+    """Find boxes whose label is not a pronoun or the like (docs/florence2.md#grounded-phrases)."""
+    return (box for box in find_boxes(text, image_size) if box.label not in _BANNED_PHRASES)
 
 
 def find_quads(text: str, image_size: tuple[int, int]) -> Iterator[Instance]:
@@ -107,10 +107,10 @@ def find_polygons(text: str, image_size: tuple[int, int], *, labelled: bool = Tr
 
 
 def find_instances(task: Task, text: str, image_size: tuple[int, int]) -> list[Instance]:
-    """Find all that an answer locates.
+    """Find all objects in an answer.
 
     Args:
-        task: what was asked.
+        task: the task that was asked.
         text: the decoded answer, special tokens kept.
         image_size: (width, height) of the original image.
     """
@@ -129,8 +129,8 @@ def _instance_spans(phrase: re.Match[str]) -> list[tuple[int, int]]:
     if "<poly>" not in phrase.group() or "</poly>" not in phrase.group():
         return [phrase.span()]
     return [
-        (phrase.start() + found.start(1), phrase.start() + found.end(1))
-        for found in _POLYGON_INSTANCE.finditer(phrase.group())
+        (phrase.start() + one.start(1), phrase.start() + one.end(1))
+        for one in _POLYGON_INSTANCE.finditer(phrase.group())
     ]
 
 
@@ -142,6 +142,6 @@ def _instance(
     for span in spans:
         tokens = list(_LOCATION_TOKEN.finditer(cleaned.text, *span))
         bins = [int(token.group(1)[:_MOST_DIGITS]) for token in tokens]
-        shapes.append(dequantize(bins[: len(bins) // 2 * 2], image_size))
+        shapes.append(to_pixels(bins[: len(bins) // 2 * 2], image_size))
         offsets += [cleaned.offsets[token.start(1)] for token in tokens]
     return Instance(kind, label, tuple(shapes), tuple(offsets))

@@ -1,4 +1,4 @@
-"""The tasks of Florence-2, and the sentence that the model is asked for each (docs/florence2.md#task-prompts)."""
+"""The tasks of Florence-2, and the prompt of each (docs/florence2.md#task-prompts)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from f2edge.errors import TaskError
-from f2edge.tasks.location import location_text, quantize
+from f2edge.tasks.location import location_text, to_bins
 
 Parser: TypeAlias = Literal["pure_text", "boxes", "grounding", "polygons", "boxes_or_polygons", "ocr"]
 TaskInput: TypeAlias = Literal["none", "text", "region"]
@@ -23,11 +23,11 @@ class Task:
     """One task.
 
     Args:
-        name: as users write it, ``<OD>``.
-        prompt: the sentence for the model; ``{input}`` stands for the user's text or region.
-        parser: how the answer is read.
-        input: what the user has to give.
-        labelled: whether the answer names what it locates.
+        name: the name as users write it, such as ``<OD>``.
+        prompt: the sentence that the model gets; ``{input}`` stands for the text or the region of the user.
+        parser: the parser of the answer.
+        input: the input that the user has to give.
+        labelled: whether the answer has a label for each object.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Task:
 
 
 FREE_TEXT = Task("", "{input}", input="text")
-"""A prompt of the user's own, for fine-tuned models; the answer is plain text."""
+"""A free prompt, for fine-tuned models; the answer is plain text."""
 
 TASKS = {
     task.name: task
@@ -72,11 +72,11 @@ TASKS = {
         Task("<REGION_TO_OCR>", "What text is in the region {input}?", input="region"),
     )
 }
-"""All tasks by name, in the order of Microsoft's processor."""
+"""All tasks by name, in the order of the processor of Microsoft."""
 
 
 def resolve(name: str) -> Task:
-    """Find a task by its name, with or without brackets, in any case; an empty name means ``FREE_TEXT``.
+    """Return a task by its name, with or without brackets, in any case; an empty name is ``FREE_TEXT``.
 
     Raises:
         TaskError: there is no such task.
@@ -102,16 +102,16 @@ def build_prompt(
     region: Region | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> str:
-    """Write the sentence that the model is asked (docs/florence2.md#task-prompts).
+    """Return the sentence that the model gets (docs/florence2.md#task-prompts).
 
     Args:
-        task: what is asked.
-        text: the user's words; for a task with a region also its four location tokens.
+        task: the task to ask.
+        text: the text input; for a task about a region it may be four location tokens.
         region: (x1, y1, x2, y2) in pixels of the original image.
         image_size: (width, height) of the original image; needed for a region.
 
     Raises:
-        TaskError: the input is missing, not wanted, or not a region of the image.
+        TaskError: the input is missing, superfluous, or not a region of the image.
     """
     if text is not None and not isinstance(text, str):
         raise TaskError(f"the text is {text!r:.60}; give it as a string")
@@ -180,11 +180,11 @@ def _region_text(region: Region, image_size: tuple[int, int] | None) -> str:
             f"the region {x1:g},{y1:g},{x2:g},{y2:g} is not inside the image of {width}x{height} pixels: "
             f"x1 <= x2 <= {width} and y1 <= y2 <= {height} must hold"
         )
-    return location_text(quantize((x1, y1, x2, y2), image_size))
+    return location_text(to_bins((x1, y1, x2, y2), image_size))
 
 
 def _four_numbers(region: Region) -> Region:
-    """Of whatever a caller hands in; numbers in a string are no numbers."""
+    """Convert whatever a caller gives; a string of numbers is refused."""
     try:
         x1, y1, x2, y2 = (float(value + 0) for value in region)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""A text with tags taken out that still knows where each of its characters stood."""
+"""Remove tags from a text, and remember the offset of each remaining character."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CleanText:
-    """A text and, for each of its characters, the offset in the text it was cut from."""
+    """A text and, for each of its characters, the offset in the original text."""
 
     text: str
     offsets: Sequence[int]
 
     def without(self, tag: str) -> CleanText:
-        """Take out every occurrence of a tag, from left to right."""
+        """Remove every occurrence of a tag, from left to right."""
         if tag not in self.text:
             return self
         offsets: list[int] = []
@@ -29,7 +29,7 @@ class CleanText:
 
 
 def clean(text: str, *tags: str) -> CleanText:
-    """Take tags out of a text, one kind after the other."""
+    """Remove tags from a text, one kind after the other."""
     cleaned = CleanText(text, range(len(text)))
     for tag in tags:
         cleaned = cleaned.without(tag)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f2edge.tasks.answers import confidences, microsoft_scores, parse
-from f2edge.tasks.location import dequantize, location_text, quantize
+from f2edge.tasks.location import location_text, to_bins, to_pixels
 from f2edge.tasks.parsers import find_instances
 from f2edge.tasks.table import TASKS
 from f2edge.tasks.tagged_text import clean
@@ -156,4 +156,4 @@ def test_no_text_makes_a_parser_fail(task: str, fragments: list[str]) -> None:
 @given(st.lists(st.integers(0, 999), min_size=4, max_size=4), st.integers(1, 20000), st.integers(1, 20000))
 def test_bins_survive_the_way_through_pixels(bins: list[int], width: int, height: int) -> None:
     """The centre of a bin lies in that bin, for pictures of any size."""
-    assert quantize(dequantize(bins, (width, height)), (width, height)) == bins
+    assert to_bins(to_pixels(bins, (width, height)), (width, height)) == bins
