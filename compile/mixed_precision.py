@@ -63,7 +63,7 @@ class MixedPrecision:
     """Measures graphs with some blocks in INT8 and the others float, on the machine that compiles.
 
     Args:
-        context: of the compilation; the float graphs, the INT8 graphs and the records must be there.
+        context: the compilation; it must have the float graphs, the INT8 graphs and the records.
     """
 
     def __init__(self, context: BuildContext) -> None:
@@ -185,7 +185,7 @@ class MixedPrecision:
 
 
 def shapes_of(model: onnx.ModelProto, inputs: Inputs) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors of a graph that is given ``inputs``; 0 stands for a size that cannot be told."""
+    """Return the shapes of all tensors of a graph for these ``inputs``; 0 stands for a size that cannot be inferred."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for value in fixed.graph.input:
@@ -198,10 +198,10 @@ def shapes_of(model: onnx.ModelProto, inputs: Inputs) -> dict[str, tuple[int, ..
 
 
 def to_manifest(blocks: list[Block], measured: list[Measured], budget: float | None) -> dict[str, Any]:
-    """What is known of the choice, as JSON values."""
-    found: dict[str, Any] = {"blocks": [asdict(block) for block in blocks]}
+    """Return what was measured, and the choice, as JSON values."""
+    values: dict[str, Any] = {"blocks": [asdict(block) for block in blocks]}
     if budget is None:
-        return found
+        return values
     chosen = chosen_of(measured)
     rows = [
         {
@@ -213,9 +213,9 @@ def to_manifest(blocks: list[Block], measured: list[Measured], budget: float | N
         }
         for one in measured
     ]
-    return found | {"budget": budget, "mixes": rows, "int8": sorted(map(list, chosen.mix.quantized))}
+    return values | {"budget": budget, "mixes": rows, "int8": sorted(map(list, chosen.mix.quantized))}
 
 
 def chosen_of(measured: list[Measured]) -> Measured:
-    """The last whose loss was measured."""
+    """Return the chosen mix: the last whose loss was measured."""
     return [one for one in measured if one.loss is not None][-1]

@@ -1,4 +1,4 @@
-"""What ``f2edge compile`` was asked for, and what of it cannot be."""
+"""The options of one compilation, and the checks that they fit each other."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ CALIBRATION_SAMPLES = 128
 
 @dataclass(frozen=True)
 class Options:
-    """The wishes of one compilation.
+    """The options of one compilation.
 
     Args:
         target: a row of :data:`f2edge.targets.TARGETS`.
-        precision: of every component; by default the target's.
-        image_size: side of the square input in pixels; by default the checkpoint's.
-        max_new_tokens: longest answer the bundle gives unless asked otherwise; by default the checkpoint's limit.
-        calibration: pictures to calibrate INT8 on, or a data set.
-        samples: how many of them to take.
-        decoder_weights: format of the decoder's weights in an INT8 bundle.
-        compute_capabilities: of the GPUs that engines built ahead of time shall run on, 86 for 8.6; none for all.
-        stages: directory where finished stages are kept and looked for; by default one that does not outlive the build.
-        budget: the largest loss of any task metric that the search for the fastest mix accepts, 0.01 for one per cent.
+        precision: the precision of every component; by default that of the target.
+        image_size: side of the square input in pixels; by default that of the checkpoint.
+        max_new_tokens: length of the longest answer in tokens; by default that of the checkpoint.
+        calibration: a folder of pictures to calibrate INT8 on, or a data set.
+        samples: the most pictures to calibrate on.
+        decoder_weights: the format of the decoder weights in an INT8 bundle.
+        compute_capabilities: the compute capabilities of the GPUs that engines built ahead of time run on, 86 for 8.6;
+            none for all.
+        stages: a directory to keep finished stages in; by default they are removed with the end of the compilation.
+        budget: search the fastest mix of INT8 and float blocks whose loss of any task metric is at most this; 0.01 is
+            one per cent.
         report: measure what each block costs in INT8.
-        num_beams: rows of a decoder whose shapes are fixed; by default the checkpoint's.
+        num_beams: the largest number of beams of a target of fixed shapes; by default that of the checkpoint.
     """
 
     target: Target
@@ -51,14 +53,14 @@ class Options:
 
     @property
     def precisions(self) -> dict[str, Precision]:
-        """The precision of each component, the target's where none was named."""
+        """The precision of each component; by default that of the target."""
         return {name: self.precision or default for name, default in self.target.precisions.items()}
 
     def check(self) -> None:
         """Refuse options that do not go together.
 
         Raises:
-            CompileError, LimitError: which; a name in backticks is that of an argument.
+            CompileError, LimitError: two options do not fit, or a value is out of range.
         """
         quantized = self.precision == "int8"
         if self.budget is not None and not 0 <= self.budget <= 1:
@@ -81,12 +83,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told what happens.
+    """Callbacks that are told what happens.
 
     Args:
-        stage: called with the name of each stage as it begins.
-        detail: called with how far a long stage is.
-        notice: called with one line that the user should know, though it is no error.
+        stage: called with the name of each step as it begins.
+        detail: called with a text on how far a long step is.
+        notice: called with one line that the user should read, though it is no error.
     """
 
     stage: Callable[[str], None] = lambda _name: None

@@ -1,4 +1,4 @@
-"""Making golden cases: the reference answers a few questions about a picture drawn for the purpose."""
+"""Record golden cases: the answers of the reference model about a picture drawn for the purpose."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_prompts(checkpoint: Checkpoint) -> None:
     """Refuse a model that has no room for the golden questions.
 
     Raises:
-        LimitError: which question is too long.
+        LimitError: a question is too long; it is named.
     """
     limit = checkpoint.model.geometry.max_prompt_tokens
     for task, _ in QUESTIONS:
@@ -44,7 +44,7 @@ def _prompt_ids(checkpoint: Checkpoint, task: str) -> IntArray:
 
 
 def make_golden(checkpoint: Checkpoint) -> tuple[tuple[GoldenCase, ...], GoldenArrays]:
-    """Ask the reference every golden question and record what it says and computes on the way."""
+    """Ask the reference model every golden question; record its answers and intermediate values."""
     model, runtime = checkpoint.model, TorchRuntime(checkpoint.model)
     rng = np.random.default_rng(0)
     picture = draw_picture(model.geometry.image_size)
@@ -78,7 +78,7 @@ def _sampled(tensors: list[FloatArray], rng: np.random.Generator) -> tuple[IntAr
 
 
 def draw_picture(size: tuple[int, int]) -> ByteArray:
-    """A picture (H, W, 3) with smooth parts, edges and fine texture, the same on every machine."""
+    """Draw a picture (H, W, 3) uint8 with smooth parts, edges and fine texture, the same on every machine."""
     height, width = size
     y, x = np.mgrid[0:height, 0:width] / max(size)
     waves = [np.sin(11 * x + 5 * y), np.cos(7 * y - 3 * x), np.sin(40 * x * y)]

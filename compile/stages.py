@@ -1,7 +1,7 @@
-"""Finished stages of a compilation, kept under a key of all that went into them.
+"""Keep finished stages of a compilation under a key of all their inputs.
 
-A stage whose inputs are the same is not done again, one whose inputs differ in anything never reused: its key is a hash
-of the inputs, of the tools' versions and of f2edge's own code.
+A stage with the same inputs is not repeated; a stage with any other input is never reused.  The key is a hash of the
+inputs, of the versions of the tools and of the code of f2edge.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class Stages:
     """A directory of finished stages.
 
     Args:
-        directory: where they are; each in a directory of its own, named after the stage and its key.
+        directory: holds a directory for each stage, named after the stage and its key.
     """
 
     directory: Path
 
     def run(self, name: str, inputs: Mapping[str, Any], make: Callable[[Path], None], *, resumes: bool = False) -> Path:
-        """The directory of a stage, made now unless it is there.
+        """Return the directory of a stage; make it unless it is there.
 
         Args:
-            name: of the stage.
-            inputs: all that it depends on, as JSON values.
+            name: the name of the stage.
+            inputs: everything that it depends on, as JSON values.
             make: fills a directory.
-            resumes: ``make`` can go on from what an interrupted one has left in the directory.
+            resumes: whether ``make`` can go on in the directory of an interrupted attempt.
         """
         key = digest({"stage": name, "inputs": inputs, "tools": tool_versions(), "code": _code_digest()})
         place = self.directory / f"{name.replace(' ', '-')}-{key[:20]}"
@@ -67,15 +67,15 @@ class Stages:
 def open_stages(
     destination: Path, directory: Path | None, *, keep: bool, notice: Callable[[str], None]
 ) -> Iterator[Stages]:
-    """Stages in a directory of the user's, or in one beside the bundle that does not outlive the build.
+    """Open the stages in the directory of the user, or in one beside the bundle that is removed at the end.
 
-    What a killed process has left beside the bundle is taken up, and so is what an interrupt left of a long one.
+    Stages that a killed or interrupted process has left beside the bundle are used again.
 
     Args:
-        destination: where the bundle will be.
-        directory: the user's; it is created, and never removed.
-        keep: leave the stages where the build is interrupted.
-        notice: told where they are.
+        destination: the directory of the new bundle.
+        directory: the directory of the user; it is created, and never removed.
+        keep: keep the stages if the compilation is interrupted.
+        notice: called with the place of stages that are kept.
     """
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,12 @@ def open_stages(
 
 
 def digest_of_weights(model: ReferenceModel) -> str:
-    """SHA-256 of a model's weights, whatever files they came from."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of the weights of a model, whatever files they came from."""
+    weights = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        found.update(tensor.contiguous().numpy())
-    return found.hexdigest()
+        weights.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        weights.update(tensor.contiguous().numpy())
+    return weights.hexdigest()
 
 
 @cache

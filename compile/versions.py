@@ -1,4 +1,4 @@
-"""Versions of the tools that a bundle is made with."""
+"""The versions of the tools that a bundle is made with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TOOLS = (
 
 
 def tool_versions() -> dict[str, str]:
-    """Of those that are installed."""
+    """Return the versions of the tools that are installed."""
     versions = {}
     for tool in _TOOLS:
         try:

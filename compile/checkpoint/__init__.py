@@ -1,1 +1,1 @@
-"""From the files of a Florence-2 checkpoint to the reference model: formats, names, sizes, settings."""
+"""Load the files of a Florence-2 checkpoint into the reference model."""

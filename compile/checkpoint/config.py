@@ -1,4 +1,4 @@
-"""Values of a checkpoint's JSON files, each checked as it is read.  Null is as good as absent."""
+"""Read values of the JSON files of a checkpoint, and check each; null counts as absent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DEFAULT_IMAGE_SIZE = 768
 
 
 def section(config: Section, name: str) -> Section:
-    """A part of ``config.json`` without its nulls.
+    """Return a section of ``config.json`` without its nulls.
 
     Raises:
-        CheckpointError: it is not there, or no object.
+        CheckpointError: it is missing, or is not an object.
     """
     found = config.get(name)
     if not isinstance(found, Mapping):
@@ -29,20 +29,20 @@ def section(config: Section, name: str) -> Section:
 
 
 def integer(values: Section, name: str) -> int:
-    """A positive number.
+    """Return a positive integer.
 
     Raises:
-        CheckpointError: it is not there, or no such number.
+        CheckpointError: it is missing, or is not a positive integer.
     """
     (number,) = _checked(name, int, [_wanted(values, name)], 1)
     return int(number)
 
 
 def per_stage(values: Section, name: str, stages: int, *, kind: type = int, least: int = 1) -> tuple[Any, ...]:
-    """One value for each stage of the tower: numbers not below ``least``, or booleans.
+    """Return one value for each stage of the tower: integers from ``least`` on, or booleans.
 
     Raises:
-        CheckpointError: they are not there, or not of that number or kind.
+        CheckpointError: they are missing, or of another number or kind.
     """
     found = _wanted(values, name)
     if not isinstance(found, (list, tuple)) or not found or len(found) != stages:
@@ -66,10 +66,10 @@ def _checked(name: str, kind: type, values: list[Any] | tuple[Any, ...], least: 
 
 
 def image_size(processor: Section) -> tuple[int, int]:
-    """(height, width) that the image processor resizes to, 768 square where it says nothing.
+    """Return the (height, width) in pixels that the image processor resizes to; 768 x 768 if it says nothing.
 
     Raises:
-        CheckpointError: it says something else.
+        CheckpointError: the size is of another form.
     """
     size = {} if processor.get("size") is None else processor["size"]
     if type(size) is int:
@@ -83,10 +83,10 @@ def image_size(processor: Section) -> tuple[int, int]:
 
 
 def channels(processor: Section, name: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Three finite numbers of the image processor, one for each colour.
+    """Return three finite numbers of the image processor, one for each colour.
 
     Raises:
-        CheckpointError: something else stands there.
+        CheckpointError: the value is of another form.
     """
     found = processor.get(name)
     if found is None:

@@ -1,4 +1,4 @@
-"""Reading the tensors of a checkpoint directory, whatever the files are called, without running any code of theirs."""
+"""Read the tensors of a checkpoint directory in any of the usual files, without running code from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
 
 
 def locate(checkpoint: str | Path) -> Path:
-    """The directory of a checkpoint: a directory as it is, a hub id ("owner/name") downloaded.
+    """Return the directory of a checkpoint; a hub id ("owner/name") is downloaded.
 
     Raises:
         CheckpointError: there is no such directory, and it cannot be downloaded as a hub id.
@@ -51,13 +51,13 @@ def _download(hub_id: str) -> Path:
 
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint directory, in the files' dtypes.
+    """Read all tensors of a checkpoint directory, in the dtypes of the files.
 
-    Takes, in this order: ``model.safetensors``, the shards of ``model.safetensors.index.json``,
+    The first that is there is read: ``model.safetensors``, the shards of ``model.safetensors.index.json``,
     ``pytorch_model.bin``, the shards of ``pytorch_model.bin.index.json``.
 
     Raises:
-        CheckpointError: none of them is there, or one is damaged or leads out of the directory.
+        CheckpointError: none of them is there, or one is damaged or names a file outside the directory.
     """
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (directory / name).is_file():
@@ -99,20 +99,20 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickle(path: Path) -> Any:
-    """Tensors and plain values alone: anything else in the file is refused, not run."""
+    """Read tensors and plain values; anything else in the file is refused, not run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old files have old pickle protocols
         return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
 
 
 def _is_zip(path: Path) -> bool:
-    """Files of torch before 1.6 are no archives and cannot be mapped."""
+    """Tell whether a file is a zip archive; files of torch before 1.6 are not, and cannot be memory-mapped."""
     with path.open("rb") as file:
         return file.read(2) == b"PK"
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """The object in a JSON file.
+    """Read a JSON object from a file.
 
     Raises:
         CheckpointError: the file is missing, or is not a JSON object.

@@ -1,4 +1,4 @@
-"""From a checkpoint on disk, or on the hub, to the reference with its weights."""
+"""Load a checkpoint from disk or from the hub into the reference model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in evaluation mode and fp32, and what belongs to it."""
+    """The reference model in evaluation mode and fp32, with its settings, its tokenizer and its layout of names."""
 
     model: ReferenceModel
     settings: GenerationSettings
@@ -38,7 +38,7 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Ch
 
     Args:
         checkpoint: a directory, or a hub id.
-        image_size: side of the square input in pixels, instead of the one in the preprocessor's config.
+        image_size: side of the square input in pixels; by default that of the image processor.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not Florence-2, or lacks something; all faults in one line
@@ -99,30 +99,30 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
 
 
 def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
-    """Give ``model``, which has no storage yet, its weights; every fault of them is reported at once."""
+    """Assign the weights to ``model``, which has no storage yet; report all faults of the weights at once."""
     expected = model.state_dict()
-    found = {**_default_buffers(model), **named}
-    faults = [("missing: {}", name) for name in expected if name not in found]
-    faults += [("unexpected: {}", name) for name in found if name not in expected]
-    common = [name for name in expected if name in found]
-    faults += [(fault, name) for name in common if (fault := _fault(found[name], expected[name]))]
+    given = {**_default_buffers(model), **named}
+    faults = [("missing: {}", name) for name in expected if name not in given]
+    faults += [("unexpected: {}", name) for name in given if name not in expected]
+    common = [name for name in expected if name in given]
+    faults += [(fault, name) for name in common if (fault := _fault(given[name], expected[name]))]
     if faults:
         lines = [fault.format(layouts.file_name(name, layout)) for fault, name in faults]
         raise CheckpointError(f"wrong tensors ({len(lines)}): " + "; ".join(lines))
-    model.load_state_dict({name: found[name].float().contiguous() for name in expected}, assign=True)
+    model.load_state_dict({name: given[name].float().contiguous() for name in expected}, assign=True)
 
 
-def _fault(found: Tensor, expected: Tensor) -> str | None:
-    """Why a tensor cannot be a weight; of numbers that are none only the kind is looked at."""
-    if found.shape != expected.shape:
-        return f"misshapen: {{}} is {list(found.shape)}, expected {list(expected.shape)}"
-    if not found.is_floating_point():
-        return f"not floats: {{}} holds {str(found.dtype).removeprefix('torch.')}"
-    return None if bool(torch.isfinite(found.float()).all()) else "not finite: {}"
+def _fault(tensor: Tensor, expected: Tensor) -> str | None:
+    """Return why a tensor cannot be the weight, as a format string for its name; None if it can."""
+    if tensor.shape != expected.shape:
+        return f"misshapen: {{}} is {list(tensor.shape)}, expected {list(expected.shape)}"
+    if not tensor.is_floating_point():
+        return f"not floats: {{}} holds {str(tensor.dtype).removeprefix('torch.')}"
+    return None if bool(torch.isfinite(tensor.float()).all()) else "not finite: {}"
 
 
 def _default_buffers(model: ReferenceModel) -> dict[str, Tensor]:
-    """What a checkpoint may leave out, since it follows from the sizes."""
+    """Return the tensors that a checkpoint may leave out, since they follow from the sizes."""
     geometry = model.geometry
     temporal = TemporalEmbedding(geometry.temporal_positions, geometry.vision.embed_dim[-1])
     return {
@@ -132,7 +132,7 @@ def _default_buffers(model: ReferenceModel) -> dict[str, Tensor]:
 
 
 def _processor_config(directory: Path) -> dict[str, Any]:
-    """``preprocessor_config.json``, or the same inside transformers 5's ``processor_config.json``."""
+    """Read ``preprocessor_config.json``, or its content in the ``processor_config.json`` of transformers 5."""
     if (directory / "preprocessor_config.json").is_file():
         return read_json(directory / "preprocessor_config.json")
     nested = _optional(directory / "processor_config.json").get("image_processor", {})

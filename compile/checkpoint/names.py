@@ -1,4 +1,4 @@
-"""The two layouts of tensor names in checkpoints, and the reference's own (docs/florence2.md#checkpoint-layouts)."""
+"""Translate the two layouts of tensor names in checkpoints (docs/florence2.md#checkpoint-layouts)."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.w
 
 
 def detect(names: Iterable[str]) -> Layout:
-    """Whose layout the tensor ``names`` follow.
+    """Tell which layout tensor ``names`` follow.
 
     Raises:
-        CheckpointError: neither's.
+        CheckpointError: they follow neither.
     """
     names = list(names)
     if any(name.startswith("vision_tower.") for name in names):
@@ -73,7 +73,7 @@ def detect(names: Iterable[str]) -> Layout:
 
 
 def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the reference's names, with one embedding instead of its tied aliases.
+    """Return the tensors under the names of the reference model, with one embedding instead of its tied aliases.
 
     Raises:
         CheckpointError: the layout is unknown, two names mean one tensor, or aliases of the embedding differ.
@@ -92,12 +92,12 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def file_name(name: str, layout: Layout) -> str:
-    """What a file of this layout calls the reference's tensor ``name``."""
+    """Return the name in a file of this layout of a tensor of the reference model."""
     return _rename(name, _TO_MICROSOFT if layout == "microsoft" else _TO_TRANSFORMERS)
 
 
 def to_microsoft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The reference's tensors under Microsoft's names, as ``model.safetensors`` of 2025 holds them (no ``lm_head``)."""
+    """Return the tensors under the names of Microsoft, as ``model.safetensors`` of 2025 has them (no ``lm_head``)."""
     renamed = {_rename(name, _TO_MICROSOFT): tensor for name, tensor in state.items()}
     renamed["image_projection"] = renamed["image_projection"].T.contiguous()
     return renamed
@@ -112,7 +112,7 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 
 def _untie(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Files keep any subset of the four names of the embedding; one is enough, and several must be equal."""
+    """Keep one of the four names of the embedding; a file may hold any subset of them, with equal values."""
     aliases = {name: named.pop(name) for name in _TIED if name in named}
     if not aliases:
         return named

@@ -1,4 +1,4 @@
-"""The geometry of a checkpoint: sizes from its tensors, the rest from its config (docs/florence2.md#configuration)."""
+"""Read the sizes of a checkpoint from its tensors, the rest from its config (docs/florence2.md#configuration)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _UNUSED_POSITIONS = 2  # rows at the head of BART's position tables
 
 
 def geometry(shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, Any]) -> Geometry:
-    """The geometry that tensors of ``shapes`` (reference names), ``config`` and image ``processor`` describe.
+    """Return the geometry that tensors of ``shapes`` (reference names), ``config`` and image ``processor`` describe.
 
-    Where the config contradicts the tensors on a width or a number of layers it is another model's, and so would be
-    its head counts, which no tensor tells: that is an error.  Table sizes it often gets wrong; there the tensors count.
+    If the config contradicts the tensors on a width or a number of layers, it belongs to another model, and so would
+    its head counts, which no tensor tells: that is an error.  Configs often have wrong table sizes; the tensors count.
 
     Raises:
-        CheckpointError: a value is missing or of a wrong kind, or, all in one line, what does not fit the tensors.
+        CheckpointError: a value is missing, of a wrong kind or does not fit the tensors; all faults in one line.
     """
     vision, text = values.section(config, "vision_config"), values.section(config, "text_config")
     sizes = Geometry(
@@ -65,7 +65,7 @@ def check_image_size(sizes: Geometry) -> None:
     """Refuse an image size that the model cannot take.
 
     Raises:
-        CheckpointError: not a multiple of 32, larger than the position tables, or without room for a prompt.
+        CheckpointError: it is no multiple of 32, is larger than the position tables, or leaves no room for a prompt.
     """
     if fault := image_size_fault(sizes):
         raise CheckpointError(fault)
@@ -74,13 +74,13 @@ def check_image_size(sizes: Geometry) -> None:
 def generation_settings(
     layout: Layout, config: Mapping[str, Any], generation_config: Mapping[str, Any], sizes: Geometry
 ) -> GenerationSettings:
-    """The checkpoint's defaults: Microsoft's stand in ``text_config``, transformers' in ``generation_config.json``.
+    """Return the default settings: Microsoft has them in ``text_config``, transformers in ``generation_config.json``.
 
-    Microsoft's ``generation_config.json`` is not read, since Microsoft's ``generate`` does not
+    The ``generation_config.json`` of Microsoft is not read, since the ``generate`` of Microsoft does not read it
     (docs/florence2.md#generation-settings).
 
     Raises:
-        CheckpointError: a setting that no search can follow, or a token that the vocabulary does not have.
+        CheckpointError: a setting is of the wrong type or out of range, or names a token beyond the vocabulary.
     """
     source = config["text_config"] if layout == "microsoft" else generation_config
     settings = asdict(GenerationSettings())
@@ -98,7 +98,7 @@ def generation_settings(
 
 
 def _single(value: Any) -> Any:
-    """Some files write the end token as a list of one."""
+    """Unwrap a list of one: some files write the end token so."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
@@ -179,22 +179,22 @@ def _positions(shapes: Shapes, stack: str) -> int:
 
 
 def _agreed(shapes: Shapes, pattern: str, axis: int, told: Any) -> int:
-    """A size that several tensors share: where they disagree the one that the config tells, or else the commonest.
+    """Return a size that several tensors share; if they disagree, that of the config, or else the most common one.
 
-    The tensors that have another are reported with all other misshapen ones.
+    The tensors with another size are reported with all other misshapen ones.
     """
     shared = (shape for name, shape in shapes.items() if re.fullmatch(pattern, name))
-    found = Counter(shape[axis] for shape in shared if shape and all(shape))
+    counts = Counter(shape[axis] for shape in shared if shape and all(shape))
     known = type(told) is int and told > 0
-    if found and not (known and told in found):
-        return found.most_common(1)[0][0]
+    if counts and not (known and told in counts):
+        return counts.most_common(1)[0][0]
     if not known:
         raise CheckpointError(f"wrong tensors: there is none like {pattern}")
     return int(told)
 
 
 def _dim(shapes: Shapes, name: str, axis: int, fallback: Any) -> int:
-    """A size of a tensor; where it is missing the fallback serves until all missing tensors are reported at once."""
+    """Return a size of a tensor; if it is missing, a fallback, until all missing tensors are reported at once."""
     shape = shapes.get(name, ())
     if len(shape) > axis and shape[axis]:
         return shape[axis]

@@ -1,7 +1,7 @@
-"""Encoder and decoder whose shapes are all fixed, for devices that take no others (NPUs; CUDA graphs).
+"""Encoder and decoder graphs of fixed shapes, for devices that take no others (NPUs; CUDA graphs).
 
-They have the inputs and outputs of the dynamic ones, and one more: ``cross_mask``, which the encoder hands the decoder
-together with the keys and values.  :mod:`f2edge.runtimes.fixed_shapes` pads what is shorter.
+They have the inputs and outputs of the dynamic graphs and one more: ``cross_mask``, which the encoder gives the decoder
+together with the keys and values.  :mod:`f2edge.runtimes.fixed_shapes` pads shorter inputs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from f2edge.geometry import Geometry
 
 HIDDEN = torch.finfo(torch.float16).min
-"""Added to the score of what must not be seen: the least that half precision holds, after which a softmax gives 0."""
+"""Added to the scores of masked positions: the lowest number of fp16, for which a softmax gives 0."""
 
 
 class StaticEncoderGraph(EncoderGraph):
-    """image_features and input_ids (1, P), negative where padded, to cross-attention keys, values and their mask."""
+    """Map image_features and input_ids (1, P), negative where padded, to cross-attention keys, values and a mask."""
 
     def forward(self, image_features: Tensor, input_ids: Tensor) -> list[Tensor]:
-        """Keys and values, alternating, each (1, heads, image tokens + P, head_dim), and a mask (1, 1, tokens, 1)."""
+        """Return keys and values in turn, each (1, heads, image tokens + P, head_dim), and a mask (1, 1, tokens, 1)."""
         embeddings = torch.cat([image_features, self.model.shared(input_ids.clamp(min=0))], 1)
         padded = nn.functional.pad(input_ids < 0, (image_features.shape[1], 0))
         mask = torch.where(padded, HIDDEN, 0.0)[:, None, None]
@@ -43,9 +43,9 @@ class StaticEncoderGraph(EncoderGraph):
 
 
 class StaticDecoderGraph(nn.Module):
-    """One step: the last token of each beam to the scores of the next; keys and values are written in place.
+    """One decoder step that writes keys and values in place.
 
-    ``past`` holds room for all positions; those after ``position`` are hidden, whatever is in them.
+    ``past`` has room for all positions; those after ``position`` are masked, whatever they hold.
     """
 
     def __init__(self, model: ReferenceModel, num_candidates: int) -> None:
@@ -62,7 +62,7 @@ class StaticDecoderGraph(nn.Module):
         cross: list[Tensor],
         cross_mask: Tensor,
     ) -> list[Tensor]:
-        """Candidates, best first, log-sum-exp, all logits, then the keys and values with this step's among them."""
+        """Return candidates, best first, log-sum-exp, all logits, then all keys and values, also of this step."""
         decoder = self.model.decoder
         slots = torch.arange(past[0].shape[2])
         here, mask = (slots == position)[:, None], torch.where(slots > position, HIDDEN, 0.0)
@@ -80,7 +80,7 @@ class StaticDecoderGraph(nn.Module):
 
 
 def _write(here: Tensor, before: list[Tensor], new: KeyValue) -> KeyValue:
-    """Keys and values with the new ones in their place, which is where ``here`` (slots, 1) is true."""
+    """Return keys and values with the new ones in the slot where ``here`` (slots, 1) is true."""
     return torch.where(here, new[0], before[0]), torch.where(here, new[1], before[1])
 
 
@@ -92,7 +92,7 @@ def _layer(
     cross: KeyValue,
     cross_mask: Tensor,
 ) -> tuple[Tensor, KeyValue]:
-    """A decoder layer and its self-attention's keys and values; the beams are queries of one cross-attention."""
+    """Run a decoder layer; the beams are queries of one cross-attention."""
     attended, present = layer.self_attn(x, remember, mask)
     x = layer.self_attn_layer_norm(x + attended)
     seen = layer.encoder_attn(x.transpose(0, 1), cross, cross_mask).transpose(0, 1)
@@ -100,7 +100,7 @@ def _layer(
 
 
 def limits_of(num_beams: int | None, geometry: Geometry, settings: GenerationSettings) -> Limits:
-    """Return what graphs of fixed shapes shall have room for.
+    """Return the sizes of graphs of fixed shapes.
 
     Args:
         num_beams: the most beams; None for as many as the checkpoint searches with.
@@ -118,7 +118,7 @@ def limits_of(num_beams: int | None, geometry: Geometry, settings: GenerationSet
 
 
 def static_graphs(model: ReferenceModel, shapes: Limits) -> dict[str, Graph]:
-    """The three graphs of ``model``, by the name of their component; the tower's shapes are fixed in any case."""
+    """Return the three graphs of ``model`` by component; the shapes of the tower are fixed in any case."""
     vision = graphs(model)["vision"]
     return {"vision": vision, "encoder": _encoder(model, shapes), "decoder": _decoder(model, shapes)}
 

@@ -1,4 +1,4 @@
-"""From the reference to three ONNX graphs: vision, encoder, decoder step."""
+"""Trace the reference model to three ONNX graphs: vision, encoder and decoder step."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 OPSET = 18
 NUM_CANDIDATES = 32
-"""Scores that the decoder's graph hands out per beam: enough for 8 beams (2 x 8) and as many banned tokens."""
+"""Candidates per beam that the decoder graph returns: enough for 8 beams (2 x 8) and as many banned tokens."""
 
 _CHUNK = 256
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 class VisionGraph(nn.Module):
-    """pixel_values (1, 3, H, W) to image_features (1, tokens, d_model)."""
+    """Map pixel_values (1, 3, H, W) to image_features (1, tokens, d_model)."""
 
     def __init__(self, model: ReferenceModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """The tower and the projector."""
+        """Run the tower and the projector."""
         return self.model.encode_image(pixel_values)
 
 
 class EncoderGraph(nn.Module):
-    """image_features and input_ids (1, L) to each decoder layer's cross-attention keys and values.
+    """Map image_features and input_ids (1, L) to the cross-attention keys and values of each decoder layer.
 
-    The decoder never needs the encoder's states themselves, so they do not leave this graph.
+    The decoder does not need the encoder states themselves, so this graph does not return them.
     """
 
     def __init__(self, model: ReferenceModel) -> None:
@@ -54,16 +54,16 @@ class EncoderGraph(nn.Module):
         self.model = model
 
     def forward(self, image_features: Tensor, input_ids: Tensor) -> list[Tensor]:
-        """Keys and values, alternating, each (1, heads, image tokens + L, head_dim)."""
+        """Return alternating keys and values, each (1, heads, image tokens + L, head_dim)."""
         states = self.model.encode(image_features, input_ids)
         return [tensor for pair in self.model.decoder.cross_key_values(states) for tensor in pair]
 
 
 class DecoderGraph(nn.Module):
-    """One step: the last token of each beam to the scores of the next.
+    """One decoder step: score the next token of each beam.
 
-    The beams are reordered here: ``beam_idx`` (beams,) names for each beam the beam of the step before that it goes
-    on from.  Cross-attention keys and values are one image's, shared by all beams.
+    The graph reorders the beams: ``beam_idx`` (beams,) is, for each beam, the beam of the previous step that it
+    continues.  All beams share the cross-attention keys and values of one image.
     """
 
     def __init__(self, model: ReferenceModel, num_candidates: int) -> None:
@@ -74,7 +74,7 @@ class DecoderGraph(nn.Module):
     def forward(
         self, input_ids: Tensor, position: Tensor, beam_idx: Tensor, past: list[Tensor], cross: list[Tensor]
     ) -> list[Tensor]:
-        """Candidates, best first, log-sum-exp, all logits, then the new keys and values."""
+        """Return candidates, best first, log-sum-exp, all logits, then the new keys and values."""
         ordered = [tensor.index_select(0, beam_idx) for tensor in past]
         logits, present = self.model.step(input_ids.unsqueeze(1), position, _pairs(ordered), _pairs(cross))
         flat = [tensor for pair in present for tensor in pair]
@@ -82,7 +82,7 @@ class DecoderGraph(nn.Module):
 
 
 def scores(logits: Tensor, num_candidates: int) -> list[Tensor]:
-    """What a step hands out of its logits (beams, vocab): ids and logits of the best, log-sum-exp, all logits."""
+    """Return ids and logits of the candidates, the log-sum-exp, and all logits (beams, vocab)."""
     candidates = torch.topk(logits, num_candidates)
     largest = candidates.values[:, :1]
     log_sum_exp = _sum((logits - largest).exp()).log() + largest.squeeze(1)
@@ -90,7 +90,7 @@ def scores(logits: Tensor, num_candidates: int) -> list[Tensor]:
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Sum of each row in two steps: an engine that adds 51,289 floats one by one loses the fifth digit."""
+    """Sum each row in two steps: an engine that adds 51,289 floats one by one loses the fifth digit."""
     padded = F.pad(values, (0, -values.shape[1] % _CHUNK))
     return padded.reshape(-1, padded.shape[1] // _CHUNK, _CHUNK).sum(-1).sum(-1)
 
@@ -101,7 +101,7 @@ def _pairs(flat: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 @dataclass(frozen=True)
 class Graph:
-    """What ``torch.onnx.export`` needs to know of one graph."""
+    """The arguments of ``torch.onnx.export`` for one graph."""
 
     module: nn.Module
     inputs: dict[str, Any]
@@ -110,7 +110,7 @@ class Graph:
 
     @property
     def input_names(self) -> list[str]:
-        """The names of the inputs, lists of tensors taken apart."""
+        """The names of the inputs, with those of lists of tensors in full."""
         return [
             name
             for key, value in self.inputs.items()
@@ -119,12 +119,12 @@ class Graph:
 
 
 def layer_names(prefix: str, layers: int) -> list[str]:
-    """Names of keys and values of every layer, as they alternate: ``past.0.key``, ``past.0.value``, ..."""
+    """Return the alternating names of keys and values of every layer: ``past.0.key``, ``past.0.value``, ..."""
     return [f"{prefix}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
 
 
 def graphs(model: ReferenceModel) -> dict[str, Graph]:
-    """The three graphs of ``model``, by the name of their component."""
+    """Return the three graphs of ``model`` by component."""
     return {"vision": _vision(model), "encoder": _encoder(model), "decoder": _decoder(model)}
 
 
@@ -205,14 +205,15 @@ def export(graph: Graph, path: Path) -> None:
 
 
 def _prepares_weights(node: ir.Node) -> bool | None:
-    """Whether to fold a node of constants whatever its size: weights are stored in the parts that are used."""
+    """Tell whether to fold a node of constants whatever its size, so that weights are stored as they are used."""
     return True if node.op_type in ("Slice", "Mul", "Concat") else None
 
 
 def _name_by_module(graph: ir.Graph) -> None:
-    """Nodes take the name of the module they stand for, which policies, reports and engines' errors speak of.
+    """Name nodes after their modules; policies, reports and errors of engines use these names.
 
-    ``vision_tower.blocks.0.0.spatial_block.ffn.fc1/node_MatMul_97``; what stands outside any module keeps its name.
+    An example is ``vision_tower.blocks.0.0.spatial_block.ffn.fc1/node_MatMul_97``.  A node outside any module keeps its
+    name.
     """
     for node in graph:
         scopes = literal_eval(node.metadata_props.get(_SCOPES, "[]"))
@@ -223,7 +224,7 @@ def _name_by_module(graph: ir.Graph) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its progress and warns of its own internals; neither concerns the user."""
+    """Silence the exporter, which prints its progress and warns of its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""From the ONNX graphs to OpenVINO IR; the decoder's keys and values become state."""
+"""Convert ONNX graphs to OpenVINO IR, with the keys and values of the decoder as state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FLOAT_READERS = {"Convolution", "GroupConvolution", "Gather", "Add", "MatMul"}
 _LARGE = 1024  # elements
 _COUNTED = re.compile(r"[A-Z][A-Za-z]*_\d+")
-"""Names that OpenVINO makes up, with a number that depends on all it did before in the process."""
+"""Names that OpenVINO makes up, with a number that depends on everything it did before in the process."""
 
 
 def compile_openvino(
@@ -30,10 +30,10 @@ def compile_openvino(
     """Convert one graph to IR.
 
     Args:
-        onnx: the graph; the file's stem is the component's name.
+        onnx: the graph; its stem names the component.
         destination: the ``.xml`` to write.
         weights: where its weights go.
-        decoder_layers: layers of the model's decoder.
+        decoder_layers: the number of decoder layers.
         fp16: store the weights in half precision.
 
     Returns:
@@ -62,7 +62,7 @@ def compile_openvino(
 
 
 def _store_tables_in_half(model: ov.Model) -> None:
-    """Large float constants of a quantized graph; OpenVINO compresses those of float graphs alone.
+    """Store large float constants of a quantized graph in fp16; OpenVINO itself does so for float graphs only.
 
     Scales, which other operators read, stay as they are.
     """
@@ -83,9 +83,9 @@ def _is_large_float(constant: ov.Node) -> bool:
 
 
 def _move_weights(path: Path, weights: WeightFile, ports: set[str]) -> None:
-    """Put the graph's constants into the common file, and give its layers names that depend on the graph alone.
+    """Move the constants into the common file, and rename the layers so that names depend on the graph alone.
 
-    Of the tensors, inputs and outputs (``ports``) keep their names.
+    Only inputs and outputs (``ports``) keep the names of their tensors.
     """
     own = path.with_suffix(".bin")
     data, tree = own.read_bytes(), ET.parse(path)  # noqa: S314

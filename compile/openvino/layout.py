@@ -1,6 +1,6 @@
-"""What OpenVINO's CPU plugin makes of a graph depends on how it is written; four ways that it runs faster.
+"""Rewrite ONNX graphs in four ways that the CPU plugin of OpenVINO runs faster.
 
-All compute the same as before, and were found by profiling (docs/performance.md).
+The rewritten graphs compute the same; profiling led to them (docs/performance-design.md).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _KEYS = re.compile(r"cross\.\d+\.key")
 
 
 def convert(path: Path, scratch: Path) -> ov.Model:
-    """Convert an ONNX graph.
+    """Convert an ONNX graph to an OpenVINO model.
 
     Args:
-        path: of the graph.
-        scratch: a directory for a copy with its weights, which is removed.
+        path: the graph.
+        scratch: a directory for a copy of the graph with its weights, which is removed.
 
     Raises:
-        RuntimeError: OpenVINO cannot convert it.
+        RuntimeError: OpenVINO cannot convert the graph.
     """
     graph = onnx.load(path, load_external_data=False)
     if not lift_quantized_norms(graph):
@@ -50,19 +50,20 @@ def _laid_out(model: ov.Model) -> ov.Model:
 
 
 def lift_quantized_norms(model: onnx.ModelProto) -> int:
-    """Give what a layer norm of rows (N, C) hands to a quantizer a leading axis, (1, N, C), in place.
+    """Give the rows (N, C) between a layer norm and a quantizer a leading axis, (1, N, C), in place.
 
-    With channels on the second axis, OpenVINO moves the norm's weights and SmoothQuant's factors into the quantizer, as
-    a range for each channel, which its CPU plugin then runs in fp32, and ten times as slowly as what it fuses.
+    With channels on the second axis, OpenVINO moves the weights of the norm and the factors of SmoothQuant into the
+    quantizer, as a range for each channel.  Its CPU plugin runs such a quantizer in fp32, ten times as slowly as a
+    fused one.
 
     Returns:
-        How many norms were changed.
+        The number of norms that were changed.
     """
     graph, readers = model.graph, _readers(model.graph)
     after: dict[str, onnx.NodeProto] = {}
     for norm in graph.node:
-        if norm.op_type == "LayerNormalization" and (found := _quantized(norm, readers)):
-            first, dequantizer = found
+        if norm.op_type == "LayerNormalization" and (ends := _quantized(norm, readers)):
+            first, dequantizer = ends
             plain, result = norm.output[0], dequantizer.output[0]
             first.input[0], dequantizer.output[0] = f"{plain}.lifted", f"{result}.lifted"
             after[norm.name] = helper.make_node("Unsqueeze", [plain, _FIRST], [f"{plain}.lifted"], f"{norm.name}.lift")
@@ -80,15 +81,15 @@ _Readers: TypeAlias = "dict[str, list[onnx.NodeProto]]"
 
 
 def _readers(graph: onnx.GraphProto) -> _Readers:
-    found: _Readers = {}
+    readers: _Readers = {}
     for node in graph.node:
         for name in node.input:
-            found.setdefault(name, []).append(node)
-    return found
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def _quantized(norm: onnx.NodeProto, readers: _Readers) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
-    """What a norm hands all of its output to, a factor or a quantizer, and the dequantizer in the end."""
+    """Return the only reader of a norm, a factor or a quantizer, and the dequantizer behind it, if there are."""
     factor = _only_reader(norm, "Mul", readers)
     quantizer = _only_reader(factor or norm, "QuantizeLinear", readers)
     dequantizer = _only_reader(quantizer, "DequantizeLinear", readers) if quantizer else None
@@ -96,15 +97,15 @@ def _quantized(norm: onnx.NodeProto, readers: _Readers) -> tuple[onnx.NodeProto,
 
 
 def _only_reader(node: onnx.NodeProto, kind: str, readers: _Readers) -> onnx.NodeProto | None:
-    """The one node that reads a node's output, if it is of this kind."""
-    found = readers.get(node.output[0], [])
-    return found[0] if len(found) == 1 and found[0].op_type == kind else None
+    """Return the only node that reads the output of a node, if it is of this kind."""
+    nodes = readers.get(node.output[0], [])
+    return nodes[0] if len(nodes) == 1 and nodes[0].op_type == kind else None
 
 
 def transpose_in_products(model: ov.Model) -> ov.Model:
-    """Let the product itself transpose the queries of a channel attention, in place.
+    """Let the matrix product transpose the queries of a channel attention, in place.
 
-    To write them as rows of all positions is a copy of single elements; its kernels read them as they lie.
+    A separate transposition copies single elements; the kernels of the product read the queries as they lie.
     """
     for product in model.get_ordered_ops():
         if product.get_type_name() != "MatMul" or product.get_attributes()["transpose_a"]:
@@ -120,10 +121,10 @@ def transpose_in_products(model: ov.Model) -> ov.Model:
 
 
 def project_to_columns(model: ov.Model) -> ov.Model:
-    """Let a quantized projection give a window attention's keys as columns, weights times rows, in place.
+    """Let a quantized projection of a window attention return keys as columns, weights times rows, in place.
 
-    As rows times weights they come as rows, and to transpose those is a copy of single elements.  Float products want
-    their weights on the right.
+    Rows times weights return the keys as rows, whose transposition copies single elements.  Float products keep their
+    weights on the right.
     """
     for copy in model.get_ordered_ops():
         if copy.get_type_name() != "Transpose" or copy.get_output_partial_shape(0).is_dynamic:
@@ -136,7 +137,7 @@ def project_to_columns(model: ov.Model) -> ov.Model:
 
 
 def _projection(split: ov.Node) -> tuple[ov.Node | None, ov.Output | None]:
-    """The product of rows and weights that is split into heads, and the bias between, if there is one."""
+    """Return the product of rows and weights that is split into heads, and the bias between, if there is one."""
     if split.get_type_name() != "Reshape":
         return None, None
     node, bias = split.input_value(0).get_node(), None
@@ -157,10 +158,10 @@ def _in_columns(product: ov.Node, bias: ov.Output | None, shape: list[int]) -> o
 
 
 def keys_in_columns(model: ov.Model) -> ov.Model:
-    """Hand the cross-attention's keys from the encoder to the decoder as (1, heads, head_dim, tokens), in place.
+    """Pass the cross-attention keys from the encoder to the decoder as (1, heads, head_dim, tokens), in place.
 
-    The product of a few beams' queries reads keys in columns as they lie; of rows it makes such a copy at every step.
-    Graphs of fixed shapes keep them: the devices that they are for lay out their tensors themselves.
+    The product with the queries of a few beams reads keys in columns as they lie; keys in rows it copies at every step.
+    Graphs of fixed shapes keep rows: their devices lay out tensors themselves.
     """
     for port in filter(_is_for_keys, model.outputs):
         _give_columns(port.get_node())

@@ -1,4 +1,4 @@
-"""The decoder's self-attention keys and values as OpenVINO state, in the form whose attention its plugins fuse."""
+"""Turn the self-attention keys and values of the decoder into OpenVINO state, in a form that its plugins fuse."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from f2edge.compile.export.graphs import layer_names
 
 
 def make_stateful(model: ov.Model, decoder_layers: int) -> None:
-    """Turn ``past.*`` and ``present.*`` of the decoder's graph into state, in place.
+    """Turn ``past.*`` and ``present.*`` of the decoder graph into state, in place.
 
-    The CPU plugin fuses state, reordering by ``beam_idx``, concatenation and attention into one kernel that serves
-    every length (docs/traps.md says what happens without).  It asks for three things: ``beam_idx`` of 32 bits, a
-    first value for each state, and an attention of queries, keys and values alone, without a scale or mask of its own.
+    The CPU plugin fuses state, reordering by ``beam_idx``, concatenation and attention into one kernel for all lengths
+    (docs/traps.md says what happens without).  The fusion needs three things: ``beam_idx`` of 32 bits, a first value
+    for each state, and an attention of queries, keys and values alone, without a scale or a mask.
     """
     pasts, presents = layer_names("past", decoder_layers), layer_names("present", decoder_layers)
     apply_make_stateful_transformation(model, dict(zip(pasts, presents, strict=True)))
@@ -34,14 +34,14 @@ def make_stateful(model: ov.Model, decoder_layers: int) -> None:
 
 
 def _begin_empty(state: ov.Node, beams: ov.Node) -> None:
-    """Before the first step there are no tokens: (beams, heads, 0, head_dim)."""
+    """Begin with no tokens: (beams, heads, 0, head_dim)."""
     _, heads, _, width = state.get_output_partial_shape(0)
     shape = ops.concat([beams, *(ops.constant([size]) for size in (heads.get_length(), 0, width.get_length()))], 0)
     state.set_arguments([ops.broadcast(ops.constant(np.float32(0)), shape).output(0)])
 
 
 def _leave_out_scale(attention: ov.Node) -> None:
-    """Scale the queries instead, so that the attention's own default, 1/sqrt(head_dim), makes it what it was."""
+    """Scale the queries instead, so that the default scale of the attention, 1/sqrt(head_dim), is right."""
     queries, keys, values = (attention.input_value(index) for index in range(3))
     width = queries.get_partial_shape()[3].get_length()
     factor = ops.multiply(attention.input_value(4), ops.constant(np.float32(width**0.5)))

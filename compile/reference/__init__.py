@@ -1,1 +1,1 @@
-"""Florence-2 in plain ``torch.nn``: the model that every compiled graph is held against."""
+"""Florence-2 in plain ``torch.nn``: the reference that every compiled graph is compared with."""

@@ -1,4 +1,4 @@
-"""BART's encoder and decoder (Lewis et al., 2020) as Florence-2 uses them (docs/florence2.md#language-model)."""
+"""Encoder and decoder of BART (Lewis et al., 2020) as Florence-2 uses them (docs/florence2.md#language-model)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KeyValue: TypeAlias = tuple[Tensor, Tensor]
 """Keys and values of one layer, each (batch, heads, tokens, head_dim)."""
 
 POSITION_OFFSET = 2
-"""BART's position tables begin with two rows that no position uses."""
+"""The position tables of BART begin with two rows that no position uses."""
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values may have been computed before."""
+    """Multi-head attention over keys and values that are computed once."""
 
     def __init__(self, d_model: int, num_heads: int) -> None:
         super().__init__()
@@ -34,11 +34,11 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model)
 
     def key_value(self, states: Tensor) -> KeyValue:
-        """Keys and values of ``states`` (batch, tokens, d_model)."""
+        """Return the keys and values of ``states`` (batch, tokens, d_model)."""
         return self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
 
     def forward(self, states: Tensor, key_value: KeyValue, mask: Tensor | None = None) -> Tensor:
-        """Attention of ``states`` (batch, queries, d_model) over ``key_value``.
+        """Attend from ``states`` (batch, queries, d_model) to ``key_value``.
 
         ``mask`` is added to the scores and broadcasts over (batch, heads, queries, tokens).
         """
@@ -56,12 +56,12 @@ class Attention(nn.Module):
 
 
 class CachedAttention(Attention):
-    """Self-attention of tokens that come one by one, or all at once."""
+    """Self-attention of tokens that come one by one or all at once, with a cache of keys and values."""
 
     def forward(  # type: ignore[override]
         self, states: Tensor, remember: Callable[[KeyValue], KeyValue], mask: Tensor | None
     ) -> tuple[Tensor, KeyValue]:
-        """Attention of ``states`` (batch, tokens, d_model) over all keys and values so far, and those.
+        """Attend from ``states`` (batch, tokens, d_model) to all keys and values so far; return these, too.
 
         ``remember`` adds the keys and values of ``states`` to those of the tokens before.
         """
@@ -70,7 +70,7 @@ class CachedAttention(Attention):
         return self._attend(query, key_value, mask), key_value
 
     def _query_key_value(self, states: Tensor) -> tuple[Tensor, ...]:
-        """Of one product: with a token or a few, to begin one costs as much as a good part of it."""
+        """Compute all three in one product: for a few tokens, starting a product costs much of its time."""
         parts = ((self.q_proj, self.scale), (self.k_proj, 1.0), (self.v_proj, 1.0))
         weight = torch.cat([part.weight * scale for part, scale in parts])
         bias = torch.cat([part.bias * scale for part, scale in parts])
@@ -78,7 +78,7 @@ class CachedAttention(Attention):
 
 
 class _FeedForward(nn.Module):
-    """The second half of every layer; the names are those of the checkpoints, so it is a base class."""
+    """The feed-forward half of every layer; a base class, so that names equal those of the checkpoints."""
 
     def __init__(self, d_model: int, ffn_dim: int) -> None:
         super().__init__()
@@ -99,13 +99,13 @@ class EncoderLayer(_FeedForward):
         self.self_attn_layer_norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(batch, tokens, d_model) to the same."""
+        """Map (batch, tokens, d_model) to the same shape."""
         x = self.self_attn_layer_norm(x + self.self_attn(x, self.self_attn.key_value(x), mask))
         return self.feed_forward(x)
 
 
 class DecoderLayer(EncoderLayer):
-    """Causal self-attention, attention over the encoder's states, feed-forward."""
+    """Causal self-attention, cross-attention over the encoder states, and feed-forward."""
 
     def __init__(self, d_model: int, num_heads: int, ffn_dim: int) -> None:
         super().__init__(d_model, num_heads, ffn_dim)
@@ -121,14 +121,14 @@ class DecoderLayer(EncoderLayer):
         mask: Tensor | None,
         cross_mask: Tensor | None,
     ) -> tuple[Tensor, KeyValue]:
-        """States (batch, tokens, d_model) and the self-attention keys and values, ``past`` included."""
+        """Return states (batch, tokens, d_model) and the self-attention keys and values, ``past`` included."""
         attended, present = self.self_attn(x, partial(_append, past), mask)
         x = self.self_attn_layer_norm(x + attended)
         x = self.encoder_attn_layer_norm(x + self._cross(x, cross, cross_mask))
         return self.feed_forward(x), present
 
     def _cross(self, x: Tensor, cross: KeyValue, mask: Tensor | None) -> Tensor:
-        """The beams of one image become queries of one attention, so its keys and values are read once."""
+        """Attend with all beams of one image as queries of one attention, so that its keys and values are read once."""
         queries = x.reshape(cross[0].shape[0], -1, x.shape[-1])
         return self.encoder_attn(queries, cross, mask).reshape(x.shape)  # type: ignore[no-any-return]
 
@@ -138,7 +138,7 @@ def _append(past: KeyValue | None, new: KeyValue) -> KeyValue:
 
 
 class Encoder(nn.Module):
-    """Embeddings (batch, tokens, d_model), image features first, to states of the same shape."""
+    """Encode embeddings (batch, tokens, d_model), image features first, to states of the same shape."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(d, heads, ffn) for _ in range(geometry.encoder_layers))
 
     def forward(self, embeddings: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mask`` is added to the attention scores: (batch, 1, 1, tokens)."""
+        """Encode; ``mask`` (batch, 1, 1, tokens) is added to the attention scores."""
         positions = torch.arange(embeddings.shape[1], device=embeddings.device) + POSITION_OFFSET
         x = self.layernorm_embedding(embeddings + self.embed_positions(positions))
         for layer in self.layers:
@@ -157,7 +157,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embeddings of the answer so far to states, given each layer's keys and values of the encoder's states."""
+    """Decode embeddings of the answer so far to states, with the cross-attention keys and values of each layer."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(d, heads, ffn) for _ in range(geometry.decoder_layers))
 
     def cross_key_values(self, encoder_states: Tensor) -> list[KeyValue]:
-        """What each layer's cross-attention needs of the encoder: computed once for an answer."""
+        """Return the cross-attention keys and values of each layer, computed once for an answer."""
         return [layer.encoder_attn.key_value(encoder_states) for layer in self.layers]  # type: ignore[union-attr,operator]
 
     def forward(
@@ -179,7 +179,7 @@ class Decoder(nn.Module):
         mask: Tensor | None = None,
         cross_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
-        """States (batch, tokens, d_model), and keys and values to be given as ``past`` next time.
+        """Return states (batch, tokens, d_model), and the keys and values to give as ``past`` at the next step.
 
         ``positions`` (tokens,) count from 0; ``mask`` (tokens, past + tokens) is added to the self-attention scores.
         """

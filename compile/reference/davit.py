@@ -1,9 +1,9 @@
 """The DaViT vision tower (Ding et al., ECCV 2022; docs/florence2.md#vision-tower).
 
-Maps are B x H x W x C all through: windows, channel attention, layer norms and linears want the channels last, and a
-convolution takes a permuted view (its kernels work on channels-last memory anyway), so nothing is copied for layout.
-What is no convolution sees a map as rows, (B * H * W, C): a matrix has one layout, while an engine chooses among
-several for a map and copies between them (docs/performance.md).
+Maps are B x H x W x C throughout: windows, channel attention, layer norms and linear layers want the channels last, and
+a convolution takes a permuted view (its kernels work on channels-last memory anyway), so no map is copied for its
+layout.  All other operations see a map as rows (B * H * W, C): a matrix has one layout, while an engine chooses among
+several layouts for a map and copies between them (docs/performance-design.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DaViT(nn.Module):
-    """Pixels (B, 3, H, W), normalised, to the last map (B, H/32, W/32, C).  H and W are multiples of 32."""
+    """Map normalised pixels (B, 3, H, W) to the last feature map (B, H/32, W/32, C); H and W are multiples of 32."""
 
     def __init__(self, geometry: VisionGeometry) -> None:
         super().__init__()
@@ -31,11 +31,11 @@ class DaViT(nn.Module):
         )
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """The last map, (B, h, w, C)."""
+        """Return the last feature map (B, h, w, C)."""
         return self.stages(pixel_values)[-1]
 
     def stages(self, pixel_values: Tensor) -> list[Tensor]:
-        """The map after each stage, (B, h_i, w_i, C_i)."""
+        """Return the feature map after each stage, (B, h_i, w_i, C_i)."""
         x = pixel_values.permute(0, 2, 3, 1)
         maps = []
         for conv, blocks in zip(self.convs, self.blocks, strict=True):
@@ -47,7 +47,7 @@ class DaViT(nn.Module):
 
 
 class ConvEmbed(nn.Module):
-    """A strided convolution and a layer norm, over the output channels, or before it over the input channels."""
+    """A strided convolution with a layer norm after it, or before it over the input channels."""
 
     def __init__(self, in_dim: int, out_dim: int, geometry: VisionGeometry, stage: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ConvEmbed(nn.Module):
         self.norm = nn.LayerNorm(in_dim if self.prenorm else out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to (B, H/stride, W/stride, C')."""
+        """Map (B, H, W, C) to (B, H/stride, W/stride, C')."""
         if self.prenorm:
             return _conv(self.conv, _norm(self.norm, x))
         return _norm(self.norm, _conv(self.conv, x))
@@ -80,14 +80,14 @@ class Block(nn.Module):
         self.channel_block = ChannelBlock(dim, mlp_dim, ChannelAttention(dim, geometry.num_groups[stage]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Map (B, H, W, C) to the same shape."""
         return self.channel_block(self.spatial_block(x))  # type: ignore[no-any-return]
 
 
 class _SubBlock(nn.Module):
     """Depthwise convolution, attention, depthwise convolution, MLP, each added to its input.
 
-    The convolutions have no norm; they are the tower's only notion of position.
+    The convolutions have no norm; they alone encode positions in the tower.
     """
 
     def __init__(self, dim: int, mlp_dim: int) -> None:
@@ -102,7 +102,7 @@ class _SubBlock(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Map (B, H, W, C) to the same shape."""
         shape = x.shape
         x = _rows(x)
         x = x + _rows(_conv(self.conv1, x.reshape(shape)))
@@ -119,7 +119,7 @@ class SpatialBlock(_SubBlock):
         self.window_attn = window_attn
 
     def attention(self, x: Tensor) -> Tensor:
-        """Attention among the positions of each window."""
+        """Attend among the positions of each window."""
         return self.window_attn(x)  # type: ignore[no-any-return]
 
 
@@ -131,7 +131,7 @@ class ChannelBlock(_SubBlock):
         self.channel_attn = channel_attn
 
     def attention(self, x: Tensor) -> Tensor:
-        """Attention among the channels of each group."""
+        """Attend among the channels of each group."""
         return self.channel_attn(x)  # type: ignore[no-any-return]
 
 
@@ -146,7 +146,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Map (B, H, W, C) to the same shape."""
         _, H, W, _ = x.shape
         pad_right, pad_below = -W % self.window_size, -H % self.window_size
         padded = F.pad(x, (0, 0, 0, pad_right, 0, pad_below)) if pad_right or pad_below else x
@@ -173,7 +173,7 @@ class ChannelAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Map (B, H, W, C) to the same shape."""
         B, H, W, C = x.shape
         q, k, v = _split_heads(self.qkv, x.reshape(B, H * W, C), self.num_groups, (H * W) ** -0.5)
         attention = (q.transpose(-1, -2) @ k).softmax(-1)
@@ -189,7 +189,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) to the same."""
+        """Map (..., dim) to the same shape."""
         return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
@@ -198,19 +198,19 @@ def _conv(conv: nn.Module, x: Tensor) -> Tensor:
 
 
 def _norm(norm: nn.Module, x: Tensor) -> Tensor:
-    """Layer norm of a map."""
+    """Return the layer norm of a map."""
     return norm(_rows(x)).reshape(x.shape)  # type: ignore[no-any-return]
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(..., C) to (N, C)."""
+    """Reshape (..., C) to (N, C)."""
     return x.reshape(-1, x.shape[-1])
 
 
 def _split_heads(qkv: nn.Linear, x: Tensor, heads: int, scale: float) -> tuple[Tensor, ...]:
-    """(B, N, C) to queries, times ``scale``, keys and values, each (B, heads, N, C/heads).
+    """Project (B, N, C) to queries times ``scale``, keys and values, each (B, heads, N, C/heads).
 
-    Three products: taking one of all three apart costs a copy.
+    There are three products: splitting the result of a single one would cost a copy.
     """
     B, N, C = x.shape
     w, b, rows = qkv.weight, qkv.bias, _rows(x)
@@ -221,20 +221,20 @@ def _split_heads(qkv: nn.Linear, x: Tensor, heads: int, scale: float) -> tuple[T
 
 
 def _join_heads(x: Tensor) -> Tensor:
-    """(B, heads, N, d) to (B * N, heads * d)."""
+    """Join (B, heads, N, d) to (B * N, heads * d)."""
     _, heads, _, d = x.shape
     return x.transpose(1, 2).reshape(-1, heads * d)
 
 
 def _windows(x: Tensor, size: int) -> Tensor:
-    """(B, H, W, C) to (B * windows, size * size, C), windows row-major."""
+    """Split (B, H, W, C) into (B * windows, size * size, C), windows row-major."""
     B, H, W, C = x.shape
     x = x.reshape(B, H // size, size, W // size, size, C).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(-1, size * size, C)
 
 
 def _unwindows(x: Tensor, size: int, shape: torch.Size) -> Tensor:
-    """Inverse of :func:`_windows` for a map of ``shape``."""
+    """Invert :func:`_windows` for a map of ``shape``."""
     B, H, W, C = shape
     x = x.reshape(B, H // size, W // size, size, size, C).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(B, H, W, C)

@@ -21,14 +21,14 @@ PAD = 1
 
 
 class Output(NamedTuple):
-    """Logits (batch, tokens, vocab), and the loss where labels were given."""
+    """Logits (batch, tokens, vocab), and the loss if labels were given."""
 
     logits: Tensor
     loss: Tensor | None
 
 
 class ReferenceModel(nn.Module):
-    """The whole model; the parts are methods, since each becomes a graph of its own."""
+    """The whole model; its parts are methods, since each becomes a graph of its own."""
 
     final_logits_bias: Tensor
 
@@ -43,20 +43,20 @@ class ReferenceModel(nn.Module):
         self.register_buffer("final_logits_bias", torch.zeros(1, geometry.vocab_size))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) to image features (B, 1 + h * w, d_model)."""
+        """Encode pixels (B, 3, H, W) to image features (B, 1 + h * w, d_model)."""
         return self.multi_modal_projector(self.vision_tower(pixel_values))  # type: ignore[no-any-return]
 
     def encode(self, image_features: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Image features and prompt (B, L) to encoder states (B, image tokens + L, d_model).
+        """Encode image features and prompt (B, L) to encoder states (B, image tokens + L, d_model).
 
-        ``attention_mask`` (B, L), 1 for tokens and 0 for padding, is over the prompt; the image is always attended
-        to.  Without one everything is, as in Microsoft's code.
+        ``attention_mask`` (B, L), 1 for tokens and 0 for padding, masks the prompt; the image is never masked.  Without
+        a mask nothing is, as in the code of Microsoft.
         """
         embeddings = torch.cat([image_features, self.shared(input_ids)], 1)
         return self.encoder(embeddings, self.additive_mask(attention_mask))  # type: ignore[no-any-return]
 
     def additive_mask(self, attention_mask: Tensor | None) -> Tensor | None:
-        """A prompt's (B, L) mask as what is added to the scores over image and prompt, (B, 1, 1, image + L)."""
+        """Convert the mask (B, L) of a prompt to the term (B, 1, 1, image + L) that is added to attention scores."""
         if attention_mask is None:
             return None
         seen = F.pad(attention_mask.bool(), (self.geometry.num_image_tokens, 0), value=True)
@@ -64,7 +64,7 @@ class ReferenceModel(nn.Module):
         return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, lowest)[:, None, None]
 
     def head(self, states: Tensor) -> Tensor:
-        """Decoder states to logits, by the embedding itself."""
+        """Map decoder states to logits, by the embedding itself."""
         return F.linear(states, self.shared.weight) + self.final_logits_bias
 
     def step(
@@ -75,12 +75,12 @@ class ReferenceModel(nn.Module):
         cross: list[KeyValue],
         cross_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
-        """One token (beams, 1) at ``position`` (1,) after ``past``: logits (beams, vocab), new keys and values."""
+        """Decode one token (beams, 1) at ``position`` (1,) after ``past``: logits (beams, vocab), keys and values."""
         states, present = self.decoder(self.shared(input_ids), position, past, cross, None, cross_mask)
         return self.head(states[:, -1]), present
 
     def decode(self, encoder_states: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """All tokens (B, T) at once, each seeing those before it: logits (B, T, vocab)."""
+        """Decode all tokens (B, T) at once, each seeing those before it: logits (B, T, vocab)."""
         T = decoder_input_ids.shape[1]
         positions = torch.arange(T, device=decoder_input_ids.device)
         causal = torch.full((T, T), torch.finfo(torch.float32).min, device=positions.device).triu(1)
@@ -98,12 +98,12 @@ class ReferenceModel(nn.Module):
         decoder_input_ids: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> Output:
-        """Teacher forcing; with ``labels`` (B, T) also the cross-entropy -sum log P(y_i | y_<i, x) (paper, eq. 1).
+        """Run with teacher forcing; with ``labels`` (B, T) also return the cross-entropy.
 
-        The loss is the mean over the labels that are not -100.  ``decoder_input_ids`` default to the labels, shifted.
+        It is -sum log P(y_i | y_<i, x) (equation 1 of the paper).  The loss is the mean over the labels that are not -100.  ``decoder_input_ids`` default to the labels, shifted.
 
         Raises:
-            ValueError: neither labels nor decoder_input_ids.
+            ValueError: neither labels nor decoder_input_ids were given.
         """
         if decoder_input_ids is None:
             if labels is None:
@@ -117,7 +117,7 @@ class ReferenceModel(nn.Module):
 
 
 def shift_right(labels: Tensor) -> Tensor:
-    """Decoder inputs (B, T) that predict ``labels``: the start token in front, the last one dropped."""
+    """Return the decoder inputs (B, T) that predict ``labels``: the start token first, the last label dropped."""
     start = labels.new_full((labels.shape[0], 1), DECODER_START)
     shifted = torch.cat([start, labels[:, :-1]], 1)
     return shifted.masked_fill(shifted == IGNORE_INDEX, PAD)

@@ -1,4 +1,4 @@
-"""From the tower's last map to tokens that the language model reads (docs/florence2.md#projector)."""
+"""Project the last feature map of the tower to tokens of the language model (docs/florence2.md#projector)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MultiModalProjector(nn.Module):
-    """Map (B, h, w, C) to image features (B, 1 + h * w, d_model), the mean token first."""
+    """Map a feature map (B, h, w, C) to image features (B, 1 + h * w, d_model), the mean token first."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class MultiModalProjector(nn.Module):
         self.image_proj_norm = nn.LayerNorm(geometry.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Positions, temporal row 0 (a picture is a film of one frame), pooling, projection."""
+        """Add positions and the temporal row 0 (a picture is a video of one frame), pool and project."""
         B, h, w, C = x.shape
         x = x + self.image_position_embed(h, w) + self.visual_temporal_embed()
         # Linear and without bias, the projection may stand before the mean, which saves a token's worth of it.
@@ -36,7 +36,7 @@ class MultiModalProjector(nn.Module):
 
 
 class LearnedPositionEmbedding2D(nn.Module):
-    """The first half of the channels tells the column, the second half the row."""
+    """Learned positions: the first half of the channels encodes the column, the second half the row."""
 
     def __init__(self, rows: int, columns: int, dim: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class LearnedPositionEmbedding2D(nn.Module):
         self.column_embeddings = nn.Embedding(columns, dim - dim // 2)
 
     def forward(self, h: int, w: int) -> Tensor:
-        """(h, w, dim)."""
+        """Return the positions (h, w, dim)."""
         columns = self.column_embeddings.weight[:w].unsqueeze(0).expand(h, -1, -1)
         rows = self.row_embeddings.weight[:h].unsqueeze(1).expand(-1, w, -1)
         return torch.cat([columns, rows], -1)
@@ -62,5 +62,5 @@ class TemporalEmbedding(nn.Module):
         self.register_buffer("pos_idx_to_embed", table)
 
     def forward(self) -> Tensor:
-        """The row of the first frame, (dim,): 0 on even channels, 1 on odd ones."""
+        """Return the row of the first frame, (dim,): 0 on even channels, 1 on odd ones."""
         return self.pos_idx_to_embed[0]

@@ -1,4 +1,4 @@
-"""The PyTorch reference behind the engines' contract: what the others are compared with."""
+"""Run the PyTorch reference behind the contract of an engine, to compare engines with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TorchRuntime:
-    """The contract of :class:`f2edge.engine.Runtime` over the reference itself, in its dtype, on the CPU."""
+    """The reference model as a :class:`f2edge.engine.Runtime`, in its own dtype, on the CPU."""
 
     device = "torch"
 
@@ -28,12 +28,12 @@ class TorchRuntime:
 
     @property
     def threads(self) -> int:
-        """Threads that torch computes with."""
+        """The number of threads that torch computes with."""
         return torch.get_num_threads()
 
     @torch.inference_mode()
     def encode_image(self, pixel_values: FloatArray) -> Tensor:
-        """Pixels (1, 3, H, W) to image features."""
+        """Encode pixels (1, 3, H, W) to image features."""
         return self.model.encode_image(torch.from_numpy(pixel_values))
 
     @torch.inference_mode()
@@ -43,16 +43,16 @@ class TorchRuntime:
         return TorchSession(self.model, self.model.decoder.cross_key_values(states))
 
     def features_to_host(self, features: Tensor) -> FloatArray:
-        """The same memory as an array."""
+        """Return an array that shares the memory of the features."""
         return features.numpy()
 
     def features_from_host(self, features: FloatArray) -> Tensor:
-        """The same memory as a tensor."""
+        """Return a tensor that shares the memory of the array."""
         return torch.from_numpy(features)
 
 
 class TorchSession:
-    """One answer being decoded; ``cross_mask`` hides the padding of a prompt that stood in a batch."""
+    """The decoder of one answer; ``cross_mask`` hides the padding of a prompt from a batch."""
 
     def __init__(self, model: ReferenceModel, cross: list[KeyValue], cross_mask: Tensor | None = None) -> None:
         self._model = model
@@ -63,7 +63,7 @@ class TorchSession:
 
     @torch.inference_mode()
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        """Feed the beams' last tokens, reorder what they saw, and give the scores of the next ones."""
+        """Feed the last token of each beam, reorder their keys and values, and score the next tokens."""
         beams = torch.from_numpy(beam_indices)
         past = self._past and [(key[beams], value[beams]) for key, value in self._past]
         position = torch.tensor([self._position])
@@ -80,5 +80,5 @@ class TorchSession:
         )
 
     def cross_key_values(self) -> list[FloatArray]:
-        """The cross-attention's keys and values."""
+        """Return the keys and values of the cross-attention."""
         return [np.asarray(tensor) for pair in self._cross for tensor in pair]

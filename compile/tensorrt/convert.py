@@ -1,4 +1,4 @@
-"""Bundles for TensorRT: typed graphs that the device builds engines from, or engines built ahead of time for RTX."""
+"""Write typed graphs that a device builds TensorRT engines from, or build engines ahead of time for RTX."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from f2edge.targets import Precision
 
 AHEAD_OF_TIME = "rtx"
-"""The target whose engines need no GPU to be built; every other gets graphs, and builds its own."""
+"""The target whose engines are built without a GPU; bundles for other targets hold graphs."""
 
 _NOT_RUN = "CPU, ONNX Runtime in place of TensorRT, whose engines were not run"
 
@@ -40,17 +40,17 @@ def compile_tensorrt(
     profile: Profile,
     compute_capabilities: Sequence[int] = (),
 ) -> list[Path]:
-    """Turn one graph into what a bundle for TensorRT holds of it.
+    """Turn one graph into the files of a bundle for TensorRT.
 
     Args:
         source: the exported graph, float or with Q/DQ nodes; its stem names the component.
         directory: where the files go.
-        weights: where a graph's weights go.
-        scratch: where the graph goes that an engine is made of; :func:`stand_in` wants it.
+        weights: where the weights of a graph go.
+        scratch: where the graph of an engine goes; :func:`stand_in` reads it.
         target: ``rtx`` for an engine, any other for a graph.
-        precision: ``fp32`` leaves the graph as it is; below, everything is fp16 that can be.
+        precision: ``fp32`` leaves the graph as it is; other precisions use fp16 wherever possible.
         profile: the ranges of its shapes.
-        compute_capabilities: of the GPUs that an engine shall run on, 86 for 8.6; none for all.
+        compute_capabilities: the compute capabilities of the GPUs that an engine runs on, 86 for 8.6; none for all.
 
     Returns:
         The files written, the main one first.
@@ -70,13 +70,13 @@ def compile_tensorrt(
 
 
 def stand_in(bundle: Bundle, scratch: Path) -> OnnxRuntime:
-    """ONNX Runtime over the graphs that the engines are made of: what can be verified without a GPU.
+    """Open the graphs of the engines in ONNX Runtime, to verify them without a GPU.
 
-    It rounds like fp16 after every node, so a model whose values leave the range of fp16 does not pass.
+    The result of every node is rounded to fp16, so a model whose values leave the range of fp16 does not pass.
 
     Args:
         bundle: a draft for TensorRT.
-        scratch: as :func:`compile_tensorrt` was given it.
+        scratch: the directory that :func:`compile_tensorrt` was given.
     """
     rounded = {}
     for name in bundle.components:

@@ -1,4 +1,4 @@
-"""Half precision ONNX for strongly typed engines: fp16 everywhere but where its range or its digits do not suffice."""
+"""Convert ONNX graphs to fp16 for strongly typed engines, except where its range or precision is not enough."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Shapes: TypeAlias = "dict[str, list[int | None]]"
-"""Sizes of every float tensor by its name; None for those that vary."""
+"""The shape of every float tensor by name; None for a size that varies."""
 
 _WIDE_TYPES = {"LayerNormalization", "Softmax", "ReduceMean", "ReduceSum", "Exp", "Log", "TopK"}
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Erf"}
@@ -27,7 +27,7 @@ _HALF_SCALES_OPSET = 19
 """The first version of ONNX whose QuantizeLinear and DequantizeLinear take fp16."""
 
 _LONG_SUM = 512
-"""Terms.  A product of two maps that sums over more, which the channel attention's do, needs fp32 to add them."""
+"""Number of terms above which the sums of a product of two maps, as in channel attention, need fp32."""
 
 _KEY_VALUES = ("past.", "cross.", "present.")
 _SCORES = "logits"
@@ -37,16 +37,16 @@ _SMALL = 4096  # elements; larger weights are stored in half precision wherever 
 def to_half(source: Path, destination: Path, weights: WeightFile | None = None) -> list[Path]:
     """Write one graph in half precision, with every conversion a Cast of its own (strong typing).
 
-    Layer norms, softmax, means, sums of exponentials, the long sums of the channel attention, and the head with all
-    that follows from its scores are computed in fp32.  So is what goes on between products, the sums of the residual
-    stream and GELU, but for a bias, which belongs to its product: that takes a third off the error.  Keys and values
-    cross the graph's border in fp16, all other numbers that are not whole in fp32.  Q/DQ nodes get scales of fp16, so
-    that what follows them is fp16.
+    Layer norms, softmax, means, sums of exponentials, the long sums of the channel attention, the head and everything
+    after it run in fp32.  So do the operations between products: the sums of the residual stream and GELU, but not a
+    bias, which belongs to its product.  That lowers the error by a third.  Keys and values are fp16 inputs and outputs;
+    all other float inputs and outputs are fp32.  Q/DQ nodes get fp16 scales, so that the operations after them run in
+    fp16.
 
     Args:
         source: an exported graph, float or with Q/DQ nodes.
         destination: the ``.onnx`` to write.
-        weights: where its weights go, by default a file of its own beside it.
+        weights: where its weights go; by default a file of its own beside it.
 
     Returns:
         The files written, the ``.onnx`` first.
@@ -80,7 +80,7 @@ def _shapes(source: Path) -> Shapes:
 
 
 def _wide_nodes(graph: onnx.GraphProto, shapes: Shapes) -> set[str]:
-    """The nodes to compute in fp32, by the name of their first output."""
+    """Return the nodes that run in fp32, by the name of their first output."""
     weights = {tensor.name for tensor in graph.initializer}
     makers = {output: node for node in graph.node for output in node.output}
     wide = {node.output[0] for node in graph.node if node.op_type in _WIDE_TYPES}
@@ -97,7 +97,7 @@ def _wide_nodes(graph: onnx.GraphProto, shapes: Shapes) -> set[str]:
 
 
 def _sums_long(node: onnx.NodeProto, shapes: Shapes, weights: set[str]) -> bool:
-    """Whether a node is a product of two maps over a known, long dimension."""
+    """Tell whether a node is a product of two maps over a known, long dimension."""
     if node.op_type != "MatMul" or weights & set(node.input):
         return False
     terms = shapes.get(node.input[0], [None])[-1]
@@ -105,7 +105,7 @@ def _sums_long(node: onnx.NodeProto, shapes: Shapes, weights: set[str]) -> bool:
 
 
 def _followers(nodes: Iterable[onnx.NodeProto], tensor: str) -> set[str]:
-    """The node that makes ``tensor``, and all that depend on it."""
+    """Return the outputs of the node that makes ``tensor``, and of all nodes that depend on it."""
     reached = {tensor}
     for node in nodes:
         if reached & set(node.input):
@@ -114,7 +114,7 @@ def _followers(nodes: Iterable[onnx.NodeProto], tensor: str) -> set[str]:
 
 
 class _Narrowing:
-    """One graph on its way to half precision; its nodes come in the order of their dependence."""
+    """Converts one graph to half precision; its nodes must be in topological order."""
 
     def __init__(self, graph: onnx.GraphProto, shapes: Shapes) -> None:
         self._graph = graph
@@ -158,7 +158,7 @@ class _Narrowing:
         return self._cast(narrow, kind)
 
     def _cast(self, name: str, kind: int) -> str:
-        """The name under which a tensor is to be had in a type."""
+        """Return the name of a tensor in a type; add a Cast if it has another type."""
         if self._types[name] == kind:
             return name
         cast = f"{name}.{'half' if kind == TensorProto.FLOAT16 else 'wide'}"
@@ -168,7 +168,7 @@ class _Narrowing:
         return cast
 
     def _hand_out(self, value: onnx.ValueInfoProto) -> None:
-        """Give an output its type; where its maker has the other, the maker's own gets another name."""
+        """Give an output its type; if its node computes another type, rename the output of the node and add a Cast."""
         if value.name not in self._shapes:
             return
         made = self._types[value.name]

@@ -1,4 +1,4 @@
-"""Look-ups in INT8 tables as TensorRT wants them: it takes an INT8 constant nowhere but before a DequantizeLinear."""
+"""Rewrite look-ups in INT8 tables for TensorRT, which takes an INT8 constant only before a DequantizeLinear."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def look_up_dequantized(graph: onnx.GraphProto) -> None:
     """Dequantize a table before rows are looked up in it, in place: the inverse of f2edge.quantize.tables.
 
-    The engine keeps the table in INT8 all the same.
+    The engine still keeps the table in INT8.
     """
     tables = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.INT8}
     lookups = [node for node in graph.node if node.op_type == "Gather" and node.input[0] in tables]
@@ -22,7 +22,7 @@ def look_up_dequantized(graph: onnx.GraphProto) -> None:
 
 
 def _turn_round(graph: onnx.GraphProto, lookup: onnx.NodeProto) -> None:
-    """Replace rows, made float and multiplied by their scales, by rows of the float table."""
+    """Replace the look-up, conversion and scaling of INT8 rows by a look-up in the dequantized table."""
     (cast,) = _users(graph, lookup.output[0])
     (product,) = _users(graph, cast.output[0])
     makers = {node.output[0]: node for node in graph.node}

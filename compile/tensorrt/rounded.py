@@ -1,7 +1,7 @@
-"""Half precision graphs made to be tried on a CPU: computed in fp32, every result rounded to fp16.
+"""Emulate fp16 graphs on a CPU: compute in fp32, and round every result to fp16.
 
-ONNX Runtime's CPU kernels compute fp16 graphs in fp32 and leave out the conversions between, so that neither rounding
-nor overflow is to be seen.  Here both are, and more of it than on a GPU, which keeps more digits in fused kernels.
+The CPU kernels of ONNX Runtime compute fp16 graphs in fp32 and leave out the conversions between, which hides both
+rounding and overflow.  The emulation shows both, and rounds more often than the fused kernels of a GPU.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOVING = {"Transpose", "Reshape", "Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Split", "Pad"}
-"""Nodes that compute nothing: what was rounded stays so."""
+"""Operators that only move values, which need no rounding."""
 
 
 def to_rounded(source: Path, destination: Path) -> list[Path]:
-    """Write the fp32 graph that gives what a half precision graph gives where every node's result is rounded.
+    """Write an fp32 graph that rounds the result of every node as an fp16 graph does.
 
     Args:
         source: a graph in half precision (:mod:`f2edge.compile.tensorrt.half`), or in fp32, which is left as it is.
@@ -52,7 +52,7 @@ def _narrow_tensors(source: Path) -> set[str]:
 
 
 def _rounding(node: onnx.NodeProto, narrow: set[str]) -> list[onnx.NodeProto]:
-    """A node in fp32, and the conversions that round what it gives."""
+    """Return a node in fp32, and the conversions that round its result."""
     for attribute in node.attribute:
         if attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
             attribute.i = TensorProto.FLOAT

@@ -1,4 +1,4 @@
-"""Scales of Q/DQ nodes as TensorRT's parser wants them: positive, and above zero in half precision."""
+"""Make the scales of Q/DQ nodes positive, also in fp16, as the parser of TensorRT demands."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SMALLEST = 2.0**-24
-"""The least number above zero that fp16 has; a channel of zeros has a scale of less."""
+"""The smallest positive number of fp16; the scale of a channel of zeros is smaller."""
 
 
 def make_scales_positive(graph: onnx.GraphProto) -> None:
     """Flip the channels of INT8 weights, or the blocks of INT4 ones, whose scale is negative, in place.
 
-    NNCF lets the sign of a scale choose which end of the asymmetric range -128..127 a channel's largest weight takes;
-    TensorRT refuses that.  The flipped -128 becomes 127 (INT4: -8 becomes 7): one step less for that weight.
+    NNCF chooses by the sign of a scale which end of the asymmetric range -128..127 the largest weight of a channel
+    takes; TensorRT refuses that.  A flipped -128 becomes 127 (INT4: -8 becomes 7), one step less.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -42,7 +42,7 @@ def _flipped(weight: NDArray[Any], negative: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def _over(weight: NDArray[Any], each: NDArray[np.bool_], node: onnx.NodeProto) -> NDArray[np.bool_]:
-    """A value for each scale, spread over the weights that share it: those of a channel, or of a block of one."""
+    """Expand one value per scale to the weights that share the scale: those of a channel, or of a block of it."""
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     axis = attributes.get("axis", 1)
     if block := attributes.get("block_size", 0):
