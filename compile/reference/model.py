@@ -100,7 +100,8 @@ class ReferenceModel(nn.Module):
     ) -> Output:
         """Run with teacher forcing; with ``labels`` (B, T) also return the cross-entropy.
 
-        It is -sum log P(y_i | y_<i, x) (equation 1 of the paper).  The loss is the mean over the labels that are not -100.  ``decoder_input_ids`` default to the labels, shifted.
+        It is -sum log P(y_i | y_<i, x) (equation 1 of the paper), as the mean over the labels that are not -100.
+        ``decoder_input_ids`` default to the shifted labels.
 
         Raises:
             ValueError: neither labels nor decoder_input_ids were given.
