@@ -60,6 +60,7 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     mixes = found["mixes"]
     assert mixes[0]["chosen"] == (mixes[0]["loss"] <= 1.0)
     assert sum(mix["chosen"] for mix in mixes) == 1
+    assert set(bundle.recipe.precision.values()) == {"int8"}  # what was asked for, whatever the mix
     assert {tuple(pair) for pair in found["int8"]} <= {(block["component"], block["name"]) for block in blocks}
     assert load(bundle.path).run(directory / "pictures" / "0.png", "caption").token_ids[0] == 2
     assert not list((directory / "stages").glob(".*"))  # variants are not kept
