@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOMS = ("f2edge", "compile", "quantize", "runtimes", "calibration")
-CHECKPOINT = ("tests/checkpoints.py", "tests/geometries.py", "benchmarks/artefacts.py", "benchmarks/workload.py")
+CHECKPOINT = (
+    "tests/support/checkpoints.py",
+    "tests/support/geometries.py",
+    "benchmarks/artefacts.py",
+    "benchmarks/workload.py",
+)
 CACHE = Cache(WORKLOADS["tiny"])
 
 
 @pytest.fixture(autouse=True)
 def _hash_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget the hash of the code before and after a test that pretends a change; look no versions up, which is slow."""
+    """Forget the code's hash before and after a test that pretends a change; skip the slow look-up of versions."""
     monkeypatch.setattr("artefacts.version", lambda _package: "1")
     code_digest.cache_clear()
     yield
