@@ -1,4 +1,4 @@
-"""What f2edge's INT8 bundle must reach, and what it reached: each a ratio of medians of one run."""
+"""The targets of f2edge's INT8 bundle and the values that a run reached; most are ratios of medians."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OURS = "f2edge-int8"
 ENCODER_TOKENS = 590
-"""Of the floors: image and a prompt of usual length, at base size."""
+"""Tokens that the floors assume in the encoder: image and a prompt of usual length, at base size."""
 
 FASTER = {
     "caption": {"torch-fp32": 7.0, "torch-bf16": 3.3, "notebook": 2.0, "onnxruntime-fp32": 2.5},
@@ -30,15 +30,15 @@ START_RATIO, START_MS = 1.5, 1000.0
 
 @dataclass(frozen=True)
 class Check:
-    """One target.
+    """One target and the value that was measured.
 
     Args:
-        what: in words.
-        value: what was measured; None where a part of it was not.
-        low: the least value of any round.
-        high: the largest.
+        what: the target in words, with its unit if it has one.
+        value: the value over all rounds; ``None`` if a measure that it needs is missing.
+        low: the least value of a single round.
+        high: the largest value of a single round.
         target: the limit.
-        at_least: whether the target is a lower limit.
+        at_least: ``True`` if the target is a lower limit, ``False`` if it is an upper limit.
     """
 
     what: str
@@ -50,24 +50,29 @@ class Check:
 
     @property
     def met(self) -> bool | None:
-        """None where it was not measured."""
+        """Whether the target is met; ``None`` if the value was not measured."""
         if self.value is None:
             return None
         return self.value >= self.target if self.at_least else self.value <= self.target
 
 
 class Measured:
-    """Medians of all rounds, or of one, by contender and measure."""
+    """Medians by contender and measure.
+
+    Args:
+        outcomes: what the contenders measured, by name.
+        number: the round to take; by default all rounds together.
+    """
 
     def __init__(self, outcomes: Mapping[str, Outcome], number: int | None = None) -> None:
         self._outcomes = outcomes
         self._number = number
 
     def __call__(self, contender: str, measure: str) -> float:
-        """The median.
+        """Return the median of a measure in the measure's unit.
 
         Raises:
-            KeyError: it was not measured.
+            KeyError: the contender did not measure it.
         """
         rounds = self._outcomes[contender].rounds
         chosen = rounds if self._number is None else rounds[self._number : self._number + 1]
@@ -77,16 +82,16 @@ class Measured:
         return median(samples)
 
     def peak_int8(self) -> float:
-        """Operations a millisecond."""
+        """Return the rate of large INT8 matrix products in operations per millisecond."""
         return self("limits", "gemm_int8_gflops") * 1e6
 
     def bandwidth(self) -> float:
-        """Bytes a millisecond: the better of the two ways to read."""
+        """Return the memory bandwidth in bytes per millisecond, by the faster of the two ways to read."""
         return max(self("limits", "read_openvino_gbs"), self("limits", "read_numpy_gbs")) * 1e6
 
 
 def checks(outcomes: Mapping[str, Outcome], workload: Workload) -> list[Check]:
-    """All targets, in the order of the issue that set them."""
+    """Judge all targets: speed against peers, distance to the floors, decoder steps, then memory and start-up."""
     rounds = max((len(outcome.rounds) for outcome in outcomes.values()), default=0)
     return [
         _check(outcomes, rounds, what, value, target, at_least=at_least)
@@ -125,7 +130,12 @@ def _floors(workload: Workload) -> Iterator[_Row]:
         "encoder": (encoder_flops(workload.geometry, ENCODER_TOKENS), ENCODER),
     }
     for stage, (flops, target) in work.items():
-        yield f"{stage}: over its INT8 floor", lambda m, s=stage, f=flops: m(OURS, s) * m.peak_int8() / f, target, False
+        yield (
+            f"{stage}: time over its INT8 floor",
+            lambda m, s=stage, f=flops: m(OURS, s) * m.peak_int8() / f,
+            target,
+            False,
+        )
 
 
 def _steps(workload: Workload) -> Iterator[_Row]:
@@ -133,17 +143,32 @@ def _steps(workload: Workload) -> Iterator[_Row]:
     for beams, position in steps:
         name, size = step_name(beams, position), step_bytes(workload.geometry, ENCODER_TOKENS, position, beams)
         where = f"step at {position}, {beams} beam{'s' * (beams > 1)}"
-        yield f"{where}: over its floor", lambda m, n=name, s=size: m(OURS, n) * m.bandwidth() / s, STEP, False
-        yield f"{where}: over ctranslate2", _over(OURS, "ctranslate2", name), PEER, False
+        yield (
+            f"{where}: time over its reading floor",
+            lambda m, n=name, s=size: m(OURS, n) * m.bandwidth() / s,
+            STEP,
+            False,
+        )
+        yield f"{where}: time over ctranslate2", _over(OURS, "ctranslate2", name), PEER, False
     for position in workload.positions:
         one, three = (step_name(beams, position) for beams in BEAMS)
-        yield f"step at {position}: 3 beams over 1", lambda m, a=three, b=one: m(OURS, a) / m(OURS, b), BEAM, False
+        yield (
+            f"step at {position}: time with 3 beams over 1 beam",
+            lambda m, a=three, b=one: m(OURS, a) / m(OURS, b),
+            BEAM,
+            False,
+        )
 
 
 def _rest() -> Iterator[_Row]:
-    yield "second question over the first", lambda m: m(OURS, "second_question") / m(OURS, "caption"), SECOND, False
+    yield (
+        "time of a second question over the first",
+        lambda m: m(OURS, "second_question") / m(OURS, "caption"),
+        SECOND,
+        False,
+    )
     yield "peak memory of run, MB", lambda m: m("process", "peak_mb"), PEAK_MB, False
-    yield f"first token of a new process over ({START_RATIO} x warm + 1 s)", _start, 1.0, False
+    yield f"time to the first token of a new process over ({START_RATIO} x warm + 1 s)", _start, 1.0, False
 
 
 def _over(numerator: str, denominator: str, measure: str) -> Callable[[Measured], float]:

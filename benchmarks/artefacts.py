@@ -1,12 +1,11 @@
-"""What the contenders run: random checkpoints compiled each in its way, kept under ``build/bench``.
+"""The models and pictures that the contenders run, prepared once and kept under ``build/bench``.
 
-An artefact's directory is named after what made it (sizes, sources, versions of tools), so a rerun compiles only what
-has changed.
+The name of an artefact's directory ends in a hash of everything that makes the artefact: the model's sizes, the
+versions of the tools, f2edge's own code and the recipe's files.  A rerun therefore prepares exactly what has changed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import shutil
 import subprocess
@@ -19,6 +18,10 @@ from typing import TYPE_CHECKING
 
 from workload import ROOT
 
+from f2edge.bundle.manifest import sha256
+from f2edge.bundle.user_cache import digest
+from f2edge.compile.stages import code_digest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -26,14 +29,22 @@ if TYPE_CHECKING:
 
 CACHE = ROOT / "build" / "bench"
 BUNDLES = ("cpu-fp32", "cpu-fp16", "cpu-int8", "onnx-fp32", "onnx-int8")
-_COMPILER = ("compile", "quantize", "calibration", "f2edge/bundle.py", "f2edge/geometry.py", "f2edge/targets.py")
-_PACKAGES = ("openvino", "onnxruntime", "onnx", "nncf", "torch", "transformers", "ctranslate2")
-_RECIPES = {
+_PACKAGES = (
+    *("openvino", "onnxruntime", "onnx", "onnxscript", "nncf", "torch", "transformers", "ctranslate2"),
+    *("numpy", "pillow", "safetensors", "scikit-learn", "tokenizers"),
+)
+_OWN = ("benchmarks/artefacts.py", "benchmarks/workload.py")
+_HELPERS = "tests/support"
+"""Directory of the helpers that write random checkpoints and define the published sizes."""
+_RECIPES: dict[str, tuple[str, ...]] = {
     "photographs": (),
-    "checkpoint": ("tests/support/checkpoints.py", "tests/support/geometries.py"),
-    "notebook": ("benchmarks/notebook_conversion.py", "tests/support/native.py", "tests/support/geometries.py"),
-    "ctranslate2": ("benchmarks/ctranslate2_decoder.py", "tests/support/geometries.py"),
+    "checkpoint": (_HELPERS,),
+    "notebook": (_HELPERS, "benchmarks/notebook_conversion.py"),
+    "ctranslate2": (_HELPERS, "benchmarks/ctranslate2_decoder.py"),
 }
+"""Files, or directories of files, that make an artefact, beside f2edge and this module."""
+_BUNDLE_INPUTS = ("checkpoint", "photographs")
+"""Artefacts that a bundle is compiled from."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Cache:
     """Artefacts of one workload, made when they are first asked for.
 
     Args:
-        workload: whose model they hold.
+        workload: the workload whose model they hold.
         directory: where they are kept.
     """
 
@@ -49,19 +60,29 @@ class Cache:
     directory: Path = CACHE
 
     def path(self, name: str) -> Path:
-        """Where the artefact ``name`` is, or will be: its key tells sources, sizes and tools."""
-        digest = hashlib.sha256(repr((self.workload.geometry, [version(p) for p in _PACKAGES])).encode())
-        for file in _sources(_RECIPES.get(name, _COMPILER)):
-            digest.update(file.read_bytes())
-        return self.directory / f"{self.workload.name}.{name}.{digest.hexdigest()[:12]}"
+        """Return the path of the artefact ``name``, whether or not it exists yet."""
+        return self.directory / f"{self.workload.name}.{name}.{self._key(name)[:12]}"
+
+    def _key(self, name: str) -> str:
+        """Hash everything that makes an artefact; a bundle's key contains the keys of what it is compiled from."""
+        files = _python_files((*_OWN, *_RECIPES.get(name, ())))
+        parts = {
+            "geometry": self.workload.geometry.to_json(),
+            "versions": [version(package) for package in _PACKAGES],
+            "code": code_digest(),
+            "files": {file.relative_to(ROOT).as_posix(): sha256(file) for file in files},
+            "inputs": [] if name in _RECIPES else [self._key(each) for each in _BUNDLE_INPUTS],
+        }
+        return digest(parts)
 
     def get(self, name: str) -> Path:
-        """The artefact ``name``, made now if it is not there; what it replaces is removed.
+        """Return the artefact ``name``; make it first if it does not exist, and remove the one that it replaces.
 
-        Names: "photographs", "checkpoint", "notebook", "ctranslate2", and bundles as TARGET-PRECISION[-IMAGE SIZE].
+        Args:
+            name: "photographs", "checkpoint", "notebook" or "ctranslate2", or a bundle: TARGET-PRECISION[-IMAGE SIZE].
 
         Raises:
-            RuntimeError: it cannot be made.
+            RuntimeError: the artefact cannot be made.
         """
         path = self.path(name)
         if not path.exists():
@@ -94,7 +115,14 @@ class Cache:
 
 
 def compile_arguments(name: str, cache: Cache, path: Path, pictures: Path) -> list[str]:
-    """Of ``f2edge`` to compile the bundle ``name`` (TARGET-PRECISION[-IMAGE SIZE]), INT8 calibrated on ``pictures``."""
+    """Return the arguments of ``f2edge`` that compile the bundle ``name``.
+
+    Args:
+        name: TARGET-PRECISION[-IMAGE SIZE].
+        cache: the cache that holds the checkpoint.
+        path: where the bundle is written.
+        pictures: the directory of images that INT8 is calibrated on.
+    """
     target, precision, *size = name.split("-")
     arguments = ["compile", str(cache.get("checkpoint")), "-o", str(path), "--target", target, "--precision", precision]
     if precision == "int8":
@@ -102,14 +130,14 @@ def compile_arguments(name: str, cache: Cache, path: Path, pictures: Path) -> li
     return arguments + (["--image-size", *size] if size else [])
 
 
-def _sources(places: Iterable[str]) -> list[Path]:
-    """Python files, or those in a directory, in a fixed order."""
-    found = [ROOT / place for place in places]
-    return [file for place in found for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+def _python_files(places: Iterable[str]) -> list[Path]:
+    """Return the files named, and the Python files directly in the directories named, in a fixed order."""
+    paths = [ROOT / place for place in places]
+    return [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
 
 
 def _in_own_process(make: Callable[[Path, Workload], None], path: Path, workload: Workload) -> None:
-    """So that what torch takes of memory is given back, and counts towards nobody's peak."""
+    """Run ``make`` in a process that ends, so that torch's memory is freed and does not count towards any peak."""
     process = multiprocessing.get_context("spawn").Process(target=make, args=(path, workload))
     process.start()
     process.join()
@@ -118,7 +146,7 @@ def _in_own_process(make: Callable[[Path, Workload], None], path: Path, workload
 
 
 def write_photographs(path: Path, _workload: Workload) -> None:
-    """The two photographs that come with scikit-learn, as JPEG: to ask about, and to calibrate random weights on."""
+    """Write scikit-learn's two sample photographs as JPEG: input of every contender, calibration data of INT8."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -129,7 +157,7 @@ def write_photographs(path: Path, _workload: Workload) -> None:
 
 
 def write_crops(path: Path, count: int) -> None:
-    """So many crops of the two photographs: something to calibrate on in earnest."""
+    """Write ``count`` random crops of the two photographs: a calibration set of realistic size."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_sample_images
@@ -145,7 +173,10 @@ def write_crops(path: Path, count: int) -> None:
 
 
 def write_random_checkpoint(path: Path, workload: Workload) -> None:
-    """A checkpoint in Microsoft's layout, fp16 on disk.  Weights are random: the official ones are not ours to give."""
+    """Write a checkpoint in Microsoft's layout with random weights in fp16.
+
+    The official weights may not be redistributed, and latency does not depend on the values of the weights.
+    """
     import torch
 
     from tests.support.checkpoints import initialise, write_checkpoint

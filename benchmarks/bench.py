@@ -1,11 +1,11 @@
-"""f2edge beside every other way to run Florence-2 on this CPU, in one run.
+"""Measure f2edge against the other ways to run Florence-2 on this CPU.
 
-    make bench                                           # all, base size
+    make bench                                           # all contenders, base size
     python benchmarks/bench.py --only torch-fp32,f2edge-int8,limits --rounds 2
-    python benchmarks/bench.py --quick --output /tmp/b   # a tiny model: proves that the harness works
+    python benchmarks/bench.py --quick --output /tmp/b   # a tiny model, to check the harness
 
-Weights are random, since the official ones may not be redistributed; latency does not depend on them.  Everything is
-compiled once and kept under build/bench.
+The weights are random: the official ones may not be redistributed, and latency does not depend on their values.
+Compiled models are kept under build/bench and reused until something that makes them changes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="turns of each contender (3; 1 with --quick)")
-    parser.add_argument("--threads", type=int, default=cores(), help="CPUs that each contender may use")
-    parser.add_argument("--only", default=",".join(ENTRIES), help=f"some of {','.join(ENTRIES)}")
-    parser.add_argument("--quick", action="store_true", help="a tiny model and one round")
+    parser.add_argument("--rounds", type=int, help="rounds; each contender has one turn in each (3; 1 with --quick)")
+    parser.add_argument("--threads", type=int, default=cores(), help="CPUs that each contender may use (all)")
+    parser.add_argument("--only", default=",".join(ENTRIES), help=f"contenders to run (all): {','.join(ENTRIES)}")
+    parser.add_argument("--quick", action="store_true", help="measure a tiny model, one round")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory for bench.json, bench.md, bench.png")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="where compiled models are kept")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="directory of compiled models (build/bench)")
     chosen = parser.parse_args()
     if unknown := set(chosen.only.split(",")) - set(ENTRIES):
         parser.error(f"no such contender: {', '.join(sorted(unknown))}")
@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run, write, print."""
+    """Measure all contenders; write and print the report."""
     chosen = arguments()
     workload = WORKLOADS["tiny" if chosen.quick else "base"]
     names = [name for name in ENTRIES if name in chosen.only.split(",")]
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def progress(line: str) -> None:
-    """To stderr, as it comes."""
+    """Print a line to stderr at once."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Charts: whole answers and their stages side by side, and how cost grows."""
+"""Charts: the contenders' times side by side, and the curves of f2edge's times."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MEASURES = {
 
 
 def draw(outcomes: Mapping[str, Outcome], path: Path, title: str) -> None:
-    """Write the chart to ``path``: bars are medians, whiskers reach from the least to the largest."""
+    """Write a bar chart to ``path``: bars are medians in ms, whiskers reach from the least to the largest value."""
     figure, axes = plt.subplots(
         1, len(_MEASURES), figsize=(3.4 * len(_MEASURES), 4.2), sharey=True, layout="constrained"
     )
@@ -57,14 +57,14 @@ def _bar(axis: Any, place: int, samples: list[float], colour: str) -> None:
 
 
 def _samples(outcome: Outcome, measure: str) -> list[float]:
-    """All of one measure; "step" is that of 3 beams at the first position."""
+    """Return all samples of a measure; "step" stands for the step of 3 beams at the first position."""
     names = [name for name in (outcome.rounds or [{}])[0] if name.startswith("step_3_")]
     name = names[0] if measure == "step" and names else measure
     return [value for samples in outcome.rounds for value in samples.get(name, ())]
 
 
 def draw_curves(curves: Sequence[Curve], units: Mapping[str, str], path: Path, title: str) -> None:
-    """Write the chart to ``path``: points are medians, with the straight line through them."""
+    """Write a chart to ``path``: points are medians in ms, with the straight line fitted to them."""
     columns = 4
     rows = -(-len(curves) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 3 * rows), layout="constrained", squeeze=False)

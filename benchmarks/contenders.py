@@ -1,4 +1,4 @@
-"""Who takes part: what each is called, which class opens it, and which artefacts it needs."""
+"""The contenders: label, the class that opens each, and the artefacts that it needs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Entry:
     """One contender.
 
     Args:
-        label: in tables and charts.
-        opens: "module:class".
-        artefacts: names in the cache, made before any process is started.
+        label: its name in tables and charts.
+        opens: the class that opens it, as "module:class".
+        artefacts: artefacts in the cache that it needs; they are made before any process is started.
         options: further keyword arguments of the class.
     """
 
@@ -32,7 +32,7 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
 
     def open(self, workload: Workload, cache: Cache) -> Contender:
-        """Import what it needs, here and not before, and open it."""
+        """Open the contender; its module, and with it its engine, is imported only here."""
         module, name = self.opens.split(":")
         contender: Contender = getattr(import_module(module), name)(workload, cache, **self.options)
         return contender
@@ -66,7 +66,7 @@ ENTRIES = {
         {"bundle": "cpu-int8"},
     ),
 }
-"""In the order of their turns."""
+"""Contenders of ``make bench`` by name, in the order of their turns."""
 
 GROWING = {
     f"growing-{precision}": Entry(
@@ -74,15 +74,21 @@ GROWING = {
     )
     for precision in PRECISIONS
 }
+"""Contenders of ``make bench-curves`` for tokens, beams, prompts and images."""
 
 
 def scaled(bundle: str) -> Entry:
-    """A caption by a bundle that may have another image size, perhaps on fewer CPUs."""
+    """Return the contender that times a caption of one bundle, for curves over image size and threads."""
     return Entry(bundle, "growing:Scaled", (*_INPUTS, bundle), {"bundle": bundle})
 
 
 def entry(name: str) -> Entry:
-    """By name: of :data:`ENTRIES`, of :data:`GROWING`, or "scaled-BUNDLE", perhaps with "@" and a note."""
+    """Return a contender by name.
+
+    Args:
+        name: a key of :data:`ENTRIES` or :data:`GROWING`, or "scaled-BUNDLE", optionally followed by "@" and a suffix
+            that tells several contenders with the same bundle apart.
+    """
     if name.startswith("scaled-"):
         return scaled(name.removeprefix("scaled-").split("@")[0])
     return {**ENTRIES, **GROWING}[name]

@@ -1,7 +1,7 @@
-"""CTranslate2's BART decoder of Florence-2's size in INT8: its decoder step alone.
+"""Contender: the decoder step of CTranslate2, a BART of Florence-2's size in INT8.
 
-The encoder has one layer, since only its output's length matters.  A step's time is that of a longer answer less that
-of a shorter one, so whatever comes before the steps cancels out.
+The encoder has a single layer, since only the length of its output matters.  The time of a step is the difference
+between a longer and a shorter answer divided by the difference in tokens, so work before the steps cancels out.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 _PROMPT = 13
-"""Words after the image: with 577 image tokens there are 590."""
+"""Tokens after the image: with 577 image tokens the encoder has 590."""
 
 
 def convert(path: Path, geometry: Geometry) -> None:
-    """Write a random BART of ``geometry`` as CTranslate2 INT8 into the directory ``path``."""
+    """Write a random BART with the sizes of ``geometry`` as a CTranslate2 INT8 model into the directory ``path``."""
     _RandomBart(geometry).convert(str(path), quantization="int8")
 
 
@@ -61,7 +61,7 @@ class _RandomBart(Converter):  # type: ignore[misc]
 
 
 class CTranslate2Decoder(Contender):
-    """All threads on one answer."""
+    """The decoder, with all threads on one answer."""
 
     def __init__(self, workload: Workload, cache: Cache) -> None:
         self._positions = workload.positions
@@ -73,11 +73,11 @@ class CTranslate2Decoder(Contender):
         self._source = [f"w{index}" for index in range(len(_SPECIAL), len(_SPECIAL) + tokens)]
 
     def warm_up(self) -> None:
-        """Short answers."""
+        """Generate short answers."""
         repeated(lambda: self._decode(min(self._positions), BEAMS[-1]), WARM_UP_S)
 
     def measure(self) -> Samples:
-        """The mean step from half before to half after each position."""
+        """Measure, for each position p, the mean time of a step between positions p / 2 and 3 p / 2."""
         return {step_name(beams, place): [self._step(beams, place)] for beams in BEAMS for place in self._positions}
 
     def _step(self, num_beams: int, position: int) -> float:

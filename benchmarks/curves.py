@@ -1,11 +1,11 @@
-"""How f2edge's cost grows: tokens, beams, prompts per image, images, image sizes, threads.
+"""Measure how f2edge's time grows with tokens, beams, prompts per image, images, image size and threads.
 
     make bench-curves
     python benchmarks/curves.py --precision fp16 --rounds 2
-    python benchmarks/curves.py --quick --output /tmp/b   # a tiny model: proves that the harness works
+    python benchmarks/curves.py --quick --output /tmp/b   # a tiny model, to check the harness
 
-For each axis a straight line is fitted to the medians, and what departs from it is shown.  One bundle is compiled for
-each image size, and kept under build/bench.
+A straight line is fitted to the medians of each axis, and the deviation of each point from it is shown.  One bundle is
+compiled for each image size and kept under build/bench.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from workload import Workload
 
 NOTABLE = 0.05
-"""A departure from the line that asks for an explanation."""
+"""Relative deviation from the line above which a point is marked."""
 
 UNITS = {
     "tokens": "tokens, 3 beams, encoder included",
@@ -51,15 +51,15 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Medians over an axis, and the straight line through them whose relative errors are least.
+    """Medians along an axis, and the straight line fitted to them by least squares of the relative errors.
 
     Args:
         axis: a key of :data:`UNITS`.
-        amounts: of work.
-        milliseconds: the median for each.
-        spread: the least and the largest for each.
-        intercept: of the line, in milliseconds.
-        slope: in milliseconds per unit of work.
+        amounts: the amounts of work, in the axis's unit.
+        milliseconds: the median time for each amount.
+        spread: the least and the largest time in ms for each amount.
+        intercept: the line's value at 0, in milliseconds.
+        slope: the line's slope in milliseconds per unit of work.
     """
 
     axis: str
@@ -71,13 +71,13 @@ class Curve:
 
     @property
     def departures(self) -> list[float]:
-        """Of each point from the line, as a fraction of the line."""
+        """Deviation of each point from the line, as a fraction of the line's value."""
         lines = [self.intercept + self.slope * amount for amount in self.amounts]
         return [taken / line - 1 for taken, line in zip(self.milliseconds, lines, strict=True)]
 
 
 def curve(axis: str, points: Mapping[float, list[float]]) -> Curve:
-    """From samples by amount of work."""
+    """Fit a curve to samples in ms, given by amount of work."""
     amounts, medians = list(points), [median(samples) for samples in points.values()]
     slope, intercept = np.polyfit(amounts, medians, 1, w=1 / np.array(medians))
     spread = [(min(samples), max(samples)) for samples in points.values()]
@@ -85,7 +85,7 @@ def curve(axis: str, points: Mapping[float, list[float]]) -> Curve:
 
 
 def curves(outcomes: Mapping[str, Outcome], workload: Workload, precision: str) -> list[Curve]:
-    """Every axis that was measured."""
+    """Return the curves of all axes that were measured."""
     growing = outcomes[f"growing-{precision}"]
     found = [
         curve(axis, {amount: _samples(growing, axis_name(axis, amount)) for amount in amounts})
@@ -111,15 +111,15 @@ def _threaded(precision: str, threads: int) -> str:
 
 
 def turns(workload: Workload, precision: str, threads: int) -> dict[str, int]:
-    """Who is measured, and on how many CPUs."""
+    """Return the contenders by name, with the number of CPUs of each."""
     chosen = {f"growing-{precision}": threads}
     chosen |= {_sized(precision, side): threads for side in SIDES[workload.name]}
     return chosen | {_threaded(precision, count): count for count in range(1, threads + 1)}
 
 
 def to_markdown(head: str, found: list[Curve], outcomes: Mapping[str, Outcome], precision: str) -> str:
-    """Each curve with its line and departures, then threads and failures."""
-    parts = [head, "Departures of more than 5 % are in bold; docs/performance.md says where they come from."]
+    """Write each curve with its line and deviations, then the threads and the failures."""
+    parts = [head, "Deviations of more than 5 % are in bold; docs/performance.md explains them."]
     for one in found:
         title = f"## {one.axis}\n\n{one.intercept:.1f} ms + {one.slope:.2f} ms x {UNITS[one.axis]}"
         rows = [
@@ -128,7 +128,7 @@ def to_markdown(head: str, found: list[Curve], outcomes: Mapping[str, Outcome], 
                 one.amounts, one.milliseconds, one.spread, one.departures, strict=True
             )
         ]
-        parts += [title, table([UNITS[one.axis].split(",")[0], "ms", "from the line"], rows)]
+        parts += [title, table([UNITS[one.axis].split(",")[0], "ms", "deviation from the line"], rows)]
     failures = [f"{name}: failed ({outcome.failure})." for name, outcome in outcomes.items() if outcome.failure]
     return "\n\n".join([*parts, _threads(outcomes, precision), *failures]) + "\n"
 
@@ -150,19 +150,19 @@ def _threads(outcomes: Mapping[str, Outcome], precision: str) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="times that everything is measured")
-    parser.add_argument("--threads", type=int, default=cores(), help="the most CPUs")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="of the bundles")
-    parser.add_argument("--quick", action="store_true", help="a tiny model")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="directory for curves.json, .md, .png")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="where compiled models are kept")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; everything is measured once in each (3)")
+    parser.add_argument("--threads", type=int, default=cores(), help="largest number of CPUs (all)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the bundles (int8)")
+    parser.add_argument("--quick", action="store_true", help="measure a tiny model")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory for curves.json, curves.md, curves.png")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="directory of compiled models (build/bench)")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run, write, print."""
+    """Measure all curves; write and print the report."""
     chosen = arguments()
     workload = WORKLOADS["tiny" if chosen.quick else "base"]
     who, cache = turns(workload, chosen.precision, chosen.threads), Cache(workload, chosen.cache)

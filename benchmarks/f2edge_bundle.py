@@ -1,4 +1,4 @@
-"""f2edge's own bundles, through its public verbs; OpenVINO and ONNX Runtime alike."""
+"""Contender: a bundle of f2edge on OpenVINO or ONNX Runtime, driven through the public API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fresh_process import FIRST_TOKEN
 from measuring import WholeModel, around, decoded_photograph, photograph, timed, timings
-from workload import AROUND, TASKS
+from workload import AROUND
 
 import f2edge
 from f2edge.decoding import generate
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class Bundle(WholeModel):
-    """A bundle of the cache, by its artefact's name."""
+    """A bundle of the cache.
+
+    Args:
+        workload: the model size and the lengths of the answers.
+        cache: the cache that holds the bundle and the photograph.
+        bundle: name of the bundle's artefact.
+    """
 
     def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
         super().__init__(workload)
@@ -36,24 +42,24 @@ class Bundle(WholeModel):
         self._prompt = self.model.prompt_ids(build_prompt(resolve("caption"), None, None, self.image.size))
 
     def answer(self, case: str, tokens: int) -> str:
-        """Through :meth:`f2edge.Florence2.run`."""
-        return self.model.run(self.picture, TASKS[case], settings=self.settings(3, tokens)).plain_text
+        """Answer through :meth:`f2edge.Florence2.run`."""
+        return self.model.run(self.picture, case, settings=self.settings(3, tokens)).plain_text
 
     def stages(self) -> dict[str, float]:
-        """The encoder's time holds each layer's cross-attention keys and values."""
+        """Time the stages; the encoder's time includes the cross-attention's keys and values of every layer."""
         start = self.model.runtime.start
         vision = self.model.encode(self.picture).timings_ms["vision"]
         return {"vision": vision, "encoder": timed(lambda: start(self.image.features, self._prompt))}
 
     def steps(self, num_beams: int) -> dict[int, list[float]]:
-        """Of one long search."""
+        """Time the steps of one long search."""
         positions = self.workload.positions
         session = _Clock(self.model.runtime.start(self.image.features, self._prompt))
         generate(session, self.settings(num_beams, max(positions) + AROUND + 3))
         return {position: around(session.done, 0, position) for position in positions}
 
     def measure(self) -> Samples:
-        """And what only f2edge does: a second question about the same picture, and the first token alone."""
+        """Measure also a second question about an encoded image, and an answer that ends at its first token."""
         settings = self.settings(3, self.workload.caption_tokens)
         return super().measure() | {
             "second_question": timings(lambda: self.image.run("caption", settings=settings)),
@@ -61,13 +67,13 @@ class Bundle(WholeModel):
         }
 
     def settings(self, num_beams: int, tokens: int) -> GenerationSettings:
-        """Exactly so many tokens: none ends an answer but the forced one."""
+        """Return settings for answers of exactly ``tokens`` tokens: only the forced last token ends an answer."""
         settings = self.model.settings(num_beams, tokens)
         return replace(settings, eos_token_id=self.model.bundle.geometry.vocab_size)
 
 
 class _Clock:
-    """A session that notes when each of its steps was done."""
+    """A session that records the time at which each of its steps ends."""
 
     def __init__(self, session: DecoderSession) -> None:
         self._session = session

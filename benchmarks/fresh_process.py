@@ -1,4 +1,4 @@
-"""``f2edge run`` in a process of its own: its peak memory, and how soon a new process has a first token."""
+"""Contender: f2edge in new processes; measures peak memory and the time from process start to the first token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workload import Workload
 
 FIRST_TOKEN = 3
-"""``max_new_tokens`` that makes the search decide on one token: begin and end are forced."""
+"""``max_new_tokens`` for an answer with one free token: the first and the last one are forced."""
 
 _KIB = 1024
 _PROGRAM = """
@@ -26,18 +26,21 @@ print(time.monotonic())
 
 
 class FreshProcess(Contender):
-    """A bundle.  The worker that measures imports no engine: what a parent held counts towards its child's peak."""
+    """A bundle run by new processes.
+
+    This worker imports no engine: the kernel counts memory that a parent held towards the peak of its child.
+    """
 
     def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
         self._tokens = workload.caption_tokens
         self._arguments = [str(cache.get(bundle)), str(photograph(cache))]
 
     def warm_up(self) -> None:
-        """The first process fills the system's caches; the second and later ones are what is asked about."""
+        """Run one process to fill the caches of the system and of OpenVINO: only later starts are measured."""
         self._first_token_ms()
 
     def measure(self) -> Samples:
-        """One process each."""
+        """Measure peak memory in MB in one process, the first token in ms in another."""
         return {"peak_mb": [self._peak_mb()], "process_first_token": [self._first_token_ms()]}
 
     def _peak_mb(self) -> float:
@@ -50,7 +53,7 @@ class FreshProcess(Contender):
         return usage.ru_maxrss * _KIB / 1e6
 
     def _first_token_ms(self) -> float:
-        """From the moment it is started, Python's own start included."""
+        """Return the time from the start of the process, start of Python included, to the first token."""
         started = time.monotonic()
         command = [sys.executable, "-c", _PROGRAM, *self._arguments, str(FIRST_TOKEN)]
         ended = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603

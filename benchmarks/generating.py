@@ -1,4 +1,4 @@
-"""What the contenders share that transformers' ``generate`` drives: its settings, and a clock at each of its steps."""
+"""Base class of the contenders that transformers' ``generate`` drives: settings, and a clock at each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from measuring import WholeModel, around, decoded_photograph, preprocess
 from tokenizers import Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
-from workload import AROUND, TASKS
+from workload import AROUND
 
 from f2edge.tasks.table import build_prompt, resolve
 from tests.support.checkpoints import GENERATION
@@ -24,12 +24,12 @@ THREE = 3
 
 
 class Generating(WholeModel):
-    """A model with ``generate``.
+    """A model with a method ``generate``.
 
     Args:
-        workload: the model's size and the lengths of the answers.
-        cache: where the picture and the tokenizer are.
-        dtype: of pixels and states.
+        workload: the model size and the lengths of the answers.
+        cache: the cache that holds the photograph and the tokenizer.
+        dtype: dtype of the pixels and the encoder states.
     """
 
     model: Any
@@ -43,25 +43,25 @@ class Generating(WholeModel):
 
     @abstractmethod
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Image features (1, tokens, d_model)."""
+        """Return image features (1, tokens, d_model) of pixels (1, 3, H, W)."""
 
     @abstractmethod
     def encode(self, features: Tensor, prompt: list[int]) -> Tensor:
-        """The encoder's states (1, tokens, d_model)."""
+        """Return the encoder states (1, tokens, d_model) of image features and prompt ids."""
 
     @abstractmethod
     def inputs(self, pixel_values: Tensor, prompt: list[int]) -> dict[str, Tensor]:
-        """What ``generate`` is given for a whole answer."""
+        """Return the model inputs of ``generate`` for a whole answer."""
 
     def answer(self, case: str, tokens: int) -> str:
-        """Pixels, ``generate``, text."""
+        """Preprocess, generate, detokenize."""
         inputs = self.inputs(self._pixels(), self._prompt(case))
         answer = self._generate(tokens, THREE, **inputs)
         return str(self._tokenizer.decode(answer[0].tolist()))
 
     @torch.inference_mode()
     def stages(self) -> dict[str, float]:
-        """Each called by itself."""
+        """Time the tower and the encoder, each called by itself."""
         pixels, prompt = self._pixels(), self._prompt("caption")
         started = time.perf_counter()
         features = self.encode_image(pixels)
@@ -71,9 +71,9 @@ class Generating(WholeModel):
 
     @torch.inference_mode()
     def steps(self, num_beams: int) -> dict[int, list[float]]:
-        """The search goes on from an answer that was begun, so that no long one need be generated.
+        """Time steps of a search that continues a given prefix, so that no long answer has to be generated.
 
-        It is about the picture that :meth:`stages` has encoded.
+        The search uses the encoder states that :meth:`stages` computed.
         """
         found = {}
         for position in self.workload.positions:
@@ -85,7 +85,7 @@ class Generating(WholeModel):
         return found
 
     def _generate(self, tokens: int, num_beams: int, **inputs: Any) -> Any:
-        """Florence-2's own settings, and exactly so many tokens."""
+        """Generate exactly ``tokens`` tokens with Florence-2's own settings."""
         settings = {**GENERATION, "num_beams": num_beams, "early_stopping": num_beams > 1, "do_sample": False}
         return self.model.generate(**inputs, **settings, min_new_tokens=tokens, max_new_tokens=tokens)
 
@@ -93,12 +93,12 @@ class Generating(WholeModel):
         return torch.from_numpy(preprocess(self._picture, self.workload.geometry)).to(self.dtype)
 
     def _prompt(self, case: str) -> list[int]:
-        prompt = build_prompt(resolve(TASKS[case]), None, None, (1, 1))
+        prompt = build_prompt(resolve(case), None, None, (1, 1))
         return list(self._tokenizer.encode(prompt).ids)
 
 
 class _Clock:
-    """A logits processor that changes nothing and notes when it was called: once a step."""
+    """A logits processor that leaves the logits alone and records when it was called: once per step."""
 
     def __init__(self) -> None:
         self.done: list[float] = []

@@ -1,4 +1,4 @@
-"""How f2edge's cost grows with the work: what is measured in each process of ``make bench-curves``."""
+"""Contenders of ``make bench-curves``: f2edge's time over tokens, beams, prompts, images, image sizes and threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from f2edge_bundle import Bundle
 from measuring import Contender, timed
-from workload import TASKS
+from workload import CASES
 
 if TYPE_CHECKING:
     from artefacts import Cache
@@ -24,19 +24,20 @@ AXES = {
     "tiny": {"tokens": (1, 8, 32), "beams": (1, 3), "prompts": (1, 4), "images": (1, 3)},
 }
 SIDES = {"base": (384, 512, 640, 768, 896, 992), "tiny": (64, 128)}
-"""At base size a prompt of usual length fits beside the tokens of 992 pixels, and none beside those of 1024."""
+"""Image sizes in pixels per side.  At base size 992 is the largest that leaves positions for a prompt; 1024 leaves
+none."""
 
 
 def axis_name(axis: str, amount: int) -> str:
-    """The name of a measure."""
+    """Return the name of the measure at one point of an axis."""
     return f"{axis}_{amount}"
 
 
 class Growing(Bundle):
-    """One bundle asked for more and more."""
+    """One bundle with growing amounts of work."""
 
     def measure(self) -> Samples:
-        """Each axis once."""
+        """Measure every point of every axis once."""
         axes = AXES[self.workload.name]
         tokens = {n: self._question(3, n) for n in axes["tokens"]}
         beams = {n: self._question(n, self.workload.caption_tokens) for n in axes["beams"]}
@@ -46,36 +47,36 @@ class Growing(Bundle):
         return {axis_name(axis, n): [measured[axis][n]] for axis, amounts in axes.items() for n in amounts}
 
     def _question(self, num_beams: int, tokens: int) -> float:
-        """About a picture that was encoded before."""
+        """Time an answer about an image that is already encoded, in ms."""
         settings = self.settings(num_beams, tokens)
         return timed(lambda: self.image.run("caption", settings=settings))
 
     def _prompts(self, count: int) -> list[float]:
-        """From the picture to the first answer, to the second, ...: all about one picture."""
+        """Time ``count`` questions about one image: ms from the image to the end of the first, second, ... answer."""
         encoding = timed(lambda: self.model.encode(self.picture))
         settings = self.settings(3, self.workload.caption_tokens)
-        tasks = islice(cycle(TASKS.values()), count)
+        tasks = islice(cycle(CASES), count)
         answers = [timed(lambda task=task: self.image.run(task, settings=settings)) for task in tasks]
         return [encoding + sum_ for sum_ in accumulate(answers)]
 
     def _images(self, count: int) -> list[float]:
-        """To the first picture's answer, to the second's, ..."""
+        """Time ``count`` images one after the other: ms to the end of the first, second, ... caption."""
         answers = [timed(lambda: self.answer("caption", self.workload.caption_tokens)) for _ in range(count)]
         return list(accumulate(answers))
 
 
 class Scaled(Contender):
-    """A caption and its stages: for image sizes and numbers of threads."""
+    """A caption and its stages, for one image size and number of threads."""
 
     def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
         self._bundle = Bundle(workload, cache, bundle)
 
     def warm_up(self) -> None:
-        """A caption."""
+        """Generate captions."""
         self._bundle.warm_up()
 
     def measure(self) -> Samples:
-        """One caption, then each stage."""
+        """Time one caption, then each stage."""
         tokens = self._bundle.workload.caption_tokens
         caption = timed(lambda: self._bundle.answer("caption", tokens))
         return {"caption": [caption]} | {stage: [taken] for stage, taken in self._bundle.stages().items()}

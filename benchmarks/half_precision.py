@@ -1,9 +1,10 @@
-"""What half precision costs the embedded checkpoint: metrics, and how many tokens are the same as in fp32.
+"""Measure the accuracy that half precision costs the embedded checkpoint: task metrics and token agreement with fp32.
 
     python benchmarks/half_precision.py --scenes 200 --output benchmarks/results/half_precision.json
 
-Both run in ONNX Runtime on the CPU; the half precision graphs, which TensorRT builds its engines from, with the result
-of every node rounded to fp16 (compile/rounded.py).  A token agrees where both answers have it at the same place.
+Both models run in ONNX Runtime on the CPU.  The half-precision graphs are those that TensorRT engines are built from,
+with the result of every fp16 node rounded to fp16 (compile/tensorrt/rounded.py).  A token agrees if both answers have
+it at the same position.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SEED = 2000
 
 
 def models(directory: Path) -> dict[str, f2edge.Florence2]:
-    """The embedded checkpoint in fp32, and the same graphs in half precision."""
+    """Return the embedded checkpoint in fp32 and its graphs in half precision, by name."""
     import f2edge
     from f2edge.compile.build import build
     from f2edge.compile.options import Options
@@ -44,7 +45,7 @@ def models(directory: Path) -> dict[str, f2edge.Florence2]:
 
 
 def compare(scenes: int) -> dict[str, Any]:
-    """The metrics of both over so many scenes, and how many tokens agree."""
+    """Compare both models on ``scenes`` scenes: metrics, and the share of tokens that agree."""
     from scenes import write_scenes
 
     from f2edge.evaluation import Report, ask, open_dataset
@@ -64,10 +65,10 @@ def compare(scenes: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--output", type=Path, help="write the JSON here as well")
+    parser.add_argument("--scenes", type=int, default=200, help="number of scenes that are drawn and asked about (200)")
+    parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     text = json.dumps(compare(arguments.scenes), indent=2)
     print(text)

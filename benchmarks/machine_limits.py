@@ -1,4 +1,4 @@
-"""What this machine can do at best, through OpenVINO: matrix products in fp32, bf16 and INT8, and reading memory."""
+"""Limits of this machine, measured through OpenVINO: rates of matrix products in fp32, bf16 and INT8; bandwidth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class MachineLimits(Contender):
-    """Rates in GFLOP/s (INT8: GOP/s), reading in GB/s; the tower's third stage gives the shapes of the products."""
+    """Rates of large products in GFLOP/s (INT8: GOP/s), with the shapes of the tower's third stage; reading in GB/s."""
 
     def __init__(self, workload: Workload, _cache: Cache) -> None:
         geometry = workload.geometry
@@ -42,11 +42,11 @@ class MachineLimits(Contender):
         self.details = {"kernels": {name: _kernels(model) for name, model in self._products.items()}}
 
     def warm_up(self) -> None:
-        """One round."""
+        """Measure one round."""
         self.measure()
 
     def measure(self) -> Samples:
-        """Three runs of each."""
+        """Measure each rate three times."""
         rows, width = self._shape
         work = _PRODUCTS * 2 * rows * width * 4 * width
         inputs = np.random.default_rng(0).standard_normal((rows, width)).astype(np.float32)
@@ -63,7 +63,7 @@ class MachineLimits(Contender):
 
 
 def _rates(work: int, model: Any, inputs: FloatArray) -> list[float]:
-    """Billions a second."""
+    """Return rates in billions of operations, or bytes, per second; ``work`` is the amount of one run."""
     return [work / 1e6 / timed(lambda: model(inputs, share_inputs=True)) for _ in range(_REPEATS)]
 
 
@@ -77,7 +77,7 @@ def _compiled(model: ov.Model, hint: str) -> Any:
 
 
 def _chain(rows: int, width: int, *, int8: bool) -> ov.Model:
-    """Products as of feed-forward layers, one after the other: C to 4C and back, nothing between them."""
+    """Build a chain of products as in feed-forward layers, from C to 4C channels and back, with nothing between."""
     given = ops.parameter([rows, width], ov.Type.f32)
     rng, x = np.random.default_rng(0), given
     for index in range(_PRODUCTS):
@@ -90,20 +90,20 @@ def _chain(rows: int, width: int, *, int8: bool) -> ov.Model:
 
 
 def _fake_quantize(values: ov.Node) -> ov.Node:
-    """Symmetric, 8 bits: what makes the plugin run INT8."""
+    """Quantize symmetrically to 8 bits, which makes the plugin choose INT8 kernels."""
     low, high = ops.constant(np.float32(-4)), ops.constant(np.float32(4 * 127 / 128))
     return ops.fake_quantize(values, low, high, low, high, 256)
 
 
 def _gemv(width: int, rows: int) -> ov.Model:
-    """A vector times a matrix much larger than the caches."""
+    """Build the product of a vector with a matrix that is much larger than the processor's caches."""
     given = ops.parameter([1, width], ov.Type.f32)
     weights = ops.constant(np.full((rows, width), 0.5, np.float32))
     return ov.Model([ops.matmul(given, weights, transpose_a=False, transpose_b=True)], [given])
 
 
 def _kernels(model: Any) -> list[str]:
-    """Which of the plugin's kernels compute the products: the proof of the precision."""
+    """Return the names of the kernels that compute the products, as evidence of the precision."""
     nodes = model.get_runtime_model().get_ordered_ops()
     info = [node.get_rt_info() for node in nodes]
     products = [i for i in info if i["layerType"].astype(str) in {"FullyConnected", "MatMul"}]

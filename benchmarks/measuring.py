@@ -1,4 +1,4 @@
-"""What every contender does in its own process, and what it hands back: samples by the name of a measure."""
+"""The contract of a contender: it warms up and measures in its own process, and returns samples by measure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from workload import AROUND, BEAMS
+from workload import AROUND, BEAMS, CASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,58 +21,57 @@ if TYPE_CHECKING:
     from f2edge.geometry import Geometry
 
 Samples: TypeAlias = dict[str, list[float]]
-"""Milliseconds, unless the measure's name ends in another unit."""
+"""Samples by the name of a measure, in milliseconds unless the name ends in another unit."""
 
 WARM_UP_S = 3.0
-"""Before each turn.  A system that reclaims the pages of processes that wait, as many clouds' do, makes whoever is
-fastest look slow otherwise: its first answers, with the pages to be fetched, are a larger part of what is measured."""
+"""Seconds of warm-up before each turn.  Virtual machines often reclaim the pages of waiting processes.  Without a
+warm-up the first answers, which fetch those pages again, would count most for the fastest contender."""
 MEASURE_S = 2.0
-"""Of one measure in a turn: once, or as often as fits."""
+"""Seconds for one measure in a turn: it is taken at least once, and repeated until they have passed."""
 PHOTOGRAPH = "china.jpg"
-CASES = ("caption", "od")
 
 
 def step_name(num_beams: int, position: int) -> str:
-    """The name of a measure: one decoder step."""
+    """Return the name of the measure of one decoder step."""
     return f"step_{num_beams}_{position}"
 
 
 class Contender(ABC):
-    """One way to run something, opened and ready."""
+    """One way to run the model or a part of it, opened and ready."""
 
     @abstractmethod
     def warm_up(self) -> None:
-        """Do once what is measured, so that engines prepare what they keep."""
+        """Run what is measured, so that engines allocate and compile what they keep."""
 
     @abstractmethod
     def measure(self) -> Samples:
-        """One round."""
+        """Measure one round."""
 
 
 class WholeModel(Contender):
-    """From a decoded picture to text."""
+    """A contender that answers from a decoded image to text."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
 
     @abstractmethod
     def answer(self, case: str, tokens: int) -> str:
-        """The text of an answer of exactly ``tokens`` tokens, with 3 beams."""
+        """Return the text of an answer of exactly ``tokens`` tokens, found with 3 beams."""
 
     @abstractmethod
     def stages(self) -> dict[str, float]:
-        """Milliseconds of "vision" (tower and projector) and "encoder" (all between that and the first step)."""
+        """Return milliseconds of "vision" (tower and projector) and "encoder" (all from there to the first step)."""
 
     @abstractmethod
     def steps(self, num_beams: int) -> dict[int, list[float]]:
-        """Milliseconds of single decoder steps, the search's work included, around each position."""
+        """Return milliseconds of single decoder steps around each position, with the search's own work."""
 
     def warm_up(self) -> None:
-        """Captions."""
+        """Generate captions."""
         repeated(lambda: self.answer("caption", self.workload.caption_tokens), WARM_UP_S)
 
     def measure(self) -> Samples:
-        """Both answers, then each stage."""
+        """Measure both answers, then the stages, then the steps."""
         samples = {case: timings(partial(self._ask, case)) for case in CASES}
         stages = repeated(self.stages, MEASURE_S)
         samples |= {stage: [taken[stage] for taken in stages] for stage in stages[0]}
@@ -86,14 +85,14 @@ class WholeModel(Contender):
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Milliseconds of one call."""
+    """Return the milliseconds of one call."""
     started = time.perf_counter()
     function()
     return (time.perf_counter() - started) * 1e3
 
 
 def timings(function: Callable[[], object]) -> list[float]:
-    """Milliseconds of each call, of as many as :data:`MEASURE_S` allows."""
+    """Return the milliseconds of each call, of as many calls as :data:`MEASURE_S` allows."""
     return repeated(lambda: timed(function), MEASURE_S)
 
 
@@ -101,7 +100,7 @@ _T = TypeVar("_T")
 
 
 def repeated(function: Callable[[], _T], seconds: float) -> list[_T]:
-    """What a function gives, called once and then until so many seconds have passed."""
+    """Return the results of a function that is called once, and again until ``seconds`` have passed."""
     started, results = time.perf_counter(), [function()]
     while time.perf_counter() - started < seconds:
         results.append(function())
@@ -109,7 +108,13 @@ def repeated(function: Callable[[], _T], seconds: float) -> list[_T]:
 
 
 def around(done: Sequence[float], first: int, position: int) -> list[float]:
-    """Milliseconds of the steps around ``position``; ``done[i]`` is when the one at position ``first + i`` was done."""
+    """Return the milliseconds of the steps around a position.
+
+    Args:
+        done: times in seconds at which steps ended; ``done[i]`` belongs to the step at position ``first + i``.
+        first: position of the first step in ``done``.
+        position: the position in the middle.
+    """
     start = position - AROUND - 1 - first
     times = done[start : start + 2 * AROUND + 2]
     assert len(times) == 2 * AROUND + 2, "the search ended early"
@@ -117,12 +122,12 @@ def around(done: Sequence[float], first: int, position: int) -> list[float]:
 
 
 def photograph(cache: Cache) -> Path:
-    """The picture that all are asked about."""
+    """Return the path of the photograph that all contenders are asked about."""
     return cache.get("photographs") / PHOTOGRAPH
 
 
 def decoded_photograph(cache: Cache) -> ByteArray:
-    """Its pixels, (H, W, 3)."""
+    """Return the photograph's pixels (H, W, 3) as bytes."""
     import numpy as np
     from PIL import Image
 
@@ -131,7 +136,7 @@ def decoded_photograph(cache: Cache) -> ByteArray:
 
 
 def preprocess(picture: ByteArray, geometry: Geometry) -> FloatArray:
-    """Pixels (1, 3, H, W) as f2edge computes them, for the contenders that bring nothing for it."""
+    """Return pixel values (1, 3, H, W) as f2edge computes them, for contenders without preprocessing of their own."""
     from f2edge.image import load_image, pixel_values
 
     return pixel_values(load_image(picture), geometry.image_size, geometry.image_mean, geometry.image_std)

@@ -1,8 +1,8 @@
-"""Florence-2 converted as OpenVINO's public notebook does it: four IRs, traced from the PyTorch model.
+"""Convert Florence-2 as OpenVINO's public notebook does: four IRs, traced from the PyTorch model.
 
-Vision (tower and projector), text embedding, encoder, and a decoder whose self-attention keys and values are state that
-``beam_idx`` reorders, and whose cross-attention keys and values are state that the first step computes.  As there,
-weights are stored in fp16.  The model is transformers' own, since the notebook's comes with code from the hub.
+The IRs are vision (tower and projector), text embedding, encoder and decoder.  The decoder's self-attention keys and
+values are state that ``beam_idx`` reorders; its cross-attention keys and values are state that the first step computes.
+Weights are stored in fp16, as in the notebook.  The model is transformers' own; the notebook takes code from the hub.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BEAMS, _PAST, _STATES = 2, 5, 19
 
 
 def convert(path: Path, geometry: Geometry) -> None:
-    """Write the four IRs of a random model of ``geometry`` into the directory ``path``."""
+    """Write the four IRs of a random model with the sizes of ``geometry`` into the directory ``path``."""
     config = native_config(geometry)
     config._attn_implementation = "sdpa"
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def convert(path: Path, geometry: Geometry) -> None:
 
 
 def _converted(model: Any, geometry: Geometry) -> list[ov.Model]:
-    """One after the other, in the order of :data:`PARTS`."""
+    """Convert the parts in the order of :data:`PARTS`."""
     language_model, pixels = model.model.language_model, (1, 3, *geometry.image_size)
     return [
         ov.convert_model(_Vision(model), example_input=torch.zeros(pixels), input=[-1, *pixels[1:]]),
@@ -72,7 +72,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Logits, then the self-attention's and the cross-attention's keys and values."""
+    """The decoder: its outputs are the logits, then the keys and values of self-attention and cross-attention."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _Decoder(nn.Module):
 
 
 class _Cache(DynamicCache):
-    """Keys and values in plain tensors: transformers' own begins with an empty one, which cannot be converted."""
+    """Keys and values in plain tensors; transformers' own cache starts with an empty tensor, which fails to convert."""
 
     def __init__(self, past: list[Tensor]) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def _name(ports: list[Any], names: list[str]) -> None:
 
 
 def _make_stateful(model: ov.Model, names: list[str], geometry: Geometry) -> None:
-    """Reorder the past by ``beam_idx``, hide it as state, and remember what the first step makes of the encoder."""
+    """Turn the past into state that ``beam_idx`` reorders, and the cross-attention's keys and values into state."""
     beam_idx = ops.parameter([-1], ov.Type.i32, name="beam_idx")
     beam_idx.output(0).get_tensor().set_names({"beam_idx"})
     model.add_parameters([beam_idx])
@@ -161,7 +161,7 @@ def _redirect(readers: Any, node: ov.Node) -> None:
 
 
 def _remember(model: ov.Model, name: str) -> None:
-    """Turn an output into a variable that is computed when its state is fresh, and read afterwards."""
+    """Turn an output into a state variable that the first step computes and later steps read."""
     result = model.output(name).get_node()
     source = result.input_value(0)
     readers = source.get_target_inputs()
@@ -172,7 +172,7 @@ def _remember(model: ov.Model, name: str) -> None:
 
 
 def _begin_empty(model: ov.Model, geometry: Geometry) -> None:
-    """A fresh past holds no token, for as many beams as there are tokens to decode."""
+    """Start the past without tokens, with as many beams as ``decoder_input_ids`` has rows."""
     batch = ops.gather(ops.shape_of(model.input("decoder_input_ids")), ops.constant([0]), ops.constant(0))
     sizes = [ops.constant([size]) for size in (geometry.decoder_attention_heads, 0, geometry.decoder_head_dim)]
     empty = ops.broadcast(ops.constant(0.0, ov.Type.f32), ops.concat([batch, *sizes], 0))

@@ -1,6 +1,6 @@
-"""The way of OpenVINO's public Florence-2 notebook: its IRs at OpenVINO's default precision, driven by ``generate``.
+"""Contender: OpenVINO's public Florence-2 notebook, its IRs driven by transformers' ``generate``.
 
-On a CPU with bf16 that default is bf16.
+The IRs run at OpenVINO's default precision, which is bf16 on a CPU that supports it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class NotebookWay(Generating):
-    """Vision, text embedding and encoder apart; the language model is a :class:`_LanguageModel`."""
+    """The notebook's four IRs; encoder and decoder are wrapped in a :class:`_LanguageModel`."""
 
     def __init__(self, workload: Workload, cache: Cache) -> None:
         super().__init__(workload, cache, torch.float32)
@@ -35,16 +35,16 @@ class NotebookWay(Generating):
         self.model = _LanguageModel(native_config(workload.geometry).text_config, compiled)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """The vision IR."""
+        """Run the vision IR."""
         return torch.from_numpy(self._vision(pixel_values.numpy())[0])
 
     def encode(self, features: Tensor, prompt: list[int]) -> Tensor:
-        """Embeddings of image and prompt, then the encoder IR."""
+        """Embed image and prompt, then run the encoder IR."""
         states: Tensor = self.model.encoder(inputs_embeds=self._embeds(features, prompt)).last_hidden_state
         return states
 
     def inputs(self, pixel_values: Tensor, prompt: list[int]) -> dict[str, Tensor]:
-        """Embeddings, as the notebook gives them to ``generate``."""
+        """Return embeddings, as the notebook passes them to ``generate``."""
         return {"inputs_embeds": self._embeds(self.encode_image(pixel_values), prompt)}
 
     def _embeds(self, features: Tensor, prompt: list[int]) -> Tensor:
@@ -63,12 +63,12 @@ class _Encoder:
         return BaseModelOutput(last_hidden_state=torch.from_numpy(states))
 
     def forward(self, inputs_embeds: Tensor) -> BaseModelOutput:
-        """Read by ``generate`` for its arguments."""
+        """Encode; ``generate`` inspects this method's signature."""
         return self(inputs_embeds)
 
 
 class _LanguageModel(BartPreTrainedModel, GenerationMixin):
-    """Encoder and stateful decoder as transformers' beam search wants them; it owns no weights."""
+    """Encoder and stateful decoder behind the interface of transformers' beam search; it has no weights."""
 
     main_input_name = "inputs_embeds"
     device = torch.device("cpu")
@@ -81,7 +81,7 @@ class _LanguageModel(BartPreTrainedModel, GenerationMixin):
         self._beam_idx = np.zeros(0, np.int32)
 
     def get_encoder(self, **_: Any) -> _Encoder:
-        """The encoder IR."""
+        """Return the encoder IR."""
         return self.encoder
 
     def forward(
@@ -91,7 +91,7 @@ class _LanguageModel(BartPreTrainedModel, GenerationMixin):
         past_key_values: tuple[()] | None = None,
         **_: Any,
     ) -> Seq2SeqLMOutput:
-        """One step; an absent past begins a new answer."""
+        """Run one step; without a past a new answer begins."""
         if past_key_values is None:
             self._decoder.reset_state()
             self._beam_idx = np.arange(len(decoder_input_ids), dtype=np.int32)
@@ -108,7 +108,7 @@ class _LanguageModel(BartPreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, past_key_values: tuple[()] | None = None, encoder_outputs: Any = None, **_: Any
     ) -> dict[str, Any]:
-        """After the first step the last token is enough."""
+        """Pass only the last token after the first step."""
         tokens = input_ids if past_key_values is None else input_ids[:, -1:]
         return {
             "decoder_input_ids": tokens.contiguous(),
@@ -117,7 +117,7 @@ class _LanguageModel(BartPreTrainedModel, GenerationMixin):
         }
 
     def _prepare_cache_for_generation(self, *_: Any, **__: Any) -> None:
-        """The engine keeps it."""
+        """Do nothing: the engine keeps the cache."""
 
     def _reorder_cache(self, past_key_values: tuple[()], beam_idx: Tensor) -> tuple[()]:
         self._beam_idx = beam_idx.numpy().astype(np.int32)

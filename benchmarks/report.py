@@ -1,4 +1,4 @@
-"""A run as JSON and as a Markdown table."""
+"""The report of a run as JSON and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from acceptance import checks
 from contenders import ENTRIES
-from measuring import CASES, step_name
-from workload import BEAMS
+from measuring import step_name
+from workload import BEAMS, CASES
 
 from f2edge.machine import fingerprint
 
@@ -21,15 +21,25 @@ if TYPE_CHECKING:
     from workload import Workload
 
 _PACKAGES = ("f2edge", "openvino", "onnxruntime", "torch", "transformers", "ctranslate2", "nncf", "numpy")
+_OTHER = {
+    "gemm_fp32_gflops": "large matrix products in fp32, GFLOP/s",
+    "gemm_bf16_gflops": "large matrix products in bf16, GFLOP/s",
+    "gemm_int8_gflops": "large matrix products in INT8, GOP/s",
+    "read_openvino_gbs": "reading memory by a matrix-vector product of OpenVINO, GB/s",
+    "read_numpy_gbs": "reading memory by numpy sums, GB/s",
+    "peak_mb": "peak memory of f2edge run, INT8 bundle, MB",
+    "process_first_token": "first token of a new process, INT8 bundle, ms",
+}
 _EXPLAINED = (
-    "Milliseconds: median, and in brackets the least and the largest of all rounds. Answers go from the decoded "
-    "picture to text, 3 beams, all with the same number of tokens and the same pre-processing. A step is one decoder "
-    "step with the search's own work, at a position of the answer."
+    "Times are in milliseconds: the median, with the least and the largest of all rounds in brackets. A caption and "
+    "an OD-like answer go from the decoded image to text with 3 beams; all contenders generate the same number of "
+    "tokens after the same preprocessing. A step is one decoder step with the search's own work, at the given "
+    "position of the answer."
 )
 
 
 def to_json(outcomes: Mapping[str, Outcome], workload: Workload, threads: int, seconds: float) -> dict[str, Any]:
-    """All samples, what they were taken on and with, and the targets."""
+    """Return all samples with the machine, the versions, the workload and the targets, as JSON values."""
     return {
         "machine": {**fingerprint(), "threads": threads},
         "versions": versions(),
@@ -41,7 +51,7 @@ def to_json(outcomes: Mapping[str, Outcome], workload: Workload, threads: int, s
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that took part, as far as they are installed."""
+    """Return the versions of the packages that are installed."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -66,7 +76,7 @@ def _all(outcome: Outcome, measure: str) -> list[float]:
 
 
 def to_markdown(outcomes: Mapping[str, Outcome], workload: Workload, report: Mapping[str, Any]) -> str:
-    """What a reader wants first: where it ran, the times, the machine's limits, the targets."""
+    """Write the set-up, the times, the machine's limits and the targets."""
     machine, used = report["machine"], ", ".join(f"{n} {v}" for n, v in report["versions"].items())
     rounds = max(len(outcome.rounds) for outcome in outcomes.values())
     height, width = workload.geometry.image_size
@@ -91,17 +101,17 @@ def _times(outcomes: Mapping[str, Outcome], workload: Workload) -> str:
         for name, outcome in outcomes.items()
         if any(_all(outcome, measure) for measure in titles)
     ]
-    return table(["", *titles.values()], rows)
+    return table(["contender", *titles.values()], rows)
 
 
 def _other(outcomes: Mapping[str, Outcome]) -> str:
     rows = [
-        [measure, _cell(outcomes[name], measure)]
+        [_OTHER.get(measure, measure), _cell(outcomes[name], measure)]
         for name in ("limits", "process")
         if name in outcomes
         for measure in (outcomes[name].rounds or [{}])[0]
     ]
-    return table(["machine and process", ""], rows)
+    return table(["machine limits and process", "median (least to largest)"], rows)
 
 
 def _targets(found: Sequence[Check]) -> str:
@@ -115,7 +125,7 @@ def _targets(found: Sequence[Check]) -> str:
         ]
         for check in found
     ]
-    return table(["INT8 bundle", "measured", "target", ""], rows)
+    return table(["target of the INT8 bundle", "measured", "limit", "result"], rows)
 
 
 def _cell(outcome: Outcome, measure: str) -> str:
@@ -130,7 +140,7 @@ def _number(value: float) -> str:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; nothing where there are no rows."""
+    """Return a Markdown table, or an empty string if there are no rows."""
     body = list(rows)
     lines = [titles, ["---"] * len(titles), *body] if body else []
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, taking turns, so that a busy neighbour hits all alike."""
+"""Run the contenders in processes of their own that take turns, so that load on the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ WORKER = Path(__file__).with_name("worker.py")
 
 @dataclass
 class Outcome:
-    """What one contender gave.
+    """The outcome of one contender.
 
     Args:
         rounds: its samples, round by round.
-        failure: why there are none, or no more.
-        details: what it tells of itself.
+        failure: the reason why it has no samples, or no more; ``None`` if it did not fail.
+        details: facts that the contender states about itself.
     """
 
     rounds: list[Samples] = field(default_factory=list)
@@ -39,7 +39,13 @@ class Outcome:
 
 
 class Worker:
-    """One contender's process."""
+    """One contender's process.
+
+    Args:
+        name: name of the contender.
+        cache: the artefacts; the process writes its log beside them.
+        threads: number of CPUs that the process may use.
+    """
 
     def __init__(self, name: str, cache: Cache, threads: int) -> None:
         command = [sys.executable, str(WORKER), name, cache.workload.name, str(cache.directory)]
@@ -55,31 +61,31 @@ class Worker:
         )
 
     def ready(self) -> dict[str, Any]:
-        """Wait until it is open and warm.
+        """Wait until the contender is open and warm; return its first message.
 
         Raises:
-            RuntimeError: it died; the last line it wrote is the message.
+            RuntimeError: the process died; the last line that it wrote is the message.
         """
         message: dict[str, Any] = self._read()
         return message
 
     def measure(self) -> Samples:
-        """One round.
+        """Have the contender measure one round.
 
         Raises:
-            RuntimeError: it died; the last line it wrote is the message.
+            RuntimeError: the process died; the last line that it wrote is the message.
         """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # reading tells why
+            pass  # the process died; reading raises with its last line
         samples: Samples = self._read()
         return samples
 
     def close(self) -> None:
-        """End the process, if it has not ended."""
+        """End the process if it still runs."""
         self._process.kill()
         self._process.communicate()
         self._log.close()
@@ -90,7 +96,7 @@ class Worker:
             return json.loads(line)
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        raise RuntimeError(lines[-1] if lines else f"ended with {self._process.wait()}")
+        raise RuntimeError(lines[-1] if lines else f"ended with exit status {self._process.wait()}")
 
 
 def _cpus(threads: int) -> set[int]:
@@ -98,15 +104,16 @@ def _cpus(threads: int) -> set[int]:
 
 
 def _environment(threads: int, directory: Path) -> dict[str, str]:
-    """Each library's own defaults: how threads wait is theirs to choose."""
+    """Return the environment of a contender: each library keeps its own default for how threads wait."""
     kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     return kept | {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_CACHE_DIR": str(directory / "inductor")}
 
 
 def prepare(names: Iterable[str], cache: Cache) -> dict[str, Outcome]:
-    """Make what the contenders need and the cache does not hold, each once.
+    """Make the artefacts that the contenders need and the cache does not hold, each once.
 
-    The outcome of a contender whose artefact cannot be made says why.
+    Returns:
+        An outcome for each contender; it has a ``failure`` if one of its artefacts cannot be made.
     """
     needed = {name: entry(name).artefacts for name in names}
     failures = {
@@ -121,10 +128,16 @@ def prepare(names: Iterable[str], cache: Cache) -> dict[str, Outcome]:
 def run(
     outcomes: dict[str, Outcome], threads: Mapping[str, int], cache: Cache, rounds: int, progress: Callable[[str], None]
 ) -> None:
-    """Open and warm all that are prepared, one by one; then let them take turns, ``rounds`` times.
+    """Open and warm up all contenders one by one, then measure ``rounds`` rounds in which they take turns.
 
-    ``threads`` tells of each contender, by name, how many CPUs it may use.
-    A contender that fails is left out from there on, and its outcome says why.
+    A contender that fails takes no further part, and its outcome has the reason.
+
+    Args:
+        outcomes: an outcome for each contender, as :func:`prepare` returns them; samples are added in place.
+        threads: number of CPUs of each contender, by name.
+        cache: the artefacts.
+        rounds: number of rounds.
+        progress: called with one line after each step.
     """
     workers: dict[str, Worker] = {}
     try:
@@ -159,7 +172,7 @@ def _measure(worker: Worker, outcome: Outcome) -> None:
 
 
 def _failure(what: Callable[[], object]) -> str | None:
-    """Do it; why it failed, or None."""
+    """Call ``what``; return the reason if it fails, else ``None``."""
     try:
         what()
     except (RuntimeError, OSError) as error:

@@ -1,11 +1,11 @@
-"""What compiling the real sizes takes, and running them: seconds, peak memory, size on disk.  Weights are random.
+"""Measure compiling and running the published sizes: seconds, peak memory, size on disk.  Weights are random.
 
     python benchmarks/sizes.py base --output benchmarks/results/base.json
     python benchmarks/sizes.py base --precision int8 --kill-after 120 300 --output benchmarks/results/base_int8.json
     python benchmarks/sizes.py large --no-run
 
-Each step is a process of its own, and its peak resident memory is the kernel's count for it.  How fast the compiled
-model is beside others, ``make bench`` tells.
+Each step runs in a process of its own; its peak resident memory is the kernel's count for that process.  ``make bench``
+compares the speed of compiled models with other ways to run Florence-2.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from f2edge.bundle.manifest import open_bundle
 
 MIB = 1024
 CROPS = 128
-"""What INT8 is calibrated on: as many pictures as a build takes."""
+"""Images that INT8 is calibrated on: as many as a build takes by default."""
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
-    """Run ``f2edge`` with ``arguments`` in a process of its own."""
+    """Run ``f2edge`` with ``arguments`` in a new process; return its seconds, peak memory in MiB and output."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "f2edge", *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
     assert process.stdout is not None
@@ -47,24 +47,24 @@ def measure(arguments: list[str]) -> dict[str, Any]:
 
 
 def interrupted(arguments: list[str], seconds: list[float]) -> None:
-    """Start ``f2edge`` and kill it, after each of so many seconds, then let it finish what it finds begun."""
+    """Start ``f2edge`` once for each time in ``seconds`` and kill it then; at last let it resume and finish."""
     command = [sys.executable, "-m", "f2edge", *arguments]
     for limit in seconds:
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=limit)  # noqa: S603 - killed at the limit
         except subprocess.TimeoutExpired:
             continue
-        sys.exit(f"f2edge was done within {limit:g} s; kill it earlier")
+        sys.exit(f"f2edge finished within {limit:g} s; choose a shorter time for --kill-after")
     measure(arguments)
 
 
 def hashes(bundle: Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of each component's files."""
+    """Return the SHA-256 of each component's files."""
     return {name: dict(component.sha256) for name, component in open_bundle(bundle).components.items()}
 
 
 def run(size: str, target: str, precision: str, *, with_run: bool, kill_after: list[float]) -> dict[str, Any]:
-    """All steps for one size."""
+    """Run all steps for one size and return the report as JSON values."""
     with tempfile.TemporaryDirectory() as scratch:
         cache, bundle = Cache(WORKLOADS[size], Path(scratch)), Path(scratch) / "bundle"
         crops = Path(scratch) / "crops"
@@ -91,16 +91,21 @@ def _figures(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("size", choices=list(WORKLOADS))
-    parser.add_argument("--target", default="cpu")
-    parser.add_argument("--precision", default="fp16")
-    parser.add_argument("--no-run", action="store_true", help="compile only")
+    parser.add_argument("size", choices=list(WORKLOADS), help="size of the model")
+    parser.add_argument("--target", default="cpu", help="target of the bundle, as f2edge targets lists them (cpu)")
+    parser.add_argument("--precision", default="fp16", help="precision of the bundle (fp16)")
+    parser.add_argument("--no-run", action="store_true", help="compile only, do not run the bundle")
     parser.add_argument(
-        "--kill-after", type=float, nargs="*", default=[], metavar="S", help="compile again, and kill it"
+        "--kill-after",
+        type=float,
+        nargs="*",
+        default=[],
+        metavar="S",
+        help="compile a second time, kill it after S seconds (once for each S), resume it, and compare the files",
     )
-    parser.add_argument("--output", type=Path, help="write the JSON here as well")
+    parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     report = run(
         arguments.size,

@@ -1,9 +1,9 @@
-"""Build TensorRT-RTX engines of the real sizes, with random weights and no GPU: build time and engine size.
+"""Build TensorRT for RTX engines of the published sizes without a GPU: build time and engine size.
 
     python benchmarks/tensorrt_engines.py base --output benchmarks/results/tensorrt.json
 
-The engines are not run.  INT8 is calibrated on the two photographs that come with scikit-learn: sizes and build times
-do not depend on what they show.
+Weights are random, and the engines are not run.  INT8 is calibrated on the two photographs that come with scikit-learn:
+build times and sizes do not depend on what they show.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 
 
 class Clock:
-    """When each stage of a build began."""
+    """A listener that records when each stage of a build begins."""
 
     def __init__(self) -> None:
         self.began: dict[str, float] = {}
 
     def __call__(self, stage: str) -> None:
-        """A stage begins."""
+        """Record the beginning of a stage."""
         self.began[stage] = time.perf_counter()
 
     def seconds(self, stage: str) -> float:
-        """How long a stage took, until the next one began."""
+        """Return the seconds from the beginning of a stage to the beginning of the next."""
         stages = list(self.began)
         return round(self.began[stages[stages.index(stage) + 1]] - self.began[stage], 1)
 
 
 def measure(checkpoint: Path, bundle: Path, precision: Precision, pictures: Path) -> dict[str, Any]:
-    """Compile one bundle; what its engines cost."""
+    """Compile one bundle; return build time and size of its engines, and what ``verify`` measured."""
     from f2edge.compile.build import build
     from f2edge.compile.options import Listener, Options
     from f2edge.targets import get_target
@@ -59,7 +59,7 @@ def measure(checkpoint: Path, bundle: Path, precision: Precision, pictures: Path
 
 
 def run(size: str, output: Path) -> dict[str, Any]:
-    """All precisions of one size; what is known is written after each."""
+    """Measure all precisions of one size; the report is written after each."""
     report: dict[str, Any] = {"size": size, "tensorrt_rtx": version("tensorrt-rtx-cu13"), "run": False}
     with tempfile.TemporaryDirectory() as scratch:
         cache = Cache(WORKLOADS[size], Path(scratch))
@@ -71,10 +71,10 @@ def run(size: str, output: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("size", choices=["base", "large", "tiny"])
-    parser.add_argument("--output", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("size", choices=["base", "large", "tiny"], help="size of the model")
+    parser.add_argument("--output", type=Path, required=True, help="file for the JSON")
     arguments = parser.parse_args()
     print(json.dumps(run(arguments.size, arguments.output), indent=2))
 

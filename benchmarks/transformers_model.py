@@ -1,4 +1,4 @@
-"""transformers' own Florence-2 on torch, with sdpa: fp32, bf16, and compiled."""
+"""Contender: transformers' own Florence-2 on torch with SDPA attention, in fp32 or bf16, eager or compiled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class TransformersModel(Generating):
-    """Eager torch in ``dtype`` ("float32", "bfloat16"), or with its parts compiled by inductor."""
+    """Florence-2 of transformers with random weights.
+
+    Args:
+        workload: the model size and the lengths of the answers.
+        cache: the cache that holds the photograph and the tokenizer.
+        dtype: "float32" or "bfloat16".
+        compiled: compile tower, encoder and decoder with ``torch.compile`` (inductor).
+    """
 
     def __init__(self, workload: Workload, cache: Cache, dtype: str, *, compiled: bool = False) -> None:
         super().__init__(workload, cache, getattr(torch, dtype))
@@ -30,32 +37,32 @@ class TransformersModel(Generating):
             _compile(self.model.model)
 
     def warm_up(self) -> None:
-        """Inductor compiles whenever a part is called in a new way, so a whole round goes before."""
+        """Run a whole round first if compiled: inductor compiles whenever a part meets new shapes."""
         if self._compiled:
             self.measure()
         super().warm_up()
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """``get_image_features``."""
+        """Run ``get_image_features``."""
         features: Tensor = self.model.get_image_features(pixel_values).pooler_output
         return features
 
     def encode(self, features: Tensor, prompt: list[int]) -> Tensor:
-        """The language model's encoder over image features and prompt."""
+        """Run the language model's encoder over image features and prompt."""
         language_model = self.model.model.language_model
         embeds = torch.cat([features, language_model.shared(torch.tensor([prompt]))], 1)
         states: Tensor = language_model.encoder(inputs_embeds=embeds).last_hidden_state
         return states
 
     def inputs(self, pixel_values: Tensor, prompt: list[int]) -> dict[str, Tensor]:
-        """Placeholders for the image in front of the prompt."""
+        """Return pixels and input ids, with placeholders for the image in front of the prompt."""
         return native_inputs(self.workload.geometry, pixel_values, prompt)
 
 
 def _compile(model: Any) -> None:
-    """Tower and encoder for their shapes, the decoder for any length, since its past grows.
+    """Compile tower and encoder for fixed shapes, and the decoder for dynamic ones, since its past grows.
 
-    All three share one decorator of transformers, whose variants soon exceed dynamo's default limit.
+    All three share one decorator of transformers, and its variants exceed dynamo's default recompile limit.
     """
     torch._dynamo.config.recompile_limit = 64
     model.vision_tower.compile()

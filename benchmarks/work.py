@@ -1,4 +1,4 @@
-"""How much there is to compute and to read, from the sizes of the model alone: what the floors are made of."""
+"""Operations and bytes that the model needs, from its sizes alone; the floors are derived from them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from f2edge.geometry import Geometry
 
 _CACHE_BYTES = 2
-"""Of a key's or value's number: fp16 or bf16."""
+"""Bytes of one element of a key or value: fp16 or bf16."""
 
 
 def vision_flops(geometry: Geometry) -> float:
-    """Of the tower's and the projector's products with weights (Ding et al., 2022): 367 GFLOP at base size, 768 pixels.
+    """Return the FLOP of the products with weights in tower and projector: 367e9 at base size and 768 pixels.
 
-    Attention (13 GFLOP there) and depthwise convolutions (1) come on top, so a floor made of this is a strict one.
+    Attention (13e9 FLOP there) and depthwise convolutions (1e9) are left out, so a floor derived from this is strict.
+    The tower is DaViT (Ding et al., 2022).
     """
     vision, side, before, total = geometry.vision, geometry.image_size[0], 3, 0.0
     for stage, width in enumerate(vision.embed_dim):
@@ -27,15 +28,24 @@ def vision_flops(geometry: Geometry) -> float:
 
 
 def encoder_flops(geometry: Geometry, tokens: int) -> float:
-    """Of the layers' products with weights; attention and the cross-attention's keys and values come on top."""
+    """Return the FLOP of the encoder layers' products with weights, for a number of tokens.
+
+    Attention, and the keys and values of the decoder's cross-attention, are left out.
+    """
     d, ffn = geometry.d_model, geometry.encoder_ffn_dim
     return 2.0 * tokens * geometry.encoder_layers * (4 * d * d + 2 * d * ffn)
 
 
 def step_bytes(geometry: Geometry, encoder_tokens: int, position: int, num_beams: int) -> float:
-    """What one decoder step must read: INT8 weights, and keys and values in half precision.
+    """Return the bytes that one decoder step must read: INT8 weights, and keys and values in half precision.
 
-    The beams share the cross-attention's keys and values.
+    All beams share the keys and values of the cross-attention.
+
+    Args:
+        geometry: the model's sizes.
+        encoder_tokens: tokens of image and prompt.
+        position: tokens before the step.
+        num_beams: number of beams.
     """
     d, layers = geometry.d_model, geometry.decoder_layers
     weights = layers * (6 * d * d + 2 * d * geometry.decoder_ffn_dim) + geometry.vocab_size * d

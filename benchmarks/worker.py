@@ -1,6 +1,6 @@
-"""A contender's process: opens it, then measures one round for each line on stdin.
+"""The process of one contender: it opens the contender, then measures one round for each line on stdin.
 
-Each answer is one line of JSON on the descriptor that was stdout; what libraries print goes to stderr.
+Each reply is one line of JSON on the original stdout.  Output of libraries is redirected to stderr.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ READY = "ready"
 
 
 def main() -> None:
-    """``worker.py CONTENDER WORKLOAD CACHE``."""
+    """Run ``worker.py CONTENDER WORKLOAD CACHE``."""
     name, workload, directory = sys.argv[1:]
     chosen = WORKLOADS[workload]
     with _answers() as answers:
@@ -27,12 +27,12 @@ def main() -> None:
         contender.warm_up()
         _say(answers, {READY: name, "details": getattr(contender, "details", {})})
         for _turn in sys.stdin:
-            contender.warm_up()  # while the others had their turns, caches went cold and pages may have gone
+            contender.warm_up()  # during the other turns caches went cold, and the system may have reclaimed pages
             _say(answers, contender.measure())
 
 
 def _answers() -> TextIO:
-    """The parent's pipe, out of the way of whatever prints."""
+    """Return the pipe to the parent, and redirect stdout to stderr for everything else that prints."""
     pipe = os.dup(1)
     os.dup2(2, 1)
     return os.fdopen(pipe, "w", encoding="utf-8")

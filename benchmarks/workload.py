@@ -1,4 +1,4 @@
-"""What every contender is asked: the size of the model, the picture, the numbers of tokens, the positions."""
+"""The work that every contender does: model size, tasks, answer lengths, and positions of the timed decoder steps."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # random checkpoints and the published sizes are made in tests.support
 
 BEAMS = (1, 3)
-TASKS = {"caption": "caption", "od": "od"}
+"""Beam counts at which decoder steps are timed."""
+CASES = ("caption", "od")
+"""Tasks whose whole answers are timed."""
 AROUND = 4
-"""A step at position p is the median of those from p - 4 to p + 4."""
+"""The time of a step at position p is the median over the steps from p - 4 to p + 4."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One size of the model and how long the answers are.
+    """One model size with the lengths of its answers.
 
     Args:
-        name: of the geometry.
-        caption_tokens: of a caption, generated with 3 beams.
-        od_tokens: of an answer as long as object detection gives, with 3 beams.
-        positions: where single decoder steps are timed.
+        name: name of the geometry: "base", "large" or "tiny".
+        caption_tokens: tokens of a caption, generated with 3 beams.
+        od_tokens: tokens of an answer as long as a typical object detection, generated with 3 beams.
+        positions: positions in the answer (tokens before it) at which single decoder steps are timed.
     """
 
     name: str
@@ -37,7 +39,7 @@ class Workload:
 
     @property
     def geometry(self) -> Geometry:
-        """The model's sizes; both of transformers' tables of positions are one number, so it is made so here."""
+        """The model's sizes; "tiny" gets equal position tables, since transformers has one number for both."""
         from tests.support.checkpoints import TINY
         from tests.support.geometries import BASE, LARGE
 
@@ -45,7 +47,7 @@ class Workload:
         return {"base": BASE, "large": LARGE, "tiny": tiny}[self.name]
 
     def tokens(self, case: str) -> int:
-        """Tokens of the answer in a case: "caption" or "od"."""
+        """Return the number of tokens of the answer in a case of :data:`CASES`."""
         return {"caption": self.caption_tokens, "od": self.od_tokens}[case]
 
 
@@ -54,4 +56,4 @@ WORKLOADS = {
     "large": Workload("large", caption_tokens=32, od_tokens=128, positions=(16, 256)),
     "tiny": Workload("tiny", caption_tokens=6, od_tokens=12, positions=(8, 20)),
 }
-"""``tiny`` proves that the harness works, and measures nothing of interest."""
+"""``tiny`` only proves that the harness works; its timings say nothing about Florence-2."""

@@ -47,7 +47,7 @@ class Stages:
             make: fills a directory.
             resumes: whether ``make`` can go on in the directory of an interrupted attempt.
         """
-        key = digest({"stage": name, "inputs": inputs, "tools": tool_versions(), "code": _code_digest()})
+        key = digest({"stage": name, "inputs": inputs, "tools": tool_versions(), "code": code_digest()})
         place = self.directory / f"{name.replace(' ', '-')}-{key[:20]}"
         if place.is_dir():
             return place
@@ -103,6 +103,7 @@ def digest_of_weights(model: ReferenceModel) -> str:
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
+    """Return one SHA-256 of all Python files of the package; it is computed once a process."""
     places = [Path(place) for room in _ROOMS for place in import_module(room).__path__]
     return digest([sha256(path) for place in places for path in sorted(place.rglob("*.py"))])

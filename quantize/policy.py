@@ -1,4 +1,7 @@
-"""What becomes INT8, what stays float, and why."""
+"""The INT8 policy: which operators of each graph are quantized and which stay float.
+
+docs/int8.md gives the reasons, with the measurements behind them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 WeightFormat: TypeAlias = Literal["int8", "int4"]
-
+"""Formats of a weights-only quantized decoder."""
 
 Kind: TypeAlias = Literal["attention", "depthwise", "stem"]
-"""Products of two activations (queries with keys, attention with values); depthwise convolutions; the convolution that
-reads the pixels."""
+"""Kinds of products and convolutions that a policy can keep float: products of two activations (queries with keys,
+attention with values), depthwise convolutions, and the convolution that reads the pixels."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,11 @@ class Policy:
     """How one graph is quantized.
 
     Args:
-        activations: weights and activations (W8A8), or the weights alone.
-        float_types: ONNX operators that stay float.
-        float_kinds: products that stay float.
-        float_blocks: blocks (:mod:`f2edge.quantize.blocks`) that stay float.
-        smooth_quant: alpha of SmoothQuant for matrix products; -1 switches it off.
-        why: the reasons, with what was measured on the embedded checkpoint: the mean divergence of the next token's
-            distribution from the float model's, times 1000.
+        activations: ``True`` to quantize weights and activations (W8A8), ``False`` to quantize weights only.
+        float_types: ONNX operator types that stay float.
+        float_kinds: kinds of products and convolutions that stay float.
+        float_blocks: names of blocks (:mod:`f2edge.quantize.blocks`) that stay float.
+        smooth_quant: SmoothQuant's alpha for matrix products; -1 switches SmoothQuant off.
     """
 
     activations: bool
@@ -32,38 +33,35 @@ class Policy:
     float_kinds: tuple[Kind, ...]
     float_blocks: tuple[str, ...]
     smooth_quant: float
-    why: str
 
 
 POLICIES = {
+    # Depthwise convolutions add to the residual stream: 1 % of the work, three quarters of the noise.  All features
+    # pass through the convolutions between stages and the projector: 5 % of the work.  See docs/int8.md.
     "vision": Policy(
         activations=True,
         float_types=("Gather",),
         float_kinds=("attention", "depthwise", "stem"),
         float_blocks=("vision_tower.convs.1", "vision_tower.convs.2", "multi_modal_projector"),
         smooth_quant=0.95,
-        why="a depthwise convolution has 9 weights a channel and adds to the residual stream: all of them are 1 % of "
-        "the work and three quarters of the noise (1.7 with, 0.4 without); SmoothQuant halves the rest (0.19); "
-        "attention in float (0.13) takes no longer, since to quantize its inputs costs what it saves; everything goes "
-        "through the convolutions between stages and the projector, 5 % of the work: float, 0.07 is left, and without "
-        "the last convolution, which has most of their weights, 0.11 (base size: 24.8 to 27 dB)",
     ),
+    # Prompts and image features share one scale, so SmoothQuant matters most here.  Most values of a softmax over 590
+    # tokens are below one INT8 step.  See docs/int8.md.
     "encoder": Policy(
         activations=True,
         float_types=("Gather",),
         float_kinds=("attention",),
         float_blocks=(),
         smooth_quant=0.95,
-        why="SmoothQuant takes 2.8 to 0.26: prompts and image features share its scales; a softmax over 590 tokens has "
-        "most of its values below INT8's step; positions are only looked up, and prompts are in the decoder's table",
     ),
+    # Reading weights bounds the time of a step, and coordinates need precise scores: weights only.  See docs/int8.md.
     "decoder": Policy(
         activations=False,
         float_types=(),
         float_kinds=("attention",),
         float_blocks=(),
         smooth_quant=-1,
-        why="a step is bound by reading weights, and coordinates need precise scores (0.05)",
     ),
 }
-"""By component.  Softmax, layer norms and GELU stay float in each: NNCF's transformer scheme leaves them alone."""
+"""The policy of each component.  Softmax, layer norms and GELU stay float in all of them, because NNCF's transformer
+scheme does not quantize these operators."""

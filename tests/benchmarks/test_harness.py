@@ -12,12 +12,12 @@ import openvino as ov
 import pytest
 import torch
 from artefacts import Cache
-from measuring import CASES, step_name
+from measuring import step_name
 from notebook_conversion import PARTS
 from rounds import Outcome, prepare, run
 from transformers import Florence2ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
-from workload import BEAMS, ROOT, WORKLOADS
+from workload import BEAMS, CASES, ROOT, WORKLOADS
 
 from tests.support.native import native_config
 

@@ -46,7 +46,7 @@ def test_other_inputs_tools_or_code_are_another_stage(tmp_path: Path, monkeypatc
     places.add(stages.run("record", {"weights": "a"}, write("x")))
     monkeypatch.setattr(module, "tool_versions", lambda: {"torch": "0"})
     places.add(stages.run("export", {"weights": "a"}, write("x")))
-    monkeypatch.setattr(module, "_code_digest", lambda: "changed")
+    monkeypatch.setattr(module, "code_digest", lambda: "changed")
     places.add(stages.run("export", {"weights": "a"}, write("x")))
     assert len(places) == 5
 
