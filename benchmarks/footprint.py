@@ -3,7 +3,7 @@
     python benchmarks/footprint.py --output benchmarks/results/footprint.json
 
 Each contender answers one caption in a process of its own: transformers and the OpenVINO notebook through their
-contenders in :mod:`contenders`, f2edge through ``f2edge run``.  transformers' weights are made in memory, so its size is
+contenders, f2edge through ``f2edge run``.  transformers' weights are made in memory, so its size is
 that of an fp32 weights file.  Unlike times, these figures do not depend on what else the machine does.
 """
 
