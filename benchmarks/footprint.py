@@ -38,7 +38,7 @@ def footprint(workload: Workload, cache: Cache, bundles: list[str]) -> dict[str,
     for bundle in bundles:
         process = FreshProcess(workload, cache, bundle)
         process.warm_up()  # fills OpenVINO's cache, which the second and later starts read
-        figures[f"f2edge {bundle}"] = {"peak_mb": process.peak_mb(), "bytes": _bytes(cache.get(bundle))}
+        figures[f"f2edge {bundle}"] = {"peak_mb": process.measure()["peak_mb"][0], "bytes": _bytes(cache.get(bundle))}
     return figures
 
 

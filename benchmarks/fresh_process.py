@@ -38,10 +38,9 @@ class FreshProcess(Contender):
 
     def measure(self) -> Samples:
         """One process each."""
-        return {"peak_mb": [self.peak_mb()], "process_first_token": [self._first_token_ms()]}
+        return {"peak_mb": [self._peak_mb()], "process_first_token": [self._first_token_ms()]}
 
-    def peak_mb(self) -> float:
-        """Peak resident memory of ``f2edge run`` on one picture, in MB."""
+    def _peak_mb(self) -> float:
         options = ["--task", "caption", "--max-new-tokens", str(self._tokens), "--json"]
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "f2edge", "run", *self._arguments, *options], stdout=subprocess.DEVNULL
