@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
+from tests.support import oracles
 from tests.support.checkpoints import write_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, by its name, every test of Microsoft's tiny checkpoints where their folder is missing."""
+    if not oracles.has_checkpoints():
+        for item in items:
+            if "checkpoints_dir" in getattr(item, "fixturenames", ()):
+                name = getattr(item, "originalname", item.name)
+                reason = f"{name}: no ms_tiny in {oracles.CHECKPOINTS}; F2EDGE_FIXTURES names the folder that has it"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
-def fixtures_dir() -> Path:
-    """The folder of oracles made with Microsoft's and transformers' own code; not part of the repository."""
-    path = Path(os.environ.get("F2EDGE_FIXTURES", ROOT.parent / "shared" / "fixtures"))
-    if not path.is_dir():
-        pytest.skip(f"the oracle files are not at {path}; set F2EDGE_FIXTURES")
+def oracles_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The oracle files of tests/oracles, decompressed.  They are part of the repository."""
+    path = tmp_path_factory.mktemp("oracles")
+    oracles.unpack(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def checkpoints_dir() -> Path:
+    """The folder of Microsoft's tiny checkpoints and their arrays.  It is not part of the repository."""
+    return oracles.CHECKPOINTS
+
+
+@pytest.fixture(scope="session")
+def oracle_answers(oracles_dir: Path, checkpoints_dir: Path) -> dict[str, Any]:
+    """What Microsoft's code computed for the tiny checkpoints: cases, batches and arrays."""
+    answers: dict[str, Any] = oracles.load(oracles_dir / "expected.json")
+    return {**oracles.load(checkpoints_dir / "expected.npz"), **answers}
 
 
 @pytest.fixture(scope="session")

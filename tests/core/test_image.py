@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import struct
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 
 from f2edge.errors import ImageError
 from f2edge.image import MAX_PIXELS, load_image, pixel_values
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,15 @@ STD = (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope="module")
-def oracle(fixtures_dir: Path) -> dict[str, Any]:
+def oracle(oracles_dir: Path) -> dict[str, Any]:
     """The description of all pictures of the oracle."""
-    described: dict[str, Any] = json.loads((fixtures_dir / "preprocess.json").read_text())
+    described: dict[str, Any] = load(oracles_dir / "preprocess.json")
     return described
 
 
-def opened(fixtures_dir: Path, entry: dict[str, Any]) -> Image.Image:
+def opened(oracles_dir: Path, entry: dict[str, Any]) -> Image.Image:
     """The picture of one entry, after what the entry says was done before."""
-    image: Image.Image = Image.open(fixtures_dir / entry["file"])
+    image: Image.Image = Image.open(oracles_dir / entry["file"])
     if entry["before"] == "exif_transpose":
         return ImageOps.exif_transpose(image)
     if entry["before"] == "convert_rgb":
@@ -52,22 +52,22 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
 
 
-def test_every_entry_has_the_stated_rgb_bytes(fixtures_dir: Path, oracle: dict[str, Any]) -> None:
+def test_every_entry_has_the_stated_rgb_bytes(oracles_dir: Path, oracle: dict[str, Any]) -> None:
     """Conversion to RGB gives the oracle's bytes, for all 15 pictures."""
     assert len(oracle["images"]) == 15
     for entry in oracle["images"]:
-        rgb = np.asarray(load_image(opened(fixtures_dir, entry)))
+        rgb = np.asarray(load_image(opened(oracles_dir, entry)))
         assert list(rgb.shape) == entry["rgb_shape"], entry["name"]
         assert hashlib.sha256(rgb.tobytes()).hexdigest() == entry["rgb_sha256"], entry["name"]
 
 
 @pytest.mark.parametrize("size", [768, 192])
-def test_every_entry_has_the_stated_values(fixtures_dir: Path, oracle: dict[str, Any], size: int) -> None:
+def test_every_entry_has_the_stated_values(oracles_dir: Path, oracle: dict[str, Any], size: int) -> None:
     """Resized and normalised values equal the oracle's within 1e-6, for all 15 pictures at both sizes."""
-    expected = np.load(fixtures_dir / "preprocess.npz")
+    expected = load(oracles_dir / "preprocess.npz")
     checked = 0
     for entry in oracle["images"]:
-        values = pixel_values(load_image(opened(fixtures_dir, entry)), (size, size), MEAN, STD)
+        values = pixel_values(load_image(opened(oracles_dir, entry)), (size, size), MEAN, STD)
         assert values.shape == (1, 3, size, size)
         assert values.dtype == np.float32
         some = values.ravel()[expected[f"index_{size}"]]
@@ -78,10 +78,10 @@ def test_every_entry_has_the_stated_values(fixtures_dir: Path, oracle: dict[str,
     assert checked == 15
 
 
-def test_rgb_of_a_path_has_its_rotation_applied(fixtures_dir: Path, oracle: dict[str, Any]) -> None:
+def test_rgb_of_a_path_has_its_rotation_applied(oracles_dir: Path, oracle: dict[str, Any]) -> None:
     """A path and the bytes of a file are rotated as their EXIF data say; a PIL image is not."""
     hashes = {entry["name"]: entry["rgb_sha256"] for entry in oracle["images"]}
-    path = fixtures_dir / "preprocess_images" / "exif.jpg"
+    path = oracles_dir / "preprocess_images" / "exif.jpg"
     for image in (load_image(path), load_image(str(path)), load_image(path.read_bytes())):
         assert hashlib.sha256(image.tobytes()).hexdigest() == hashes["exif_applied"]
     assert hashlib.sha256(load_image(Image.open(path)).tobytes()).hexdigest() == hashes["exif"]
@@ -144,9 +144,9 @@ def test_largest_picture_passes_without_a_warning() -> None:
         load_image(png(10000, 9999))
 
 
-def test_file_faults_are_one_line(tmp_path: Path, fixtures_dir: Path) -> None:
+def test_file_faults_are_one_line(tmp_path: Path, oracles_dir: Path) -> None:
     """Missing, foreign, empty, truncated, or no file at all: each is told in one line that names the file."""
-    jpeg = (fixtures_dir / "preprocess_images" / "photo.jpg").read_bytes()
+    jpeg = (oracles_dir / "preprocess_images" / "photo.jpg").read_bytes()
     faults = {
         "missing.jpg": (None, "no such file"),
         "text.jpg": (b"hello", "not a picture"),

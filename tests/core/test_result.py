@@ -12,6 +12,7 @@ from f2edge.decoding import Generation
 from f2edge.result import Result
 from f2edge.tasks.table import TASKS, resolve
 from f2edge.tokenizer import Tokenizer
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +27,10 @@ def result_of(task: str, *pieces: str, logprob: float = -0.5) -> Result:
     return Result.from_generation(resolve(task), pieces, generation, SIZE, {"vision": 1.5})
 
 
-def test_end_to_end_answers_of_the_oracle(fixtures_dir: Path) -> None:
+def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:
     """All generated sequences of the oracle read as Microsoft reads them, scores included."""
-    tokenizer = Tokenizer.from_file(fixtures_dir / "tokenizer")
-    cases: list[dict[str, Any]] = json.loads((fixtures_dir / "expected.json").read_text())["end_to_end"]
+    tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
+    cases: list[dict[str, Any]] = load(oracles_dir / "expected.json")["end_to_end"]
     assert len(cases) == 6
     for case in cases:
         search, name = case["generate"], case["task"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from f2edge.errors import CheckpointError, TaskError
 from f2edge.tasks.table import expand_prompt
 from f2edge.tokenizer import ADDED_TOKENS, Tokenizer
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,9 @@ def small_backend(specials: list[str]) -> Backend:
 
 
 @pytest.fixture(scope="module")
-def microsoft(fixtures_dir: Path) -> Tokenizer:
+def microsoft(oracles_dir: Path) -> Tokenizer:
     """The original tokenizer, completed at run time."""
-    return Tokenizer.from_file(fixtures_dir / "tokenizer")
+    return Tokenizer.from_file(oracles_dir / "tokenizer")
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,9 @@ def test_added_tokens_have_their_ids(microsoft: Tokenizer) -> None:
     assert [microsoft.location_id(number) for number in range(1000)] == list(range(50269, 51269))
 
 
-def test_every_prompt_has_the_oracles_ids(microsoft: Tokenizer, fixtures_dir: Path) -> None:
+def test_every_prompt_has_the_oracles_ids(microsoft: Tokenizer, oracles_dir: Path) -> None:
     """All 202 prompts in Microsoft's style: 197 give its text and ids, 5 are refused."""
-    lines = [json.loads(line) for line in (fixtures_dir / "prompts.jsonl").read_text().splitlines()]
+    lines = load(oracles_dir / "prompts.jsonl")
     refused = 0
     for line in lines:
         if "error" in line:
@@ -94,9 +94,9 @@ def test_decode_keeps_specials_and_puts_nothing_between(microsoft: Tokenizer) ->
     assert microsoft.decode(ids) == "</s><s>car<loc_53><loc_333><loc_933><loc_774>door handle<loc_425></s>"
 
 
-def test_decoded_texts_of_the_oracle(microsoft: Tokenizer, fixtures_dir: Path) -> None:
+def test_decoded_texts_of_the_oracle(microsoft: Tokenizer, oracles_dir: Path) -> None:
     """All 9 generated sequences decode to the oracle's text, whole and token by token."""
-    expected = json.loads((fixtures_dir / "expected.json").read_text())
+    expected = load(oracles_dir / "expected.json")
     searches = [search for case in expected["cases"] for search in case["generate"].values()]
     assert len(searches) == 9
     for search in searches:

@@ -18,6 +18,7 @@ from f2edge.decoding.constraints import banned_tokens
 from f2edge.decoding.session import StepScores
 from f2edge.decoding.settings import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,10 +136,9 @@ def plain_greedy(table: FloatArray, settings: GenerationSettings) -> tuple[list[
 
 
 @pytest.fixture(scope="module")
-def oracle(fixtures_dir: Path) -> list[dict[str, Any]]:
+def oracle(oracles_dir: Path) -> list[dict[str, Any]]:
     """All searches of the oracle file: settings, table and the answers of transformers 5.23."""
-    with (fixtures_dir / "generation.jsonl").open() as file:
-        cases = [json.loads(line) for line in file]
+    cases: list[dict[str, Any]] = load(oracles_dir / "generation.jsonl")
     assert len(cases) == 292
     return cases
 

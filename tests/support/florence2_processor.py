@@ -8,7 +8,7 @@ from PIL import Image
 from tokenizers import AddedToken, Tokenizer
 from transformers import CLIPImageProcessorPil, Florence2Processor, PreTrainedTokenizerFast
 
-from f2edge.parsers import _BANNED_PHRASES
+from f2edge.tasks.parsers import _BANNED_PHRASES
 from f2edge.tokenizer import ADDED_TOKENS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,7 @@ from f2edge.tasks.parsers import find_instances
 from f2edge.tasks.table import TASKS
 from f2edge.tasks.tagged_text import clean
 from f2edge.tokenizer import Tokenizer
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,23 +36,18 @@ FRAGMENTS = [
 FRAGMENTS += ["<s>", "</s>", "<pad>", "<od>", "\n", " ", "é", "<loc_5><loc_6><loc_7><loc_8>"]
 
 
-def lines(file: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file."""
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def test_every_answer_equals_microsofts(fixtures_dir: Path) -> None:
+def test_every_answer_equals_microsofts(oracles_dir: Path) -> None:
     """All 653 texts, well-formed and damaged: labels and float32 coordinates are the same, bit for bit."""
-    oracle = lines(fixtures_dir / "postprocess.jsonl")
+    oracle = load(oracles_dir / "postprocess.jsonl")
     assert len(oracle) == 653
     for line in oracle:
         assert parse(line["task"], line["text"], tuple(line["image_size"])) == line["microsoft"], line["text"]
 
 
-def test_every_score_equals_microsofts(fixtures_dir: Path) -> None:
+def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
     """All 48 scored answers: boxes, labels, scores; confidences agree where its bookkeeping holds."""
-    tokenizer = Tokenizer.from_file(fixtures_dir / "tokenizer")
-    oracle = lines(fixtures_dir / "postprocess_scores.jsonl")
+    tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
+    oracle = load(oracles_dir / "postprocess_scores.jsonl")
     assert len(oracle) == 48
     scored = agreed = 0
     for line in oracle:

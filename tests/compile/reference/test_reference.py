@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,26 +47,19 @@ def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: P
 
 
 @pytest.fixture(scope="module", params=["ms_tiny", "ms_tiny_safetensors"])
-def microsoft(request: pytest.FixtureRequest, fixtures_dir: Path) -> Checkpoint:
+def microsoft(request: pytest.FixtureRequest, checkpoints_dir: Path) -> Checkpoint:
     """Microsoft's layout with all aliases in a .bin, and without lm_head in a safetensors."""
-    return load_checkpoint(fixtures_dir / request.param)
-
-
-@pytest.fixture(scope="module")
-def expected(fixtures_dir: Path) -> dict[str, Any]:
-    """The oracle's numbers and cases."""
-    arrays = dict(np.load(fixtures_dir / "expected.npz"))
-    return {**arrays, **json.loads((fixtures_dir / "expected.json").read_text())}
+    return load_checkpoint(checkpoints_dir / request.param)
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, expected: dict[str, Any]) -> None:
+def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, oracle_answers: dict[str, Any]) -> None:
     """Image features, encoder states and logits of the three cases, and the tower's stages of the first."""
     model = microsoft.model
-    record = expected["cases"][case]
+    record = oracle_answers["cases"][case]
 
     def oracle(name: str) -> Tensor:
-        return torch.from_numpy(expected[f"case{case}_{name}"].astype(np.float32))
+        return torch.from_numpy(oracle_answers[f"case{case}_{name}"].astype(np.float32))
 
     pixels = oracle("pixel_values")[None]
     for stage, found in enumerate(model.vision_tower.stages(pixels) if case == 0 else []):
@@ -77,16 +69,16 @@ def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, expecte
     logits = model.decode(states, torch.tensor([record["decoder_input_ids"]]))[0]
     assert relative(features[0], oracle("image_features")) < 1e-5
     assert relative(states[0], oracle("encoder_hidden")) < 1e-5
-    assert relative(logits[:, expected[f"case{case}_logits_columns"]], oracle("logits")) < 1e-5
+    assert relative(logits[:, oracle_answers[f"case{case}_logits_columns"]], oracle("logits")) < 1e-5
     assert relative(logits.logsumexp(-1), oracle("logits_logsumexp")) < 1e-5
-    assert logits.argmax(-1).tolist() == expected[f"case{case}_logits_argmax"].tolist()
+    assert logits.argmax(-1).tolist() == oracle_answers[f"case{case}_logits_argmax"].tolist()
 
 
-def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, expected: dict[str, Any]) -> None:
+def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, oracle_answers: dict[str, Any]) -> None:
     """Right-padded prompts with their mask: encoder states and logits of each row as if it were alone."""
-    model, batch = microsoft.model, expected["batch"]
+    model, batch = microsoft.model, oracle_answers["batch"]
     ids, mask = torch.tensor(batch["prompt_ids"]), torch.tensor(batch["attention_mask"])
-    pixels = np.stack([expected[f"{name}_pixel_values"] for name in batch["images"]])
+    pixels = np.stack([oracle_answers[f"{name}_pixel_values"] for name in batch["images"]])
     features = model.encode_image(torch.from_numpy(pixels.astype(np.float32)))
     states = model.encode(features, ids, mask)
     answer = torch.tensor([ANSWER] * len(ids))
