@@ -1,4 +1,4 @@
-"""Every engine against the answers that Microsoft's and transformers' own code gave for the tiny checkpoints."""
+"""Every engine gives the answers that Microsoft's and transformers' own code gave for the tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOKEN_TOLERANCE = 2e-4
 
 @pytest.fixture(scope="module")
 def bundles(checkpoints_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny Microsoft checkpoint compiled for both engines, once from each of its files."""
+    """Compile Microsoft's tiny checkpoint for both engines, for each from another of its two files."""
     directory = tmp_path_factory.mktemp("oracle")
     sources = {"cpu": "ms_tiny", "onnx": "ms_tiny_safetensors"}
     for target, source in sources.items():
@@ -43,7 +43,7 @@ def bundles(checkpoints_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def model(request: pytest.FixtureRequest, bundles: dict[str, Path], checkpoints_dir: Path) -> f2edge.Florence2:
-    """The model on each engine; the reference is put in the place of a bundle's runtime."""
+    """Return the model on one engine; for ``torch`` the reference replaces the runtime of a bundle."""
     if request.param != "torch":
         return f2edge.load(bundles[request.param])
     opened = f2edge.load(bundles["cpu"])
@@ -53,7 +53,7 @@ def model(request: pytest.FixtureRequest, bundles: dict[str, Path], checkpoints_
 
 
 def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
-    """The sequence exactly, its score within 1e-4, every token's log-probability within 2e-4."""
+    """Compare with a recorded answer: tokens exactly, the score within 1e-4, log-probabilities within 2e-4."""
     assert list(found.token_ids) == record["sequence"]
     np.testing.assert_allclose(found.token_logprobs, record["transition_scores"], atol=TOKEN_TOLERANCE)
     if "sequences_score" in record:
@@ -65,7 +65,7 @@ def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
 def test_answers_equal_the_oracles(
     case: int, num_beams: int, model: f2edge.Florence2, oracle_answers: dict[str, Any]
 ) -> None:
-    """Greedy, 3 and 5 beams on the oracle's pixels; `truncated` tells what the oracle says of the end."""
+    """With 1, 3 and 5 beams each case has the recorded answer, and ``truncated`` is set if the limit ended it."""
     record = oracle_answers["cases"][case]
     answer = record["generate"][f"num_beams_{num_beams}"]
     features = model.runtime.encode_image(oracle_answers[f"case{case}_pixel_values"].astype(np.float32)[None])
@@ -78,7 +78,7 @@ def test_answers_equal_the_oracles(
 def test_pictures_are_answered_end_to_end(
     model: f2edge.Florence2, oracle_answers: dict[str, Any], oracles_dir: Path
 ) -> None:
-    """From a picture's file to ids, text and Microsoft's parsed answer; all end-to-end cases."""
+    """Each picture file and prompt gives the recorded ids, text and Microsoft's parsed answer."""
     for record in oracle_answers["end_to_end"]:
         with Image.open(oracles_dir / record["image"]) as file:
             picture = file.convert("RGB")
@@ -92,7 +92,7 @@ def test_pictures_are_answered_end_to_end(
 
 
 def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
-    """Microsoft's scores depend on rounding; tests/core/test_parsers.py holds them to a tolerance."""
+    """Drop Microsoft's scores, which depend on rounding; tests/tasks/test_parsers.py compares them with a tolerance."""
     return {
         task: {k: v for k, v in value.items() if k != "scores"} if isinstance(value, dict) else value
         for task, value in answer.items()
@@ -103,7 +103,7 @@ def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
 def test_a_padded_batch_is_answered_as_the_oracle_says(
     masked: bool, oracle_answers: dict[str, Any], checkpoints_dir: Path
 ) -> None:
-    """Masked, a batch equals its single prompts; unmasked, the padding is attended to, as in Microsoft's code."""
+    """With its mask a batch has the answers of its single prompts; without it, those of Microsoft's unmasked batch."""
     checkpoint, batch = load_checkpoint(checkpoints_dir / "ms_tiny"), oracle_answers["batch"]
     pixels = np.stack([oracle_answers[f"{name}_pixel_values"] for name in batch["images"]]).astype(np.float32)
     mask = torch.tensor(batch["attention_mask"])

@@ -1,4 +1,4 @@
-"""The reference computes what transformers computes, and what Microsoft's code computed (fixtures)."""
+"""The reference model computes what transformers computes, and what Microsoft's code computed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ANSWER = [2, 0, 410, 900, 333, 1200, 65]
 
 
 def relative(values: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest value."""
+    """Return the largest absolute difference, divided by the largest absolute expected value."""
     return float((values - expected).abs().max() / expected.abs().max())
 
 
 @pytest.mark.parametrize("variant", range(5))
 def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: Path) -> None:
-    """Random native checkpoints of several dims: every stage within 1e-5 relative in fp32."""
+    """For random models of five geometries every stage equals transformers' in fp32, within 1e-5 relative."""
     geometry = varied(variant)
     native = write_native(tmp_path, geometry, seed=variant)
     model = load_checkpoint(tmp_path).model
@@ -48,13 +48,13 @@ def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: P
 
 @pytest.fixture(scope="module", params=["ms_tiny", "ms_tiny_safetensors"])
 def microsoft(request: pytest.FixtureRequest, checkpoints_dir: Path) -> Checkpoint:
-    """Microsoft's layout with all aliases in a .bin, and without lm_head in a safetensors."""
+    """Load a tiny checkpoint in Microsoft's layout: a .bin with all aliases, or a safetensors file without lm_head."""
     return load_checkpoint(checkpoints_dir / request.param)
 
 
 @pytest.mark.parametrize("case", range(3))
 def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, oracle_answers: dict[str, Any]) -> None:
-    """Image features, encoder states and logits of the three cases, and the tower's stages of the first."""
+    """Image features, encoder states and logits of three cases, and one's vision stages, equal Microsoft's."""
     model = microsoft.model
     record = oracle_answers["cases"][case]
 
@@ -75,7 +75,7 @@ def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, oracle_
 
 
 def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, oracle_answers: dict[str, Any]) -> None:
-    """Right-padded prompts with their mask: encoder states and logits of each row as if it were alone."""
+    """In a batch of right-padded prompts with their mask each row has the states and logits that it has alone."""
     model, batch = microsoft.model, oracle_answers["batch"]
     ids, mask = torch.tensor(batch["prompt_ids"]), torch.tensor(batch["attention_mask"])
     pixels = np.stack([oracle_answers[f"{name}_pixel_values"] for name in batch["images"]])
@@ -91,7 +91,7 @@ def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, oracle_answ
 
 @pytest.mark.slow
 def test_base_size_equals_transformers(tmp_path: Path) -> None:
-    """The real dims of base at 768 pixels with random weights."""
+    """With the sizes of base, 768 x 768 pixels and random weights every stage equals that of transformers."""
     from tests.support.geometries import BASE
 
     native = write_native(tmp_path, BASE, seed=1)
