@@ -14,6 +14,7 @@ import math
 import sys
 from functools import cache
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -122,11 +123,11 @@ def moments(values: NDArray[np.float32]) -> dict[str, Any]:
 
 def sampled(arrays: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Compute the values of every picture again, at the positions that the content has for a size."""
-    again = dict(arrays)
-    for entry in oracles.load(directory / "preprocess.json")["images"]:
-        for size in (name.removeprefix("index_") for name in arrays if name.startswith("index_")):
-            values = pixels(opened(entry, directory), int(size))
-            again[f"{entry['name']}_{size}"] = values.ravel()[arrays[f"index_{size}"]]
+    again, description = dict(arrays), oracles.load(directory / "preprocess.json")
+    for entry, size in product(description["images"], description["sizes"]):
+        name = f"{entry['name']}_{size}"
+        if name in arrays:
+            again[name] = pixels(opened(entry, directory), size).ravel()[arrays[f"index_{size}"]]
     return again
 
 
