@@ -1,32 +1,56 @@
-"""Fixtures that all rooms' tests share."""
+"""Fixtures that the tests of all rooms share."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
+from tests.support import oracles
 from tests.support.checkpoints import write_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip every test that needs Microsoft's tiny checkpoints if their folder is missing; each skip names its test."""
+    if not oracles.has_checkpoints():
+        for item in items:
+            if "checkpoints_dir" in getattr(item, "fixturenames", ()):
+                name = getattr(item, "originalname", item.name)
+                reason = f"{name}: no ms_tiny in {oracles.CHECKPOINTS}; F2EDGE_FIXTURES names the folder that has it"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
-def fixtures_dir() -> Path:
-    """The folder of oracles made with Microsoft's and transformers' own code; not part of the repository."""
-    path = Path(os.environ.get("F2EDGE_FIXTURES", ROOT.parent / "shared" / "fixtures"))
-    if not path.is_dir():
-        pytest.skip(f"the oracle files are not at {path}; set F2EDGE_FIXTURES")
+def oracles_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the files of tests/oracles, decompressed; they are part of the repository."""
+    path = tmp_path_factory.mktemp("oracles")
+    oracles.unpack(path)
     return path
 
 
 @pytest.fixture(scope="session")
+def checkpoints_dir() -> Path:
+    """Return the folder of Microsoft's tiny checkpoints and their arrays; it is not part of the repository."""
+    return oracles.CHECKPOINTS
+
+
+@pytest.fixture(scope="session")
+def oracle_answers(oracles_dir: Path, checkpoints_dir: Path) -> dict[str, Any]:
+    """Return what Microsoft's code computed for the tiny checkpoints: cases, batches and arrays."""
+    answers: dict[str, Any] = oracles.load(oracles_dir / "expected.json")
+    return {**oracles.load(checkpoints_dir / "expected.npz"), **answers}
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random checkpoint in Microsoft's layout, a second's work to export."""
+    """Return a random checkpoint in Microsoft's layout that exports within a second."""
     path = tmp_path_factory.mktemp("checkpoint") / "tiny"
     write_checkpoint(path)
     return path
@@ -34,31 +58,31 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint compiled for the CPU in fp32.  Tests that change it must copy it first."""
+    """Return the tiny checkpoint compiled for the CPU in fp32; a test that changes it copies it first."""
     return _compile(tiny_checkpoint, tmp_path_factory, "cpu")
 
 
 @pytest.fixture(scope="session")
 def tiny_onnx_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for ONNX Runtime."""
+    """Return the tiny checkpoint compiled for ONNX Runtime in fp32."""
     return _compile(tiny_checkpoint, tmp_path_factory, "onnx")
 
 
 @pytest.fixture(scope="session")
 def tiny_npu_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with all shapes fixed, for up to 8 beams."""
+    """Return the tiny checkpoint compiled with fixed shapes in fp32, for up to 8 beams."""
     return _compile(tiny_checkpoint, tmp_path_factory, "npu", num_beams=8)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The user's cache stays as it is; processes that a test starts take this one, too."""
+    """Give the tests, and the processes that they start, a cache of their own instead of the user's."""
     os.environ["F2EDGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
 def tiny_jetson_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for TensorRT: graphs, of which a device makes its engines."""
+    """Return the tiny checkpoint compiled for TensorRT in fp32: graphs from which a device builds its engines."""
     return _compile(tiny_checkpoint, tmp_path_factory, "jetson")
 
 

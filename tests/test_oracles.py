@@ -1,4 +1,4 @@
-"""Every engine against the answers that Microsoft's and transformers' own code gave for the tiny checkpoints."""
+"""Every engine gives the answers that Microsoft's and transformers' own code gave for the tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -32,35 +32,28 @@ TOKEN_TOLERANCE = 2e-4
 
 
 @pytest.fixture(scope="module")
-def expected(fixtures_dir: Path) -> dict[str, Any]:
-    """The oracle's numbers and cases."""
-    arrays = dict(np.load(fixtures_dir / "expected.npz"))
-    return {**arrays, **json.loads((fixtures_dir / "expected.json").read_text())}
-
-
-@pytest.fixture(scope="module")
-def bundles(fixtures_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny Microsoft checkpoint compiled for both engines, once from each of its files."""
+def bundles(checkpoints_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Compile Microsoft's tiny checkpoint for both engines, for each from another of its two files."""
     directory = tmp_path_factory.mktemp("oracle")
     sources = {"cpu": "ms_tiny", "onnx": "ms_tiny_safetensors"}
     for target, source in sources.items():
-        build(fixtures_dir / source, directory / target, Options(TARGETS[target], "fp32"))
+        build(checkpoints_dir / source, directory / target, Options(TARGETS[target], "fp32"))
     return {target: directory / target for target in sources}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def model(request: pytest.FixtureRequest, bundles: dict[str, Path], fixtures_dir: Path) -> f2edge.Florence2:
-    """The model on each engine; the reference is put in the place of a bundle's runtime."""
+def model(request: pytest.FixtureRequest, bundles: dict[str, Path], checkpoints_dir: Path) -> f2edge.Florence2:
+    """Return the model on one engine; for ``torch`` the reference replaces the runtime of a bundle."""
     if request.param != "torch":
         return f2edge.load(bundles[request.param])
     opened = f2edge.load(bundles["cpu"])
     return f2edge.Florence2(
-        opened.bundle, TorchRuntime(load_checkpoint(fixtures_dir / "ms_tiny").model), opened.tokenizer
+        opened.bundle, TorchRuntime(load_checkpoint(checkpoints_dir / "ms_tiny").model), opened.tokenizer
     )
 
 
 def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
-    """The sequence exactly, its score within 1e-4, every token's log-probability within 2e-4."""
+    """Compare with a recorded answer: tokens exactly, the score within 1e-4, log-probabilities within 2e-4."""
     assert list(found.token_ids) == record["sequence"]
     np.testing.assert_allclose(found.token_logprobs, record["transition_scores"], atol=TOKEN_TOLERANCE)
     if "sequences_score" in record:
@@ -70,12 +63,12 @@ def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
 @pytest.mark.parametrize("num_beams", [1, 3, 5])
 @pytest.mark.parametrize("case", range(3))
 def test_answers_equal_the_oracles(
-    case: int, num_beams: int, model: f2edge.Florence2, expected: dict[str, Any]
+    case: int, num_beams: int, model: f2edge.Florence2, oracle_answers: dict[str, Any]
 ) -> None:
-    """Greedy, 3 and 5 beams on the oracle's pixels; `truncated` tells what the oracle says of the end."""
-    record = expected["cases"][case]
+    """With 1, 3 and 5 beams each case has the recorded answer, and ``truncated`` is set if the limit ended it."""
+    record = oracle_answers["cases"][case]
     answer = record["generate"][f"num_beams_{num_beams}"]
-    features = model.runtime.encode_image(expected[f"case{case}_pixel_values"].astype(np.float32)[None])
+    features = model.runtime.encode_image(oracle_answers[f"case{case}_pixel_values"].astype(np.float32)[None])
     session = model.runtime.start(features, np.array(record["prompt_ids"]))
     found = generate(session, model.settings(num_beams, max_new_tokens=40))
     check(found, answer)
@@ -83,11 +76,11 @@ def test_answers_equal_the_oracles(
 
 
 def test_pictures_are_answered_end_to_end(
-    model: f2edge.Florence2, expected: dict[str, Any], fixtures_dir: Path
+    model: f2edge.Florence2, oracle_answers: dict[str, Any], oracles_dir: Path
 ) -> None:
-    """From a picture's file to ids, text and Microsoft's parsed answer; all end-to-end cases."""
-    for record in expected["end_to_end"]:
-        with Image.open(fixtures_dir / record["image"]) as file:
+    """Each picture file and prompt gives the recorded ids, text and Microsoft's parsed answer."""
+    for record in oracle_answers["end_to_end"]:
+        with Image.open(oracles_dir / record["image"]) as file:
             picture = file.convert("RGB")
         text = record["prompt"].removeprefix(record["task"]) or None
         found = model.run(picture, record["task"], text, max_new_tokens=40)
@@ -95,11 +88,11 @@ def test_pictures_are_answered_end_to_end(
         assert found.text == record["generate"]["text"]
         answer = json.loads(json.dumps(found.to_json()["result"]))
         assert without_scores(answer) == without_scores(record["microsoft"])
-    assert len(expected["end_to_end"]) == 6
+    assert len(oracle_answers["end_to_end"]) == 6
 
 
 def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
-    """Microsoft's scores depend on rounding; tests/core/test_parsers.py holds them to a tolerance."""
+    """Drop Microsoft's scores, which depend on rounding; tests/tasks/test_parsers.py compares them with a tolerance."""
     return {
         task: {k: v for k, v in value.items() if k != "scores"} if isinstance(value, dict) else value
         for task, value in answer.items()
@@ -108,11 +101,11 @@ def without_scores(answer: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
 def test_a_padded_batch_is_answered_as_the_oracle_says(
-    masked: bool, expected: dict[str, Any], fixtures_dir: Path
+    masked: bool, oracle_answers: dict[str, Any], checkpoints_dir: Path
 ) -> None:
-    """Masked, a batch equals its single prompts; unmasked, the padding is attended to, as in Microsoft's code."""
-    checkpoint, batch = load_checkpoint(fixtures_dir / "ms_tiny"), expected["batch"]
-    pixels = np.stack([expected[f"{name}_pixel_values"] for name in batch["images"]]).astype(np.float32)
+    """With its mask a batch has the answers of its single prompts; without it, those of Microsoft's unmasked batch."""
+    checkpoint, batch = load_checkpoint(checkpoints_dir / "ms_tiny"), oracle_answers["batch"]
+    pixels = np.stack([oracle_answers[f"{name}_pixel_values"] for name in batch["images"]]).astype(np.float32)
     mask = torch.tensor(batch["attention_mask"])
     ids = torch.tensor(batch["prompt_ids"])
     features = checkpoint.model.encode_image(torch.from_numpy(pixels))

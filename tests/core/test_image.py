@@ -1,10 +1,9 @@
-"""Pictures: every entry of the oracle, every kind of source, and everything that is not a picture."""
+"""Images of every kind and source give transformers' pixels; anything else is refused in one line."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import struct
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 
 from f2edge.errors import ImageError
 from f2edge.image import MAX_PIXELS, load_image, pixel_values
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,15 @@ STD = (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope="module")
-def oracle(fixtures_dir: Path) -> dict[str, Any]:
-    """The description of all pictures of the oracle."""
-    described: dict[str, Any] = json.loads((fixtures_dir / "preprocess.json").read_text())
+def oracle(oracles_dir: Path) -> dict[str, Any]:
+    """Return the description of the recorded images."""
+    described: dict[str, Any] = load(oracles_dir / "preprocess.json")
     return described
 
 
-def opened(fixtures_dir: Path, entry: dict[str, Any]) -> Image.Image:
-    """The picture of one entry, after what the entry says was done before."""
-    image: Image.Image = Image.open(fixtures_dir / entry["file"])
+def opened(oracles_dir: Path, entry: dict[str, Any]) -> Image.Image:
+    """Open the image of an entry and do what the entry says is done before."""
+    image: Image.Image = Image.open(oracles_dir / entry["file"])
     if entry["before"] == "exif_transpose":
         return ImageOps.exif_transpose(image)
     if entry["before"] == "convert_rgb":
@@ -42,7 +42,7 @@ def opened(fixtures_dir: Path, entry: dict[str, Any]) -> Image.Image:
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels to speak of."""
+    """Return a PNG whose header claims a size and whose data are 64 bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -52,22 +52,22 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
 
 
-def test_every_entry_has_the_stated_rgb_bytes(fixtures_dir: Path, oracle: dict[str, Any]) -> None:
-    """Conversion to RGB gives the oracle's bytes, for all 15 pictures."""
+def test_every_entry_has_the_stated_rgb_bytes(oracles_dir: Path, oracle: dict[str, Any]) -> None:
+    """All 15 recorded images convert to the recorded RGB bytes."""
     assert len(oracle["images"]) == 15
     for entry in oracle["images"]:
-        rgb = np.asarray(load_image(opened(fixtures_dir, entry)))
+        rgb = np.asarray(load_image(opened(oracles_dir, entry)))
         assert list(rgb.shape) == entry["rgb_shape"], entry["name"]
         assert hashlib.sha256(rgb.tobytes()).hexdigest() == entry["rgb_sha256"], entry["name"]
 
 
 @pytest.mark.parametrize("size", [768, 192])
-def test_every_entry_has_the_stated_values(fixtures_dir: Path, oracle: dict[str, Any], size: int) -> None:
-    """Resized and normalised values equal the oracle's within 1e-6, for all 15 pictures at both sizes."""
-    expected = np.load(fixtures_dir / "preprocess.npz")
+def test_every_entry_has_the_stated_values(oracles_dir: Path, oracle: dict[str, Any], size: int) -> None:
+    """All 15 recorded images give the recorded pixel values within 1e-6, at 768 and at 192 pixels."""
+    expected = load(oracles_dir / "preprocess.npz")
     checked = 0
     for entry in oracle["images"]:
-        values = pixel_values(load_image(opened(fixtures_dir, entry)), (size, size), MEAN, STD)
+        values = pixel_values(load_image(opened(oracles_dir, entry)), (size, size), MEAN, STD)
         assert values.shape == (1, 3, size, size)
         assert values.dtype == np.float32
         some = values.ravel()[expected[f"index_{size}"]]
@@ -78,23 +78,23 @@ def test_every_entry_has_the_stated_values(fixtures_dir: Path, oracle: dict[str,
     assert checked == 15
 
 
-def test_rgb_of_a_path_has_its_rotation_applied(fixtures_dir: Path, oracle: dict[str, Any]) -> None:
-    """A path and the bytes of a file are rotated as their EXIF data say; a PIL image is not."""
+def test_rgb_of_a_path_has_its_rotation_applied(oracles_dir: Path, oracle: dict[str, Any]) -> None:
+    """The EXIF rotation of a path or of bytes is applied; that of a PIL image is not."""
     hashes = {entry["name"]: entry["rgb_sha256"] for entry in oracle["images"]}
-    path = fixtures_dir / "preprocess_images" / "exif.jpg"
+    path = oracles_dir / "preprocess_images" / "exif.jpg"
     for image in (load_image(path), load_image(str(path)), load_image(path.read_bytes())):
         assert hashlib.sha256(image.tobytes()).hexdigest() == hashes["exif_applied"]
     assert hashlib.sha256(load_image(Image.open(path)).tobytes()).hexdigest() == hashes["exif"]
 
 
 def test_height_and_width_are_not_mixed_up() -> None:
-    """The size is (height, width)."""
+    """The size is given as height, then width."""
     assert pixel_values(Image.new("RGB", (5, 4)), (2, 3), MEAN, STD).shape == (1, 3, 2, 3)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 3), (3, 4, 4)])
 def test_arrays(shape: tuple[int, ...]) -> None:
-    """Grey, RGB and RGBA arrays are pictures; no alpha means white."""
+    """Grey, RGB and RGBA arrays are images; transparent pixels become white."""
     array = np.zeros(shape, np.uint8)
     image = load_image(array)
     assert image.size == (4, 3)
@@ -103,7 +103,7 @@ def test_arrays(shape: tuple[int, ...]) -> None:
 
 
 def test_non_contiguous_array() -> None:
-    """A flipped view (BGR to RGB) is read as it appears."""
+    """A flipped view (BGR to RGB) is read in the order of the view."""
     array = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[..., ::-1]
     np.testing.assert_array_equal(np.asarray(load_image(array)), array)
 
@@ -121,13 +121,13 @@ def test_palette_with_transparency_lies_on_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16"])
 def test_deep_grey_is_clipped(mode: str) -> None:
-    """Values above 255 become 255 in every deep mode."""
+    """Values above 255 become 255 in every deep grey mode."""
     image = Image.new(mode, (1, 1), 300)
     assert load_image(image).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
-    """A 30000x30000 PNG, and one between our limit and Pillow's, are refused in one line, not warned of."""
+    """Images above the limit of pixels are refused in one line before they are decoded, without Pillow's warning."""
     limit = Image.MAX_IMAGE_PIXELS
     for width, height in [(30000, 30000), (MAX_PIXELS // 10000 + 1, 10000)]:
         (tmp_path / "bomb.png").write_bytes(png(width, height))
@@ -139,14 +139,14 @@ def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
 
 
 def test_largest_picture_passes_without_a_warning() -> None:
-    """Between Pillow's warning and our limit there is neither a warning nor a refusal of the size."""
+    """An image between Pillow's warning and the limit is decoded: no warning, and no refusal for its size."""
     with pytest.raises(ImageError, match="damaged"):
         load_image(png(10000, 9999))
 
 
-def test_file_faults_are_one_line(tmp_path: Path, fixtures_dir: Path) -> None:
-    """Missing, foreign, empty, truncated, or no file at all: each is told in one line that names the file."""
-    jpeg = (fixtures_dir / "preprocess_images" / "photo.jpg").read_bytes()
+def test_file_faults_are_one_line(tmp_path: Path, oracles_dir: Path) -> None:
+    """A missing, foreign, empty or truncated file and a directory are refused in one line that names them."""
+    jpeg = (oracles_dir / "preprocess_images" / "photo.jpg").read_bytes()
     faults = {
         "missing.jpg": (None, "no such file"),
         "text.jpg": (b"hello", "not a picture"),
@@ -174,13 +174,13 @@ def test_file_faults_are_one_line(tmp_path: Path, fixtures_dir: Path) -> None:
     ],
 )
 def test_arrays_that_are_no_pictures(array: Any) -> None:
-    """Another type, another number of channels, or no pixels."""
+    """Arrays of another type or number of channels, or without pixels, are refused."""
     with pytest.raises(ImageError):
         load_image(array)
 
 
 def test_other_things_are_no_pictures() -> None:
-    """None, closed pictures and damaged bytes are refused with the package's own error."""
+    """None, numbers, closed images, damaged bytes and images without pixels raise the package's own error."""
     closed = Image.open(io.BytesIO(png(3, 3)))
     closed.close()
     for source in (None, 3, closed, b"\xff\xd8\xff", Image.new("RGB", (0, 3))):

@@ -1,4 +1,4 @@
-"""The result of one question: what is in it, what is absent, and its JSON."""
+"""A result holds what was located; what is absent is empty; its JSON has the documented keys."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from f2edge.decoding import Generation
 from f2edge.result import Result
 from f2edge.tasks.table import TASKS, resolve
 from f2edge.tokenizer import Tokenizer
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,16 +21,16 @@ SIZE = (1000, 1000)
 
 
 def result_of(task: str, *pieces: str, logprob: float = -0.5) -> Result:
-    """What a model that wrote these tokens found."""
+    """Return the result of a model that wrote these tokens, one piece each."""
     ids = tuple(range(len(pieces)))
     generation = Generation(ids, (logprob,) * (len(ids) - 1), -0.7, truncated=False)
     return Result.from_generation(resolve(task), pieces, generation, SIZE, {"vision": 1.5})
 
 
-def test_end_to_end_answers_of_the_oracle(fixtures_dir: Path) -> None:
-    """All generated sequences of the oracle read as Microsoft reads them, scores included."""
-    tokenizer = Tokenizer.from_file(fixtures_dir / "tokenizer")
-    cases: list[dict[str, Any]] = json.loads((fixtures_dir / "expected.json").read_text())["end_to_end"]
+def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:
+    """All recorded end-to-end sequences give Microsoft's parsed answer, scores included."""
+    tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
+    cases: list[dict[str, Any]] = load(oracles_dir / "expected.json")["end_to_end"]
     assert len(cases) == 6
     for case in cases:
         search, name = case["generate"], case["task"]
@@ -50,7 +51,7 @@ def test_end_to_end_answers_of_the_oracle(fixtures_dir: Path) -> None:
 
 
 def test_boxes() -> None:
-    """Boxes come with labels and confidences, the rest is empty."""
+    """Boxes have labels and confidences; quads and polygons are empty."""
     found = result_of("od", "</s>", "<s>", "naïve cat", *["<loc_100>"] * 4, "</s>")
     assert found.labels == ("naïve cat",)
     assert found.boxes == ((100.5, 100.5, 100.5, 100.5),)
@@ -62,7 +63,7 @@ def test_boxes() -> None:
 
 
 def test_quads_have_plain_labels() -> None:
-    """The ``</s>`` that Microsoft's first label begins with is not in the labels."""
+    """Labels lack the ``</s>`` that Microsoft's first label begins with; the answer keeps it."""
     found = result_of("ocr_with_region", "</s>", "<s>", " STOP ", *["<loc_1>"] * 8, "</s>")
     assert found.labels == ("STOP",)
     assert [len(quad) for quad in found.quads] == [8]
@@ -70,7 +71,7 @@ def test_quads_have_plain_labels() -> None:
 
 
 def test_polygons() -> None:
-    """One thing of two polygons is one label and one confidence."""
+    """An instance of two polygons has one label and one confidence."""
     pieces = ["</s>", "<s>", *["<loc_1>"] * 6, "<sep>", *["<loc_2>"] * 4, "</s>"]
     found = result_of("referring_expression_segmentation", *pieces)
     assert [[len(polygon) for polygon in thing] for thing in found.polygons] == [[6, 4]]
@@ -78,20 +79,20 @@ def test_polygons() -> None:
 
 
 def test_text_has_nothing_located() -> None:
-    """A caption has an answer, and empty lists."""
+    """A caption has an answer; labels, boxes, quads, polygons and confidences are empty."""
     found = result_of("caption", "</s>", "<s>", "A cat", "</s>")
     assert found.answer == {"<CAPTION>": "A cat"}
     assert (found.labels, found.boxes, found.quads, found.polygons, found.confidences) == ((),) * 5
 
 
 def test_plain_text() -> None:
-    """Without the tokens that frame an answer; places and other text in brackets stay."""
+    """The plain text lacks the special tokens around an answer and keeps locations and other tags."""
     found = result_of("od", "</s>", "<s>", " a <b> cat", "<loc_1>", "</s>", "<pad>")
     assert found.plain_text == "a <b> cat<loc_1>"
 
 
 def test_json_has_the_documented_keys() -> None:
-    """The dictionary is JSON through and through."""
+    """``to_json`` has exactly the documented keys, and JSON can hold all of it."""
     found = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
     assert list(found) == [
         *("task", "text", "token_ids", "token_logprobs", "score", "result", "confidences"),

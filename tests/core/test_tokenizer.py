@@ -1,8 +1,7 @@
-"""Text to ids and back, with Microsoft's file, with a self-contained one, and with a small one of our own."""
+"""Texts become ids and ids become texts, with Microsoft's tokenizer, a saved one and a small one."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from f2edge.errors import CheckpointError, TaskError
 from f2edge.tasks.table import expand_prompt
 from f2edge.tokenizer import ADDED_TOKENS, Tokenizer
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ BASICS = ["<s>", "<pad>", "</s>", "<unk>"]
 
 
 def small_backend(specials: list[str]) -> Backend:
-    """A byte-level BPE of a few hundred entries whose special tokens stand first."""
+    """Return a byte-level BPE of a few hundred entries that begins with the special tokens."""
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -36,20 +36,20 @@ def small_backend(specials: list[str]) -> Backend:
 
 
 @pytest.fixture(scope="module")
-def microsoft(fixtures_dir: Path) -> Tokenizer:
-    """The original tokenizer, completed at run time."""
-    return Tokenizer.from_file(fixtures_dir / "tokenizer")
+def microsoft(oracles_dir: Path) -> Tokenizer:
+    """Return Microsoft's tokenizer; the tokens that its file lacks are added when it is read."""
+    return Tokenizer.from_file(oracles_dir / "tokenizer")
 
 
 @pytest.fixture(scope="module")
 def small() -> Tokenizer:
-    """A small tokenizer with location tokens at other ids than the original's."""
+    """Return a small tokenizer whose location tokens have other ids than Microsoft's."""
     return Tokenizer(small_backend([*BASICS, *ADDED_TOKENS]))
 
 
 @pytest.mark.parametrize("text", ["\udcff", "a car \ud800", "\udce9t\udce9"])
 def test_text_that_is_not_unicode(text: str, small: Tokenizer) -> None:
-    """What Python makes of a command line in another encoding than UTF-8."""
+    """Surrogates, which Python makes of arguments that are not UTF-8, are refused with their position."""
     with pytest.raises(TaskError, match="not valid Unicode from character") as error:
         small.encode(text)
     str(error.value).encode("utf-8")
@@ -66,9 +66,9 @@ def test_added_tokens_have_their_ids(microsoft: Tokenizer) -> None:
     assert [microsoft.location_id(number) for number in range(1000)] == list(range(50269, 51269))
 
 
-def test_every_prompt_has_the_oracles_ids(microsoft: Tokenizer, fixtures_dir: Path) -> None:
-    """All 202 prompts in Microsoft's style: 197 give its text and ids, 5 are refused."""
-    lines = [json.loads(line) for line in (fixtures_dir / "prompts.jsonl").read_text().splitlines()]
+def test_every_prompt_has_the_oracles_ids(microsoft: Tokenizer, oracles_dir: Path) -> None:
+    """Of the 202 recorded prompts 197 give Microsoft's text and ids, and 5 are refused."""
+    lines = load(oracles_dir / "prompts.jsonl")
     refused = 0
     for line in lines:
         if "error" in line:
@@ -94,9 +94,9 @@ def test_decode_keeps_specials_and_puts_nothing_between(microsoft: Tokenizer) ->
     assert microsoft.decode(ids) == "</s><s>car<loc_53><loc_333><loc_933><loc_774>door handle<loc_425></s>"
 
 
-def test_decoded_texts_of_the_oracle(microsoft: Tokenizer, fixtures_dir: Path) -> None:
-    """All 9 generated sequences decode to the oracle's text, whole and token by token."""
-    expected = json.loads((fixtures_dir / "expected.json").read_text())
+def test_decoded_texts_of_the_oracle(microsoft: Tokenizer, oracles_dir: Path) -> None:
+    """All 9 recorded sequences decode to the recorded text, at once and token by token."""
+    expected = load(oracles_dir / "expected.json")
     searches = [search for case in expected["cases"] for search in case["generate"].values()]
     assert len(searches) == 9
     for search in searches:
@@ -107,7 +107,7 @@ def test_decoded_texts_of_the_oracle(microsoft: Tokenizer, fixtures_dir: Path) -
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_pieces_join_to_the_text(text: str) -> None:
-    """Each token has its piece; a character split over tokens is not lost; the text comes back."""
+    """Each token has one piece, and the pieces joined are the text, whatever characters are split."""
     tokenizer = Tokenizer(BYTES)
     ids = tokenizer.encode(text)
     pieces = tokenizer.decode_tokens(ids)
@@ -120,7 +120,7 @@ def test_pieces_join_to_the_text(text: str) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 1400), max_size=30))
 def test_pieces_of_any_ids(ids: list[int]) -> None:
-    """Also broken characters and ids beyond the vocabulary decode, piece by piece as a whole."""
+    """Broken characters and ids beyond the vocabulary decode piece by piece to the same text as at once."""
     tokenizer = Tokenizer(BYTES)
     pieces = tokenizer.decode_tokens(ids)
     assert len(pieces) == len(ids)
@@ -128,7 +128,7 @@ def test_pieces_of_any_ids(ids: list[int]) -> None:
 
 
 def test_split_character_belongs_to_its_last_token() -> None:
-    """The bytes of one letter are one piece, and the location token after it is its own."""
+    """A character split over tokens is the piece of its last token; a location token has its own."""
     tokenizer = Tokenizer(BYTES)
     pieces = tokenizer.decode_tokens(tokenizer.encode("日<loc_7>"))
     assert pieces == ["<s>", "", "", "日", "<loc_7>", "</s>"]
@@ -145,7 +145,7 @@ def test_saved_file_is_self_contained(microsoft: Tokenizer, tmp_path: Path) -> N
 
 
 def test_small_tokenizer_keeps_its_own_ids(small: Tokenizer) -> None:
-    """Location ids are looked up, not assumed, and nothing is added twice."""
+    """Location ids are looked up, not assumed, and tokens that are there are not added again."""
     assert small.location_id(0) == 8
     assert small.encode("<loc_999>") == [0, 1007, 2]
     assert small.decode(small.encode("a red circle<loc_1>")) == "<s>a red circle<loc_1></s>"
@@ -153,7 +153,7 @@ def test_small_tokenizer_keeps_its_own_ids(small: Tokenizer) -> None:
 
 
 def test_truncation_and_padding_of_the_file_are_ignored() -> None:
-    """A prompt is never cut or filled up in silence."""
+    """A prompt is neither cut nor padded, even if the file asks for it."""
     backend = small_backend([*BASICS, *ADDED_TOKENS])
     backend.enable_truncation(4)
     backend.enable_padding(length=64)
@@ -162,7 +162,7 @@ def test_truncation_and_padding_of_the_file_are_ignored() -> None:
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
-    """Nothing there, no JSON, other JSON, no ends around a text, half the location tokens."""
+    """A missing file, a file that is not JSON, and other tokenizers are refused."""
     file = tmp_path / "tokenizer.json"
     with pytest.raises(CheckpointError, match="no tokenizer at"):
         Tokenizer.from_file(tmp_path)

@@ -1,4 +1,4 @@
-"""The decode loop against transformers' answers, and against a plain statement of the same search."""
+"""The decode loop gives transformers' answers, and those of a plain statement of the same search."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from f2edge.decoding.constraints import banned_tokens
 from f2edge.decoding.session import StepScores
 from f2edge.decoding.settings import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,14 +71,14 @@ class TableSession:
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
-    """In float32 from a log-sum-exp, as the loop gets it."""
+    """Return log-probabilities in float32 by way of a log-sum-exp, which is what the loop gets."""
     log_sum_exp = np.log(np.exp(logits.astype(np.float64)).sum())
     result: FloatArray = logits - np.float32(log_sum_exp)
     return result
 
 
 def plain_scores(table: FloatArray, prefix: list[int], settings: GenerationSettings) -> FloatArray:
-    """Processed logits after a prefix (greedy) or log-probabilities (beams), from the prefix alone."""
+    """Return what follows a prefix: processed logits with one beam, processed log-probabilities with more."""
     state = 0
     for token in prefix:
         state = (state * 31 + token + 7) % len(table)
@@ -125,7 +126,7 @@ def plain_beam_search(table: FloatArray, settings: GenerationSettings) -> tuple[
 
 
 def plain_greedy(table: FloatArray, settings: GenerationSettings) -> tuple[list[int], list[float]]:
-    """Greedy search on the whole vocabulary."""
+    """Search greedily over the whole vocabulary; return the tokens and their log-probabilities."""
     prefix, logprobs = [START], []
     while len(prefix) <= settings.max_new_tokens and (len(prefix) == 1 or prefix[-1] != EOS):
         scores = plain_scores(table, prefix, settings)
@@ -135,22 +136,21 @@ def plain_greedy(table: FloatArray, settings: GenerationSettings) -> tuple[list[
 
 
 @pytest.fixture(scope="module")
-def oracle(fixtures_dir: Path) -> list[dict[str, Any]]:
-    """All searches of the oracle file: settings, table and the answers of transformers 5.23."""
-    with (fixtures_dir / "generation.jsonl").open() as file:
-        cases = [json.loads(line) for line in file]
+def oracle(oracles_dir: Path) -> list[dict[str, Any]]:
+    """Return the recorded searches: settings, tables and the answers of transformers 5.23."""
+    cases: list[dict[str, Any]] = load(oracles_dir / "generation.jsonl")
     assert len(cases) == 292
     return cases
 
 
 def settings_of(case: dict[str, Any]) -> GenerationSettings:
-    """The case's settings."""
+    """Return the settings of a recorded search."""
     return GenerationSettings(**{name: case[name] for name in GenerationSettings.__annotations__ if name in case})
 
 
 @pytest.mark.parametrize("num_candidates", [1, 3, 6, 12])
 def test_every_search_of_the_oracle(oracle: list[dict[str, Any]], num_candidates: int) -> None:
-    """Sequence, score and transition scores are those of transformers, however few candidates there are."""
+    """Sequence, score and transition scores equal those of transformers for any number of candidates."""
     for case in oracle:
         session = TableSession(np.array(case["table"], np.float32), num_candidates)
         answer = generate(session, settings_of(case))
@@ -173,7 +173,7 @@ ALL_SETTINGS = st.builds(
 
 
 def random_table(seed: int, vocab: int, *, ties: bool = False) -> FloatArray:
-    """17 rows of logits; whole numbers where many of them shall be equal."""
+    """Return 17 rows of random logits; with ``ties`` they are whole numbers, so that many are equal."""
     logits = np.random.default_rng(seed).normal(scale=2, size=(17, vocab))
     return (logits.round() if ties else logits).astype(np.float32)
 
@@ -183,7 +183,7 @@ def random_table(seed: int, vocab: int, *, ties: bool = False) -> FloatArray:
 def test_candidates_give_what_all_logits_give(
     settings: GenerationSettings, seed: int, num_candidates: int, reverse_ties: bool
 ) -> None:
-    """The answer hangs neither on K nor on how an engine orders equal logits, in tables full of ties."""
+    """The answer depends neither on the number of candidates nor on how an engine orders equal logits."""
     table = random_table(seed, vocab=12, ties=True)
     few = generate(TableSession(table, num_candidates, reverse_ties=reverse_ties), settings)
     every = generate(TableSession(table, num_candidates=12), settings)
@@ -194,7 +194,7 @@ def test_candidates_give_what_all_logits_give(
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(ALL_SETTINGS.filter(lambda s: s.num_beams > 1), st.integers(0, 10**6), st.integers(5, 12), st.booleans())
 def test_beam_search_is_the_plain_statement(settings: GenerationSettings, seed: int, vocab: int, ties: bool) -> None:
-    """Beam search gives what the specification's seven steps give, with ties and few tokens too."""
+    """Beam search and its plain statement agree, also with ties and with few tokens."""
     table = random_table(seed, vocab, ties=ties)
     sequence, score = plain_beam_search(table, settings)
     answer = generate(TableSession(table, num_candidates=9), settings)
@@ -206,7 +206,7 @@ def test_beam_search_is_the_plain_statement(settings: GenerationSettings, seed: 
 
 @pytest.mark.parametrize("forced_bos", [None, 0])
 def test_more_beams_than_tokens(forced_bos: int | None) -> None:
-    """Beams that only fill up the first step, at -1e9, run on where the vocabulary cannot replace them."""
+    """With more beams than tokens the beams that start at -1e9 stay in the search, as in the plain statement."""
     settings = GenerationSettings(num_beams=8, max_new_tokens=6, no_repeat_ngram_size=0, forced_bos_token_id=forced_bos)
     for seed in range(10):
         table = random_table(seed, vocab=5)
@@ -221,7 +221,7 @@ def test_more_beams_than_tokens(forced_bos: int | None) -> None:
 def test_greedy_is_the_plain_statement_and_streams(
     settings: GenerationSettings, seed: int, num_candidates: int
 ) -> None:
-    """Greedy search takes the first maximum of the processed logits; its stream is its answer."""
+    """Greedy search takes the first maximum of the processed logits, and streams the tokens of its answer."""
     table = random_table(seed, vocab=12, ties=True)
     sequence, logprobs = plain_greedy(table, settings)
     answer = generate(TableSession(table, num_candidates), settings)
@@ -236,7 +236,7 @@ def test_greedy_is_the_plain_statement_and_streams(
 @pytest.mark.parametrize("num_beams", [1, 2, 3])
 @pytest.mark.parametrize("num_candidates", [2, 4, 6])
 def test_equal_logits_beyond_the_candidates(num_beams: int, num_candidates: int) -> None:
-    """Where all logits are equal the lowest ids win, although the engine offers the highest."""
+    """If all logits are equal the lowest ids win, even if the engine offers the highest ids."""
     table = np.zeros((1, 12), np.float32)
     settings = GenerationSettings(num_beams=num_beams, max_new_tokens=4, early_stopping="never")
     offered = generate(TableSession(table, num_candidates, reverse_ties=True), settings)
@@ -244,7 +244,7 @@ def test_equal_logits_beyond_the_candidates(num_beams: int, num_candidates: int)
 
 
 def peaked_table(vocab: int = 2000) -> FloatArray:
-    """Like a trained model: a few tokens stand out of the vocabulary; no end token among them."""
+    """Return logits like a trained model's: a few tokens stand out at each step, and none of them is the end token."""
     generator = np.random.default_rng(5)
     table = generator.normal(size=(997, vocab)).astype(np.float32) - 8
     standing_out = generator.integers(3, vocab, size=(997, 8))
@@ -254,7 +254,7 @@ def peaked_table(vocab: int = 2000) -> FloatArray:
 
 @pytest.mark.parametrize(("num_beams", "max_new_tokens"), [(1, 30), (3, 200), (5, 200)])
 def test_usual_settings_fetch_nothing(num_beams: int, max_new_tokens: int) -> None:
-    """With 32 candidates and Florence-2's settings the whole logits are never asked for."""
+    """With 32 candidates and Florence-2's settings the search never fetches all logits."""
     session = TableSession(peaked_table(), num_candidates=32)
     answer = generate(session, GenerationSettings(num_beams=num_beams, max_new_tokens=max_new_tokens))
     assert len(answer.token_ids) == max_new_tokens + 1
@@ -262,7 +262,7 @@ def test_usual_settings_fetch_nothing(num_beams: int, max_new_tokens: int) -> No
 
 
 def test_too_few_candidates_are_made_up_for() -> None:
-    """Fewer candidates than 2B make the search fetch, and the answer stays."""
+    """With fewer than 2 x num_beams candidates the search fetches all logits, and the answer is the same."""
     settings = GenerationSettings(num_beams=3, max_new_tokens=40)
     few, many = TableSession(peaked_table(), 4), TableSession(peaked_table(), 32)
     assert generate(few, settings) == generate(many, settings)
@@ -271,7 +271,7 @@ def test_too_few_candidates_are_made_up_for() -> None:
 
 
 def test_greedy_fetches_only_where_a_ban_takes_most_of_the_probability() -> None:
-    """A loop that the model is sure of cannot be renormalised from candidates without losing digits."""
+    """Greedy search fetches all logits only if banned tokens hold so much probability that digits would be lost."""
     table = np.full((1, 50), -3.0, np.float32)
     table[0, 7] = 12.0
     session = TableSession(table, num_candidates=8)
@@ -282,7 +282,7 @@ def test_greedy_fetches_only_where_a_ban_takes_most_of_the_probability() -> None
 
 
 def test_beams_are_expanded_once_they_differ() -> None:
-    """Copies of one sequence cost one row, and a step whose outcome is forced and final is not taken."""
+    """Equal beams run as one row, and a step whose outcome is forced and final is not run."""
     table = random_table(3, vocab=12)
     table[:, EOS] = -20
     settings = GenerationSettings(num_beams=3, max_new_tokens=6)
@@ -296,7 +296,7 @@ def test_beams_are_expanded_once_they_differ() -> None:
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("forced_eos", [None, 2])
 def test_truncated_says_whether_the_answer_was_cut(num_beams: int, forced_eos: int | None) -> None:
-    """Cut at the limit, with or without a forced end token; not cut where the model ends by itself."""
+    """``truncated`` is set if the limit ended the answer, with or without a forced end token, and not otherwise."""
     table = np.arange(12, dtype=np.float32)[None].copy()
     settings = GenerationSettings(
         num_beams=num_beams, max_new_tokens=5, forced_eos_token_id=forced_eos, no_repeat_ngram_size=0
@@ -312,7 +312,7 @@ def test_truncated_says_whether_the_answer_was_cut(num_beams: int, forced_eos: i
 
 
 def test_an_end_of_its_own_in_the_last_place_is_not_a_cut() -> None:
-    """Without a forced end token, an end token in the last place was the model's own."""
+    """An end token in the last place that was not forced is the model's own: the answer is not truncated."""
     table = np.zeros((1, 12), np.float32)
     table[0, EOS] = 30
     settings = GenerationSettings(num_beams=3, max_new_tokens=2, forced_eos_token_id=None)
@@ -320,7 +320,7 @@ def test_an_end_of_its_own_in_the_last_place_is_not_a_cut() -> None:
 
 
 def test_early_stopping_variants_differ() -> None:
-    """The three rules are three searches: over many tables each pair disagrees at least once."""
+    """The three rules of early stopping are three searches: over many tables each pair disagrees at least once."""
     answers = [
         [
             generate(
@@ -336,31 +336,31 @@ def test_early_stopping_variants_differ() -> None:
 
 @pytest.mark.parametrize(("ngram_size", "banned"), [(0, []), (1, [2, 5, 6, 5]), (2, [6]), (3, []), (5, []), (9, [])])
 def test_banned_tokens(ngram_size: int, banned: list[int]) -> None:
-    """Only what would complete an n-gram of the same beam is banned."""
+    """A token is banned only if it would complete an n-gram that the same beam already has."""
     found = banned_tokens(np.array([[2, 5, 6, 5], [1, 1, 3, 4]]), ngram_size)
     assert found.token_ids[found.beams == 0].tolist() == banned
 
 
 def test_the_latest_ngram_counts_too() -> None:
-    """An n-gram that reaches to the end of the sequence can be repeated by one more token."""
+    """An n-gram that ends at the end of the sequence counts: overlapping repetitions are banned."""
     assert banned_tokens(np.array([[5, 5]]), 2).token_ids.tolist() == [5]
 
 
 def test_a_beam_is_banned_by_its_own_past_alone() -> None:
-    """What one beam has said the other may say."""
+    """An n-gram in one beam bans nothing in another."""
     found = banned_tokens(np.array([[7, 8, 9, 7, 8], [7, 8, 1, 2, 3]]), 3)
     assert (found.beams.tolist(), found.token_ids.tolist()) == ([0], [9])
 
 
 def test_streaming_needs_one_beam() -> None:
-    """Beams are not final before the end: streaming them is refused, at once and not at the first token."""
+    """Streaming with several beams is refused when it is called, not at the first token."""
     with pytest.raises(InputError, match="num_beams=1, not 3"):
         stream(TableSession(random_table(0, 12), 12), GenerationSettings(num_beams=3))
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_scores_that_are_not_numbers_are_refused(num_beams: int) -> None:
-    """An overflow in half precision is an error of the device, not a strange answer."""
+    """Logits that are not finite raise an error of the device, in place of an answer."""
     table = np.full((1, 12), np.nan, np.float32)
     with pytest.raises(DeviceError, match="not finite"):
         generate(TableSession(table, 12), GenerationSettings(num_beams=num_beams, max_new_tokens=4))
@@ -392,13 +392,13 @@ def test_scores_that_are_not_numbers_are_refused(num_beams: int) -> None:
     ids=str,
 )
 def test_settings_that_no_search_can_follow(wrong: dict[str, Any]) -> None:
-    """The message names the setting."""
+    """A setting that is out of range or of a wrong type is refused by its name."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         GenerationSettings(**wrong)
 
 
 def test_more_beams_than_any_search_needs() -> None:
-    """The bound itself is allowed."""
+    """64 beams are allowed and 65 are refused."""
     assert GenerationSettings(num_beams=MAX_NUM_BEAMS).num_beams == 64
     with pytest.raises(LimitError, match="num_beams is 65; it must be 1 to 64"):
         GenerationSettings(num_beams=65)
@@ -406,13 +406,13 @@ def test_more_beams_than_any_search_needs() -> None:
 
 @pytest.mark.parametrize("penalty", [MAX_LENGTH_PENALTY, -MAX_LENGTH_PENALTY])
 def test_the_largest_length_penalties_stay_numbers(penalty: float) -> None:
-    """Of an answer as long as any model's."""
+    """The largest penalties stay finite and above zero for an answer of 65,536 tokens."""
     assert 0 < float(2**16) ** penalty < math.inf
     assert GenerationSettings(length_penalty=penalty).length_penalty == penalty
 
 
 def test_tokens_beyond_the_vocabulary_are_named() -> None:
-    """All of them; a token that is not forced is none."""
+    """Every token beyond the vocabulary is named; a token that is not forced counts as none."""
     settings = GenerationSettings(forced_bos_token_id=None, forced_eos_token_id=9, eos_token_id=10, pad_token_id=8)
     assert settings.beyond(11) == []
     assert settings.beyond(9) == [
@@ -422,7 +422,7 @@ def test_tokens_beyond_the_vocabulary_are_named() -> None:
 
 
 def test_answers_are_plain_python() -> None:
-    """Token ids and log-probabilities can go into JSON as they are."""
+    """Token ids and log-probabilities are plain Python numbers that JSON can hold."""
     for num_beams in (1, 3):
         answer = generate(
             TableSession(random_table(1, 12), 12), GenerationSettings(num_beams=num_beams, max_new_tokens=5)

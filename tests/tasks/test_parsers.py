@@ -1,10 +1,10 @@
-"""Answers read as Microsoft's code reads them: every line of the oracle, and any other text at all."""
+"""Answers are parsed as Microsoft's code parses them, and no text makes a parser fail."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,7 @@ from f2edge.tasks.parsers import find_instances
 from f2edge.tasks.table import TASKS
 from f2edge.tasks.tagged_text import clean
 from f2edge.tokenizer import Tokenizer
+from tests.support.oracles import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,23 +36,18 @@ FRAGMENTS = [
 FRAGMENTS += ["<s>", "</s>", "<pad>", "<od>", "\n", " ", "é", "<loc_5><loc_6><loc_7><loc_8>"]
 
 
-def lines(file: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file."""
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def test_every_answer_equals_microsofts(fixtures_dir: Path) -> None:
-    """All 653 texts, well-formed and damaged: labels and float32 coordinates are the same, bit for bit."""
-    oracle = lines(fixtures_dir / "postprocess.jsonl")
+def test_every_answer_equals_microsofts(oracles_dir: Path) -> None:
+    """For all 653 recorded texts labels and float32 coordinates equal Microsoft's bit for bit."""
+    oracle = load(oracles_dir / "postprocess.jsonl")
     assert len(oracle) == 653
     for line in oracle:
         assert parse(line["task"], line["text"], tuple(line["image_size"])) == line["microsoft"], line["text"]
 
 
-def test_every_score_equals_microsofts(fixtures_dir: Path) -> None:
-    """All 48 scored answers: boxes, labels, scores; confidences agree where its bookkeeping holds."""
-    tokenizer = Tokenizer.from_file(fixtures_dir / "tokenizer")
-    oracle = lines(fixtures_dir / "postprocess_scores.jsonl")
+def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
+    """All 48 scored answers equal Microsoft's; confidences agree where Microsoft's bookkeeping is not shifted."""
+    tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
+    oracle = load(oracles_dir / "postprocess_scores.jsonl")
     assert len(oracle) == 48
     scored = agreed = 0
     for line in oracle:
@@ -81,7 +77,7 @@ def test_vectors_of_the_specification() -> None:
 
 
 def test_confidence_is_that_of_the_things_own_location_tokens() -> None:
-    """Stray special tokens, a leading unlabelled box and odd values do not shift it."""
+    """A confidence comes from the instance's own location tokens; stray tokens and unlabelled boxes do not shift it."""
     pieces = [
         "</s>",
         "<s>",
@@ -121,14 +117,14 @@ def test_confidence_is_that_of_the_things_own_location_tokens() -> None:
     ],
 )
 def test_every_located_thing_has_a_confidence(task: str, pieces: list[str], expected: int) -> None:
-    """Boxes, quads and polygons alike: only location tokens count."""
+    """Every box, quad and polygon has a confidence, which only location tokens decide."""
     logprobs = [-0.25 if piece.startswith("<loc_") else -9.0 for piece in pieces[1:]]
     found = find_instances(TASKS[task], "".join(pieces), SIZE)
     assert confidences(found, pieces, logprobs) == [math.exp(-0.25)] * expected
 
 
 def test_clean_text_knows_its_offsets() -> None:
-    """Every character left stands where it says; tags go one kind after the other."""
+    """Each character that is left has its offset in the original; tags are removed one kind after the other."""
     text = "a<s>b<<pad>s></s>c<s>"
     cleaned = clean(text, "<s>", "</s>", "<pad>")
     assert cleaned.text == "ab<s>c"
@@ -141,7 +137,7 @@ def test_clean_text_knows_its_offsets() -> None:
     st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=30),
 )
 def test_no_text_makes_a_parser_fail(task: str, fragments: list[str]) -> None:
-    """Any text gives an answer of finite numbers, and a confidence for each thing in it."""
+    """Any text gives an answer of finite numbers, and a confidence for each located instance."""
     answer = parse(task, "".join(fragments), SIZE)
     assert list(answer) == [task]
     json.dumps(answer, allow_nan=False)

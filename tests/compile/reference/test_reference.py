@@ -1,8 +1,7 @@
-"""The reference computes what transformers computes, and what Microsoft's code computed (fixtures)."""
+"""The reference model computes what transformers computes, and what Microsoft's code computed."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +23,13 @@ ANSWER = [2, 0, 410, 900, 333, 1200, 65]
 
 
 def relative(values: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest value."""
+    """Return the largest absolute difference, divided by the largest absolute expected value."""
     return float((values - expected).abs().max() / expected.abs().max())
 
 
 @pytest.mark.parametrize("variant", range(5))
 def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: Path) -> None:
-    """Random native checkpoints of several dims: every stage within 1e-5 relative in fp32."""
+    """For random models of five geometries every stage equals transformers' in fp32, within 1e-5 relative."""
     geometry = varied(variant)
     native = write_native(tmp_path, geometry, seed=variant)
     model = load_checkpoint(tmp_path).model
@@ -48,26 +47,19 @@ def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: P
 
 
 @pytest.fixture(scope="module", params=["ms_tiny", "ms_tiny_safetensors"])
-def microsoft(request: pytest.FixtureRequest, fixtures_dir: Path) -> Checkpoint:
-    """Microsoft's layout with all aliases in a .bin, and without lm_head in a safetensors."""
-    return load_checkpoint(fixtures_dir / request.param)
-
-
-@pytest.fixture(scope="module")
-def expected(fixtures_dir: Path) -> dict[str, Any]:
-    """The oracle's numbers and cases."""
-    arrays = dict(np.load(fixtures_dir / "expected.npz"))
-    return {**arrays, **json.loads((fixtures_dir / "expected.json").read_text())}
+def microsoft(request: pytest.FixtureRequest, checkpoints_dir: Path) -> Checkpoint:
+    """Load a tiny checkpoint in Microsoft's layout: a .bin with all aliases, or a safetensors file without lm_head."""
+    return load_checkpoint(checkpoints_dir / request.param)
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, expected: dict[str, Any]) -> None:
-    """Image features, encoder states and logits of the three cases, and the tower's stages of the first."""
+def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, oracle_answers: dict[str, Any]) -> None:
+    """Image features, encoder states and logits of three cases, and one's vision stages, equal Microsoft's."""
     model = microsoft.model
-    record = expected["cases"][case]
+    record = oracle_answers["cases"][case]
 
     def oracle(name: str) -> Tensor:
-        return torch.from_numpy(expected[f"case{case}_{name}"].astype(np.float32))
+        return torch.from_numpy(oracle_answers[f"case{case}_{name}"].astype(np.float32))
 
     pixels = oracle("pixel_values")[None]
     for stage, found in enumerate(model.vision_tower.stages(pixels) if case == 0 else []):
@@ -77,16 +69,16 @@ def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, expecte
     logits = model.decode(states, torch.tensor([record["decoder_input_ids"]]))[0]
     assert relative(features[0], oracle("image_features")) < 1e-5
     assert relative(states[0], oracle("encoder_hidden")) < 1e-5
-    assert relative(logits[:, expected[f"case{case}_logits_columns"]], oracle("logits")) < 1e-5
+    assert relative(logits[:, oracle_answers[f"case{case}_logits_columns"]], oracle("logits")) < 1e-5
     assert relative(logits.logsumexp(-1), oracle("logits_logsumexp")) < 1e-5
-    assert logits.argmax(-1).tolist() == expected[f"case{case}_logits_argmax"].tolist()
+    assert logits.argmax(-1).tolist() == oracle_answers[f"case{case}_logits_argmax"].tolist()
 
 
-def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, expected: dict[str, Any]) -> None:
-    """Right-padded prompts with their mask: encoder states and logits of each row as if it were alone."""
-    model, batch = microsoft.model, expected["batch"]
+def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, oracle_answers: dict[str, Any]) -> None:
+    """In a batch of right-padded prompts with their mask each row has the states and logits that it has alone."""
+    model, batch = microsoft.model, oracle_answers["batch"]
     ids, mask = torch.tensor(batch["prompt_ids"]), torch.tensor(batch["attention_mask"])
-    pixels = np.stack([expected[f"{name}_pixel_values"] for name in batch["images"]])
+    pixels = np.stack([oracle_answers[f"{name}_pixel_values"] for name in batch["images"]])
     features = model.encode_image(torch.from_numpy(pixels.astype(np.float32)))
     states = model.encode(features, ids, mask)
     answer = torch.tensor([ANSWER] * len(ids))
@@ -99,7 +91,7 @@ def test_a_masked_batch_equals_single_prompts(microsoft: Checkpoint, expected: d
 
 @pytest.mark.slow
 def test_base_size_equals_transformers(tmp_path: Path) -> None:
-    """The real dims of base at 768 pixels with random weights."""
+    """With the sizes of base, 768 x 768 pixels and random weights every stage equals that of transformers."""
     from tests.support.geometries import BASE
 
     native = write_native(tmp_path, BASE, seed=1)
