@@ -9,6 +9,7 @@ import numpy as np
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, memory_mib
+from f2edge.runtimes.device import Device
 
 try:
     import onnxruntime as ort
@@ -63,9 +64,10 @@ def load_graphs(graphs: Mapping[str, Path], threads: int | None = None) -> OnnxR
     return OnnxRuntime(sessions, threads)
 
 
-def devices() -> list[tuple[str, str, str, int | None]]:
-    """(device, full name, driver, memory in MiB) of what this engine runs on."""
-    return [("CPU", f"ONNX Runtime {ort.__version__}, {cpu_name()}", "", memory_mib())]
+def devices() -> list[Device]:
+    """List the devices of this engine: the CPU."""
+    name = f"ONNX Runtime {ort.__version__}, {cpu_name()}"
+    return [Device("onnxruntime", "CPU", name, memory_mib=memory_mib())]
 
 
 def missing() -> list[str]:

@@ -11,9 +11,12 @@ from f2edge.bundle.manifest import sha256
 from f2edge.bundle.user_cache import cache_key, clear_oldest, usable_directory
 from f2edge.errors import DeviceError
 from f2edge.machine import memory_mib
+from f2edge.runtimes.device import Device
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import openvino as ov
 
     from f2edge.targets import Compute, Precision
 
@@ -36,7 +39,7 @@ _ADVICE = {
 }
 
 
-def check_device(core: Any, device: str) -> None:
+def check_device(core: ov.Core, device: str) -> None:
     """Refuse a device that is not there; ``AUTO`` and ``AUTO:GPU,CPU`` leave the choice to OpenVINO.
 
     Raises:
@@ -68,7 +71,7 @@ def options(
     return common | ({"INFERENCE_PRECISION_HINT": "f16"} if kind == "GPU" else {})
 
 
-def set_defaults(core: Any, device: str) -> None:
+def set_defaults(core: ov.Core, device: str) -> None:
     """What AUTO does not pass on to the CPU has to be the CPU's default (docs/traps.md)."""
     if _kind(device) == "AUTO":
         core.set_property("CPU", {"SNIPPETS_MODE": "DISABLE"})
@@ -99,7 +102,7 @@ def may_cache(component: str, device: str, decoder: Precision) -> bool:
     return not (component == "decoder" and device == "CPU" and decoder == "fp16")
 
 
-def cache_options(core: Any, device: str, chosen: dict[str, Any], manifest: Path, version: str) -> dict[str, str]:
+def cache_options(core: ov.Core, device: str, chosen: dict[str, Any], manifest: Path, version: str) -> dict[str, str]:
     """Where OpenVINO may keep what it compiles of a bundle for a device; nothing where no file can be written.
 
     One directory for each bundle, device, driver, version and options, some of which OpenVINO's own key leaves out.
@@ -118,48 +121,46 @@ def bound_cache() -> None:
     clear_oldest(_BLOBS, _MOST_BYTES)
 
 
-def identity(core: Any, device: str) -> str:
-    """Name and driver of a device; of all that are here where OpenVINO is to choose."""
+def identity(core: ov.Core, device: str) -> str:
+    """Return name and driver of a device, or of all visible devices if OpenVINO chooses among them ("AUTO")."""
     names = core.available_devices if device.startswith("AUTO") else [device]
-    return "; ".join(f"{name} {_text(core, name, 'FULL_DEVICE_NAME')} {_driver(core, name)}" for name in names)
+    return "; ".join(describe(core, name).identity for name in names)
 
 
-def describe(core: Any) -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:
-    """(device, full name, driver, memory in MiB, capabilities) of what OpenVINO can see."""
-    return [
-        (
-            name,
-            _text(core, name, "FULL_DEVICE_NAME"),
-            _driver(core, name),
-            _memory(core, name),
-            tuple(map(str, _property(core, name, "OPTIMIZATION_CAPABILITIES") or ())),
-        )
-        for name in core.available_devices
-    ]
+def describe(core: ov.Core, device: str) -> Device:
+    """Ask OpenVINO for the properties of one device."""
+    return Device(
+        runtime="openvino",
+        device=device,
+        name=_text(core, device, "FULL_DEVICE_NAME"),
+        driver=_driver(core, device),
+        memory_mib=_memory(core, device),
+        capabilities=tuple(map(str, _property(core, device, "OPTIMIZATION_CAPABILITIES") or ())),
+    )
 
 
-def missing(core: Any) -> list[str]:
+def missing(core: ov.Core) -> list[str]:
     """A line for each kind of device that is not seen."""
     seen = {name.split(".")[0] for name in core.available_devices}
     return [f"openvino: {advice}" for device, advice in _ADVICE.items() if device not in seen]
 
 
-def _driver(core: Any, device: str) -> str:
+def _driver(core: ov.Core, device: str) -> str:
     return next(filter(None, (_text(core, device, name) for name in _DRIVERS)), "")
 
 
-def _memory(core: Any, device: str) -> int | None:
+def _memory(core: ov.Core, device: str) -> int | None:
     sizes = (_property(core, device, name) for name in _MEMORY)
     own = next((int(size) // _MIB for size in sizes if size), None)
     return memory_mib() if device == "CPU" else own
 
 
-def _text(core: Any, device: str, name: str) -> str:
+def _text(core: ov.Core, device: str, name: str) -> str:
     value = _property(core, device, name)
     return "" if value is None else str(value).strip()
 
 
-def _property(core: Any, device: str, name: str) -> Any:
+def _property(core: ov.Core, device: str, name: str) -> Any:
     """Nothing where the device has no such property."""
     try:
         return core.get_property(device, name)

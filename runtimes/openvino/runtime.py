@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
+    from f2edge.runtimes.device import Device
     from f2edge.targets import Compute, Precision
 
 
@@ -89,9 +90,10 @@ def _translated() -> Iterator[None]:
         raise DeviceError(f"OpenVINO failed while running: {last_line(error)}") from error
 
 
-def devices() -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:
-    """(device, full name, driver, memory in MiB, capabilities) of what OpenVINO can see."""
-    return describe(ov.Core())
+def devices() -> list[Device]:
+    """List the devices that OpenVINO sees."""
+    core = ov.Core()
+    return [describe(core, name) for name in core.available_devices]
 
 
 def missing() -> list[str]:

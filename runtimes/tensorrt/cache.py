@@ -36,8 +36,8 @@ _WORKSPACE_SHARE = 4
 """A kernel may take a quarter of the GPU's memory, which a Jetson shares with everything else."""
 
 
-class Gpu(Protocol):
-    """What an engine depends on of the GPU (:class:`f2edge.runtimes.tensorrt.cuda.Device`)."""
+class GpuProperties(Protocol):
+    """What an engine depends on of the GPU (:class:`f2edge.runtimes.tensorrt.cuda.Gpu`)."""
 
     full_name: str
     compute_capability: tuple[int, int]
@@ -65,7 +65,7 @@ class EngineCache:
 
     bundle: Bundle
     trt: Any
-    gpu: Gpu
+    gpu: GpuProperties
 
     def engines(self, progress: Progress | None = None, workspace: int | None = None) -> dict[str, Engine]:
         """Every component's engine: the bundle's own, the cached one, or one built now.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from f2edge.errors import DeviceError, MissingExtraError
+from f2edge.runtimes.device import Device
 
 try:
     from cuda.bindings import runtime as cudart
@@ -23,16 +24,16 @@ _NO_DRIVER = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInit
 _OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
 
 
-def device_names() -> list[tuple[str, str]]:
-    """(device, full name) of the GPUs here: CUDA, CUDA.1, ...; none where the driver is missing."""
+def list_gpus() -> list[Device]:
+    """List the GPUs of this machine as "CUDA", "CUDA.1", ...; none if the driver is missing."""
     error, count = cudart.cudaGetDeviceCount()
     if error != cudart.cudaError_t.cudaSuccess:
         return []
     names = [_PREFIX if index == 0 else f"{_PREFIX}.{index}" for index in range(count)]
-    return [(name, _properties(index).name.decode()) for index, name in enumerate(names)]
+    return [Device("tensorrt", name, _properties(index).name.decode()) for index, name in enumerate(names)]
 
 
-class Device:
+class Gpu:
     """One GPU and a stream on it.
 
     Args:
@@ -43,7 +44,7 @@ class Device:
     """
 
     def __init__(self, name: str) -> None:
-        known = [found for found, _ in device_names()]
+        known = [device.device for device in list_gpus()]
         if name not in known:
             _call(cudart.cudaGetDeviceCount())
             raise DeviceError(f"TensorRT has no device {name} here; it has: {', '.join(known) or 'none'}")
@@ -101,8 +102,8 @@ class DeviceMemory:
 class Mirror:
     """A tensor of up to ``size`` bytes in pinned host memory and on the GPU: what comes and goes with every step."""
 
-    def __init__(self, device: Device, size: int) -> None:
-        self._device = device
+    def __init__(self, gpu: Gpu, size: int) -> None:
+        self._gpu = gpu
         self.memory = DeviceMemory(size)
         self._host = int(_call(cudart.cudaMallocHost(self.memory.size)))
         weakref.finalize(self, cudart.cudaFreeHost, self._host)
@@ -110,12 +111,12 @@ class Mirror:
     def upload(self, array: NDArray[Any]) -> None:
         """Begin to copy an array to the GPU."""
         self._view(array.shape, array.dtype)[...] = array
-        self._device.to_device(self.memory, self._host, array.nbytes)
+        self._gpu.to_device(self.memory, self._host, array.nbytes)
 
     def begin_download(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Begin to copy from the GPU; once the stream is done the view holds the values, until the next copy."""
         view = self._view(shape, dtype)
-        self._device.to_host(self._host, self.memory, view.nbytes)
+        self._gpu.to_host(self._host, self.memory, view.nbytes)
         return view
 
     def _view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from f2edge.errors import DeviceError
 from f2edge.runtimes.tensorrt.library import last_error, library_name
 
 if TYPE_CHECKING:
-    from f2edge.runtimes.tensorrt.cuda import Device, DeviceMemory
+    from f2edge.runtimes.tensorrt.cuda import DeviceMemory, Gpu
 
 
 class Tensor(NamedTuple):
@@ -28,7 +28,7 @@ class Graph:
         trt: the vendor's module.
         loader: its runtime.
         log: the logger of that.
-        device: the GPU.
+        gpu: the GPU.
         name: the component.
         plan: the serialized engine.
 
@@ -36,12 +36,12 @@ class Graph:
         DeviceError: the engine is damaged, of another version or for another GPU, or finds no memory.
     """
 
-    def __init__(self, trt: Any, loader: Any, log: Any, device: Device, name: str, plan: bytes | memoryview) -> None:
-        self._log, self._device, self._name = log, device, name
+    def __init__(self, trt: Any, loader: Any, log: Any, gpu: Gpu, name: str, plan: bytes | memoryview) -> None:
+        self._log, self._gpu, self._name = log, gpu, name
         self._engine = loader.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise DeviceError(
-                f"{library_name(trt)} cannot load the {name} engine on {device.full_name}: {last_error(log)}; "
+                f"{library_name(trt)} cannot load the {name} engine on {gpu.full_name}: {last_error(log)}; "
                 "it is damaged, or of another version or GPU: build or compile it again"
             )
         self._context = _context(trt, self._engine, growing=name == "decoder")
@@ -64,7 +64,7 @@ class Graph:
         Raises:
             DeviceError: a shape that the engine was not built for.
         """
-        self._device.activate()
+        self._gpu.activate()
         for name, shape in shapes.items():
             if not self._context.set_input_shape(name, shape):
                 raise self._failure(f"{name} of shape {shape}")
@@ -86,7 +86,7 @@ class Graph:
         for name, place in memory.items():
             if not self._context.set_tensor_address(name, place.address):
                 raise self._failure(name)
-        if not self._context.execute_async_v3(self._device.stream):
+        if not self._context.execute_async_v3(self._gpu.stream):
             raise self._failure("the launch")
 
     def _failure(self, what: str) -> DeviceError:

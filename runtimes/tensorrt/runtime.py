@@ -12,7 +12,7 @@ import numpy as np
 from f2edge.decoding.session import StepScores
 from f2edge.errors import LimitError
 from f2edge.runtimes.tensorrt.cache import EngineCache
-from f2edge.runtimes.tensorrt.cuda import Device, DeviceMemory, Mirror, device_names
+from f2edge.runtimes.tensorrt.cuda import DeviceMemory, Gpu, Mirror, list_gpus
 from f2edge.runtimes.tensorrt.engine import Graph, Tensor
 from f2edge.runtimes.tensorrt.library import load_library, make_log
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
+    from f2edge.runtimes.device import Device
     from f2edge.runtimes.tensorrt.cache import Engine, Progress
 
 _CANDIDATES = ("candidate_ids", "candidate_logits", "log_sum_exp")
@@ -36,7 +37,7 @@ def open_runtime(bundle: Bundle, placement: Placement) -> TensorRTRuntime:
         MissingExtraError: TensorRT is not installed.
     """
     device = placement.only_device("TensorRT")
-    gpu = Device(device)
+    gpu = Gpu(device)
     trt = load_library(bundle.recipe.target)
     log = make_log(trt)
     loader = trt.Runtime(log)
@@ -59,18 +60,18 @@ def build(bundle: Bundle, device: str, progress: Progress, workspace: int | None
         CompileError: an engine cannot be built.
         MissingExtraError: TensorRT is not installed.
     """
-    gpu = Device(device)
+    gpu = Gpu(device)
     return EngineCache(bundle, load_library(bundle.recipe.target), gpu).engines(progress, workspace)
 
 
-def devices() -> list[tuple[str, str]]:
-    """(device, full name) of the GPUs here."""
-    return device_names()
+def devices() -> list[Device]:
+    """List the GPUs of this machine."""
+    return list_gpus()
 
 
 def missing() -> list[str]:
     """What to do for a GPU to be seen."""
-    return [] if device_names() else ["tensorrt: no NVIDIA GPU is seen; one that is there needs NVIDIA's driver"]
+    return [] if list_gpus() else ["tensorrt: no NVIDIA GPU is seen; one that is there needs NVIDIA's driver"]
 
 
 class TensorRTRuntime:
@@ -82,7 +83,7 @@ class TensorRTRuntime:
 
     threads: int | None = None
 
-    def __init__(self, graphs: dict[str, Graph], gpu: Device, device: str) -> None:
+    def __init__(self, graphs: dict[str, Graph], gpu: Gpu, device: str) -> None:
         self.device = device
         self._gpu = gpu
         self._graphs = graphs
@@ -138,7 +139,7 @@ class TensorRTRuntime:
 class Decoder:
     """The decoder's engine, and the small tensors that every step of every answer brings and takes."""
 
-    def __init__(self, graph: Graph, gpu: Device) -> None:
+    def __init__(self, graph: Graph, gpu: Gpu) -> None:
         self.graph = graph
         self.past = [name for name in graph.inputs if name.startswith("past.")]
         self.most_beams, _, self.longest_past, _ = graph.largest(self.past[0])
@@ -168,7 +169,7 @@ class TensorRTSession:
     and writes the present into the other.
     """
 
-    def __init__(self, decoder: Decoder, gpu: Device, cross: dict[str, Tensor]) -> None:
+    def __init__(self, decoder: Decoder, gpu: Gpu, cross: dict[str, Tensor]) -> None:
         self._decoder = decoder
         self._gpu = gpu
         self._cross = cross

@@ -18,7 +18,7 @@ import f2edge
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.bundle.user_cache import claimed
 from f2edge.errors import DeviceError
-from f2edge.runtimes import devices, has_device, identities, missing
+from f2edge.runtimes import Device, devices, has_device, identities, missing
 from f2edge.runtimes.openvino import devices as openvino_devices
 from f2edge.runtimes.openvino import runtime as openvino
 from f2edge.runtimes.openvino.devices import cache_options, check_device, describe, options
@@ -66,10 +66,10 @@ def test_facts() -> None:
         GPU_DEVICE_TOTAL_MEM_SIZE=2**34,
         OPTIMIZATION_CAPABILITIES=["FP16"],
     )
-    found = {name: rest for name, *rest in describe(core)}
-    assert found["GPU.1"] == ["Some device", "25.1", 2**14, ("FP16",)]
-    assert found["NPU"] == ["Some device", "17", None, ("FP16",)]
-    assert found["CPU"][1] == ""
+    gpu, npu, cpu = (describe(core, device) for device in ("GPU.1", "NPU", "CPU"))
+    assert gpu == Device("openvino", "GPU.1", "Some device", "25.1", 2**14, ("FP16",))
+    assert npu == Device("openvino", "NPU", "Some device", "17", None, ("FP16",))
+    assert cpu.driver == ""
     assert openvino_devices.missing(core) == []
     assert openvino_devices.identity(core, "NPU") == "NPU Some device 17"
     assert openvino_devices.identity(core, "AUTO").count("Some device") == 4
