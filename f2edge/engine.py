@@ -1,4 +1,4 @@
-"""What the core asks of an engine.  Runtimes implement it; the core imports none of them."""
+"""The contract of an engine: what the core needs of it.  Runtimes implement it, and the core imports none of them."""
 
 from __future__ import annotations
 
@@ -10,42 +10,63 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
 
 Features: TypeAlias = Any
-"""Image features as the engine keeps them, perhaps on its device: opaque, and good for any number of prompts."""
+"""Features of one image in the engine's own form, perhaps on its device.  They serve any number of prompts, and later
+images do not change them."""
 
 
 class PromptSession(DecoderSession, Protocol):
-    """The decoder of one image and prompt, with the keys and values of its beams."""
+    """The decoder of one image and one prompt, with the keys and values of its beams."""
 
     def cross_key_values(self) -> list[FloatArray]:
-        """Keys and values of each layer's cross-attention, alternating, each (1, heads, tokens, head_dim)."""
+        """Copy the cross-attention's keys and values to the host.
+
+        Returns:
+            Key and value of each layer in turn, each (1, heads, tokens, head_dim) float32.
+        """
         ...
 
 
 class Runtime(Protocol):
-    """One bundle opened on one device.  Every verb returns when its work is done, so a clock around it is right."""
+    """One bundle on its devices.
+
+    Every method returns when its work is done, so the time of a call is the time of the work.  Methods raise
+    :class:`~f2edge.errors.DeviceError` if the device fails.
+    """
 
     @property
     def device(self) -> str:
-        """What the engine runs on, in its vendor's words."""
+        """The device that the bundle runs on, or the devices, as :class:`f2edge.placement.Placement` writes them."""
         ...
 
     @property
     def threads(self) -> int | None:
-        """Threads that the engine computes with; None where it does not tell."""
+        """The number of CPU threads that the engine computes with; None if the engine does not report it."""
         ...
 
     def encode_image(self, pixel_values: FloatArray) -> Features:
-        """Pixels (1, 3, H, W), normalised, to image features."""
+        """Encode an image.
+
+        Args:
+            pixel_values: (1, 3, H, W) float32, normalised.
+        """
         ...
 
     def start(self, features: Features, prompt_ids: IntArray) -> PromptSession:
-        """Encode image and prompt (tokens,) and return a decoder at position 0."""
+        """Encode image features and a prompt, and return a decoder at position 0.
+
+        Args:
+            features: what :meth:`encode_image` returned.
+            prompt_ids: (tokens,) int64.
+
+        Raises:
+            LimitError: the prompt is longer than the engine has room for.
+        """
         ...
 
     def features_to_host(self, features: Features) -> FloatArray:
-        """Image features as an array (1, tokens, d_model)."""
+        """Copy image features to an array (1, tokens, d_model) float32."""
         ...
 
     def features_from_host(self, features: FloatArray) -> Features:
-        """Inverse of :meth:`features_to_host`."""
+        """Make image features of an array (1, tokens, d_model) float32; the inverse of :meth:`features_to_host`."""
         ...

@@ -1,18 +1,16 @@
-"""The engines that run a bundle, behind one contract (:class:`f2edge.engine.Runtime`); one module each."""
+"""The engines that run a bundle, each behind the same contract (:class:`f2edge.engine.Runtime`)."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.placement import Placement, parse_placement
+from f2edge.runtimes.device import Device
 from f2edge.runtimes.fixed_shapes import StaticRuntime
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Runtime
 
@@ -22,77 +20,76 @@ _MODULES = {
     "tensorrt": "f2edge.runtimes.tensorrt.runtime",
 }
 RUNTIMES = tuple(_MODULES)
+"""Names of the engines, as a bundle's recipe gives them."""
+
+__all__ = ["RUNTIMES", "Device", "devices", "has_device", "identities", "missing", "open_runtime"]
 
 
-@dataclass(frozen=True)
-class Device:
-    """What an engine can run on.
+class _EngineModule(Protocol):
+    """The functions that the module of every engine has."""
 
-    Args:
-        runtime: the engine's module.
-        device: the engine's name of it.
-        name: the maker's.
-        driver: its version; empty where there is none, or the engine does not tell.
-        memory_mib: of the device, or of the machine that it shares it with; ``None`` where the engine does not tell.
-        capabilities: the engine's words for what it computes in.
-    """
+    def open_runtime(self, bundle: Bundle, placement: Placement) -> Runtime:
+        """Load a bundle on the devices of a placement."""
+        ...
 
-    runtime: str
-    device: str
-    name: str
-    driver: str = ""
-    memory_mib: int | None = None
-    capabilities: tuple[str, ...] = ()
+    def devices(self) -> list[Device]:
+        """List the devices that the engine sees."""
+        ...
+
+    def missing(self) -> list[str]:
+        """Say how to make kinds of devices visible that the engine does not see, one line each."""
+        ...
 
 
 def open_runtime(bundle: Bundle, device: str | Placement | None = None) -> Runtime:
-    """Load a bundle's graphs into the engine it was compiled for.
+    """Load a bundle into the engine that it was compiled for.
 
     Args:
         bundle: an opened bundle.
-        device: where each component runs, see :mod:`f2edge.placement`; by default on the device of the bundle's target.
+        device: the device of each component (:mod:`f2edge.placement`); by default the device that the bundle was
+            compiled for.
 
     Raises:
-        DeviceError: the engine does not know the device, or cannot load the graphs there.
+        DeviceError: the engine has no such device or cannot load the bundle there.
         MissingExtraError: the engine is not installed.
     """
     name = bundle.recipe.runtime
     if name not in RUNTIMES:
         raise DeviceError(f"{bundle.path} is for the runtime {name}, which this version does not have")
     placement = device if isinstance(device, Placement) else parse_placement(device, bundle.recipe.device)
-    runtime: Runtime = _module(name).open_runtime(bundle, placement)
+    runtime = _module(name).open_runtime(bundle, placement)
     shapes = bundle.recipe.static_shapes
     return StaticRuntime(runtime, shapes) if shapes else runtime
 
 
 def devices() -> list[Device]:
-    """Every device that an installed engine can see."""
-    found = []
+    """List the devices of all installed engines."""
+    visible: list[Device] = []
     for name in RUNTIMES:
         try:
-            found += _devices(name)
+            visible += _module(name).devices()
         except MissingExtraError:
             continue
-    return found
+    return visible
 
 
 def identities(runtime: str) -> tuple[str, ...]:
-    """Names and drivers of the devices that one engine sees; by them a verdict on a device is kept.
+    """Return the identity of each device of one engine; the verdict of a self-check is valid for these.
 
     Raises:
         MissingExtraError: the engine is not installed.
     """
-    return tuple(f"{found.device} {found.name} {found.driver}" for found in _devices(runtime))
+    return tuple(device.identity for device in _module(runtime).devices())
 
 
 def has_device(runtime: str, device: str) -> bool:
-    """Whether an engine is installed and sees a device of this name; ``GPU`` is also ``GPU.0``."""
-    return any(found.runtime == runtime and found.device.split(".")[0] == device for found in devices())
+    """Tell whether an engine is installed and sees a device of this kind; "GPU" stands for "GPU.0" too."""
+    return any(each.runtime == runtime and each.device.split(".")[0] == device for each in devices())
 
 
 def missing() -> list[str]:
-    """What is not here and how to get it, one line each."""
-    lines = []
+    """Say how to get engines that are not installed and devices that are not visible, one line each."""
+    lines: list[str] = []
     for name in RUNTIMES:
         try:
             lines += _module(name).missing()
@@ -101,9 +98,14 @@ def missing() -> list[str]:
     return lines
 
 
-def _devices(name: str) -> list[Device]:
-    return [Device(name, *fields) for fields in _module(name).devices()]
+if TYPE_CHECKING:
+    from f2edge.runtimes import onnxruntime
+    from f2edge.runtimes.openvino import runtime as openvino
+    from f2edge.runtimes.tensorrt import runtime as tensorrt
+
+    _CHECKED: tuple[_EngineModule, ...] = (openvino, onnxruntime, tensorrt)
+    """Lets the type checker compare each engine's module, which is imported by its name, with the protocol."""
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str) -> _EngineModule:
     return importlib.import_module(_MODULES[name])

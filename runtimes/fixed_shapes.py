@@ -1,4 +1,4 @@
-"""Graphs of fixed shapes behind the contract: what is shorter is padded on the way in, and cut off on the way out."""
+"""Run graphs of fixed shapes behind the contract of an engine: pad shorter inputs and cut the padding off outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class StaticRuntime:
-    """The contract of :class:`f2edge.engine.Runtime` over an engine whose encoder and decoder have fixed shapes."""
+    """The contract of :class:`f2edge.engine.Runtime` over an engine whose encoder and decoder have fixed shapes.
+
+    Args:
+        runtime: the engine.
+        shapes: the beams, prompt tokens and new tokens that its graphs have room for.
+    """
 
     def __init__(self, runtime: Runtime, shapes: Limits) -> None:
         self._runtime = runtime
@@ -29,19 +34,19 @@ class StaticRuntime:
 
     @property
     def device(self) -> str:
-        """The engine's."""
+        """The engine's device."""
         return self._runtime.device
 
     @property
     def threads(self) -> int | None:
-        """The engine's."""
+        """The engine's number of threads."""
         return self._runtime.threads
 
     def start(self, features: Features, prompt_ids: IntArray) -> StaticSession:
-        """Encode image and padded prompt.
+        """Pad a prompt (tokens,) and encode it together with the image.
 
         Raises:
-            LimitError: the prompt is longer than the graphs take.
+            LimitError: the prompt is longer than the graphs have room for.
         """
         room = self._shapes.prompt_tokens
         if len(prompt_ids) > room:
@@ -52,7 +57,13 @@ class StaticRuntime:
 
 
 class StaticSession:
-    """One answer being decoded; rows without a beam are copies of the last."""
+    """One answer that is being decoded; unused rows of the graph repeat the last beam.
+
+    Args:
+        session: the engine's session.
+        shapes: what the graphs have room for.
+        padding: number of padding tokens after the prompt.
+    """
 
     def __init__(self, session: PromptSession, shapes: Limits, padding: int) -> None:
         self._session = session
@@ -61,10 +72,10 @@ class StaticSession:
         self._steps = 0
 
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        """Feed the beams' last tokens, and rows to fill the graph.
+        """Feed the beams' last tokens (beams,), with rows to fill the graph, and return the scores of the beams.
 
         Raises:
-            LimitError: more beams, or more steps, than the graph has room for.
+            LimitError: there are more beams, or this is a later step, than the graph has room for.
         """
         beams = len(tokens)
         self._check(beams)
@@ -80,7 +91,7 @@ class StaticSession:
         )
 
     def cross_key_values(self) -> list[FloatArray]:
-        """Without the mask, which comes last, and without what belongs to the padding."""
+        """Copy the cross-attention's keys and values without the padding, and without the mask, which comes last."""
         *key_values, mask = self._session.cross_key_values()
         return [tensor[:, :, : mask.shape[2] - self._padding].copy() for tensor in key_values]
 

@@ -1,14 +1,18 @@
-"""ONNX Runtime: the portable engine.  Keys and values stay in its memory from step to step (I/O binding)."""
+"""Run a bundle with ONNX Runtime, the portable engine.
+
+I/O binding keeps keys and values in the engine's memory between steps.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, memory_mib
+from f2edge.runtimes.device import Device
 
 try:
     import onnxruntime as ort
@@ -16,7 +20,7 @@ except ImportError as error:
     raise MissingExtraError("onnxruntime", "onnx") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
@@ -25,13 +29,14 @@ if TYPE_CHECKING:
     from f2edge.placement import Placement
 
 _ERRORS_ONLY = 3
+"""ONNX Runtime's log level for errors."""
 
 
 def open_runtime(bundle: Bundle, placement: Placement) -> OnnxRuntime:
-    """Load a bundle's graphs; the only device of this runtime is "CPU".
+    """Load a bundle's graphs on the CPU, the only device of this engine.
 
     Raises:
-        DeviceError: another device, or graphs that ONNX Runtime cannot load.
+        DeviceError: a component is placed on another device, or ONNX Runtime cannot load a graph.
     """
     for device in placement.devices().values():
         if device != "CPU":
@@ -40,14 +45,14 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OnnxRuntime:
 
 
 def load_graphs(graphs: Mapping[str, Path], threads: int | None = None) -> OnnxRuntime:
-    """Load graphs by component, from a bundle or fresh from the export.
+    """Load the graphs of the three components, from a bundle or from an export.
 
     Args:
-        graphs: their files.
-        threads: to compute with; by default one for each physical core.
+        graphs: the file (``.onnx``) of each component.
+        threads: threads to compute with; None takes one for each physical core.
 
     Raises:
-        DeviceError: ONNX Runtime cannot load one.
+        DeviceError: ONNX Runtime cannot load a graph.
     """
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -63,54 +68,65 @@ def load_graphs(graphs: Mapping[str, Path], threads: int | None = None) -> OnnxR
     return OnnxRuntime(sessions, threads)
 
 
-def devices() -> list[tuple[str, str, str, int | None]]:
-    """(device, full name, driver, memory in MiB) of what this engine runs on."""
-    return [("CPU", f"ONNX Runtime {ort.__version__}, {cpu_name()}", "", memory_mib())]
+def devices() -> list[Device]:
+    """List the devices of this engine: the CPU."""
+    name = f"ONNX Runtime {ort.__version__}, {cpu_name()}"
+    return [Device("onnxruntime", "CPU", name, memory_mib=memory_mib())]
 
 
 def missing() -> list[str]:
-    """Nothing: it needs no driver."""
+    """Return no advice: a CPU needs no driver."""
     return []
 
 
 class OnnxRuntime:
-    """The contract of :class:`f2edge.engine.Runtime` over three sessions."""
+    """The contract of :class:`f2edge.engine.Runtime` over ONNX Runtime's sessions.
+
+    Args:
+        sessions: one for each component.
+        threads: the number of threads they compute with; None if it is ONNX Runtime's choice.
+    """
 
     device = "CPU"
 
-    def __init__(self, sessions: dict[str, Any], threads: int | None) -> None:
+    def __init__(self, sessions: dict[str, ort.InferenceSession], threads: int | None) -> None:
         self._sessions = sessions
         self.threads = threads
 
     def encode_image(self, pixel_values: FloatArray) -> Features:
-        """Pixels (1, 3, H, W) to image features."""
+        """Encode pixels (1, 3, H, W) into image features."""
         return _run(self._sessions["vision"], {"pixel_values": _value(pixel_values)})["image_features"]
 
     def start(self, features: Features, prompt_ids: IntArray) -> OnnxSession:
-        """Run the encoder; its outputs become the decoder's inputs without a copy."""
+        """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
         inputs = {"image_features": features, "input_ids": _value(prompt_ids[None])}
         return OnnxSession(self._sessions["decoder"], _run(self._sessions["encoder"], inputs))
 
     def features_to_host(self, features: Features) -> FloatArray:
-        """A copy as an array."""
+        """Copy image features to an array (1, tokens, d_model)."""
         return np.array(features.numpy())
 
     def features_from_host(self, features: FloatArray) -> Features:
-        """A value over the array."""
+        """Wrap an array (1, tokens, d_model) in a value of ONNX Runtime."""
         return _value(features)
 
 
 class OnnxSession:
-    """One answer being decoded."""
+    """One answer that is being decoded.
 
-    def __init__(self, session: Any, cross: dict[str, Any]) -> None:
+    Args:
+        session: the decoder.
+        cross: keys and values of the cross-attention, by input.
+    """
+
+    def __init__(self, session: ort.InferenceSession, cross: dict[str, ort.OrtValue]) -> None:
         self._session = session
         self._cross = cross
         self._past = {i.name: _empty(i.shape) for i in session.get_inputs() if i.name.startswith("past.")}
         self._position = 0
 
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        """Feed the beams' last tokens, reorder what they saw, and give the scores of the next ones."""
+        """Feed the beams' last tokens (beams,), reorder the past by ``beam_indices``, and score the next tokens."""
         outputs = _run(self._session, self._inputs(tokens, beam_indices))
         self._past = {name: outputs[name.replace("past.", "present.")] for name in self._past}
         self._position += 1
@@ -122,24 +138,24 @@ class OnnxSession:
         )
 
     def inputs(self, tokens: IntArray, beam_indices: IntArray) -> dict[str, FloatArray | IntArray]:
-        """Copies of all that the graph would be given for this step, by name; no step is taken."""
+        """Copy all inputs that the decoder would be given for a step, by name, without taking the step."""
         return {name: np.array(value.numpy()) for name, value in self._inputs(tokens, beam_indices).items()}
 
-    def _inputs(self, tokens: IntArray, beam_indices: IntArray) -> dict[str, Any]:
-        fresh = {
+    def _inputs(self, tokens: IntArray, beam_indices: IntArray) -> dict[str, ort.OrtValue]:
+        of_this_step = {
             "input_ids": _value(tokens),
             "position": _value(np.array([self._position])),
             "beam_idx": _value(beam_indices),
         }
-        return fresh | self._cross | self._past
+        return of_this_step | self._cross | self._past
 
     def cross_key_values(self) -> list[FloatArray]:
-        """Copies of the cross-attention's keys and values."""
+        """Copy the cross-attention's keys and values, each (1, heads, tokens, head_dim)."""
         return [np.array(value.numpy()) for value in self._cross.values()]
 
 
-def _run(session: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """All outputs by name, in the engine's memory."""
+def _run(session: ort.InferenceSession, inputs: Mapping[str, ort.OrtValue]) -> dict[str, ort.OrtValue]:
+    """Run a graph and return its outputs by name, in the engine's memory."""
     names = [output.name for output in session.get_outputs()]
     binding = session.io_binding()
     try:
@@ -153,15 +169,15 @@ def _run(session: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(names, binding.get_outputs(), strict=True))
 
 
-def _value(array: FloatArray | IntArray) -> Any:
+def _value(array: FloatArray | IntArray) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
-def _empty(shape: list[Any]) -> Any:
-    """Keys or values before the first token: a size that has a name instead of a number is beams or past length."""
+def _empty(shape: Sequence[int | str]) -> ort.OrtValue:
+    """Make keys or values before the first step: one beam and no tokens where the graph leaves these sizes open."""
     beams, heads, length, width = shape
-    sizes = (beams if isinstance(beams, int) else 1, heads, length if isinstance(length, int) else 0, width)
-    return _value(np.zeros(sizes, np.float32))
+    open_sizes = (beams if isinstance(beams, int) else 1, length if isinstance(length, int) else 0)
+    return _value(np.zeros((open_sizes[0], int(heads), open_sizes[1], int(width)), np.float32))
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from f2edge.runtimes import devices, missing
 from f2edge.targets import TARGETS
 
 if TYPE_CHECKING:
-    from f2edge.runtimes import Device
+    from f2edge.runtimes.device import Device
 
 _MIB = 2**20
 _COLUMNS = ("runtime", "device", "name", "driver", "memory", "capabilities", "target")

@@ -1,1 +1,1 @@
-"""Run a bundle with OpenVINO: CPUs, Intel GPUs and NPUs."""
+"""Run a bundle with OpenVINO on CPUs, Intel GPUs and Intel NPUs."""

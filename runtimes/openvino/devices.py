@@ -1,75 +1,85 @@
-"""What OpenVINO's devices are called, how each is set up, and where what was compiled for them is kept.
+"""OpenVINO's devices: their properties, how graphs are compiled for each, and where compiled models are cached.
 
-The engine itself is :mod:`f2edge.runtimes.openvino.runtime`; whoever calls a function here hands it a ``Core``.
+This module does not import OpenVINO: callers pass their ``Core``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from f2edge.bundle.manifest import sha256
 from f2edge.bundle.user_cache import cache_key, clear_oldest, usable_directory
 from f2edge.errors import DeviceError
 from f2edge.machine import memory_mib
+from f2edge.runtimes.device import Device
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    import openvino as ov
 
     from f2edge.targets import Compute, Precision
 
 WEIGHTS = "weights.bin"
-"""The file beside the graphs that holds the constants of all of them."""
+"""The file beside the graphs that holds the weights of all of them."""
 KERNELS = "64"
-"""Kernels that OpenVINO's CPU plugin and its oneDNN each keep for shapes they have seen: with their defaults of
-thousands, memory grows with every new length of a prompt (docs/traps.md)."""
+"""Kernels that OpenVINO's CPU plugin and its oneDNN each cache for shapes they have seen.  Their defaults are
+thousands, with which memory grows with every new prompt length (docs/traps.md)."""
 
-_DRIVERS = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
-_MEMORY = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_DRIVER_PROPERTIES = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
+_MEMORY_PROPERTIES = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
+_PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 _MIB = 2**20
-_BLOBS = "openvino"
-_MOST_BYTES = 4 * 2**30
+_CACHE = "openvino"
+_CACHE_BYTES = 4 * 2**30
 
 _ADVICE = {
-    "GPU": "no Intel GPU is seen; one that is there needs Intel's compute runtime (Linux: package intel-opencl-icd)",
-    "NPU": "no Intel NPU is seen; one that is there needs its driver, github.com/intel/linux-npu-driver on Linux",
+    "GPU": "no Intel GPU is visible; if there is one, install Intel's compute runtime (Linux: intel-opencl-icd)",
+    "NPU": "no Intel NPU is visible; if there is one, install its driver (Linux: github.com/intel/linux-npu-driver)",
 }
 
 
-def check_device(core: Any, device: str) -> None:
+def check_device(core: ov.Core, device: str) -> None:
     """Refuse a device that is not there; ``AUTO`` and ``AUTO:GPU,CPU`` leave the choice to OpenVINO.
 
     Raises:
-        DeviceError: it, or one that AUTO shall choose from, is not there.
+        DeviceError: OpenVINO does not see the device, or one that AUTO is to choose from.
     """
     automatic, _, candidates = device.partition(":")
     wanted = candidates.split(",") if automatic == "AUTO" and candidates else [device]
-    seen = {name.split(".")[0] for name in core.available_devices} | {"AUTO"}
+    visible = {name.split(".")[0] for name in core.available_devices} | {"AUTO"}
     for name in wanted:
-        if name.strip().split(".", maxsplit=1)[0] not in seen:
+        if name.strip().split(".", maxsplit=1)[0] not in visible:
             raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
 
 
-def options(
-    component: str, device: str, threads: int | None, compute: Compute = "fp32", decoder: Precision = "fp32"
+def compile_options(
+    component: str, device: str, threads: int | None, compute: Compute = "fp32", decoder_precision: Precision = "fp32"
 ) -> dict[str, Any]:
-    """How a graph is compiled for a device.
+    """Return the options to compile a component for a device with.
 
-    GPUs and NPUs compute in fp16, as Intel recommends and as NPUs cannot do otherwise; the CPU, whose default may be
-    bf16, in what the component says.  A CPU without bf16 takes it for fp32.
+    GPUs and NPUs compute in fp16: Intel recommends it, and NPUs support nothing wider.  The CPU, which may default to
+    bf16, is told what to compute in.
+
+    Args:
+        component: "vision", "encoder" or "decoder".
+        device: OpenVINO's name of the device.
+        threads: CPU threads; None leaves the number to OpenVINO.
+        compute: data type of float operations on the CPU; a CPU without bf16 computes in fp32 instead.
+        decoder_precision: data type of the decoder's stored weights.
     """
     common = {"PERFORMANCE_HINT": "LATENCY"}
     kind = _kind(device)
     if kind == "CPU":
-        return common | _cpu_options(component, threads, compute, decoder)
-    if kind == "AUTO":  # it starts on the CPU and goes on elsewhere, and has few properties of its own
-        half = {"INFERENCE_PRECISION_HINT": "f16"}
-        return common | {"DEVICE_PROPERTIES": {"CPU": _cpu_options(component, threads, compute, decoder), "GPU": half}}
+        return common | _cpu_options(component, threads, compute, decoder_precision)
+    if kind == "AUTO":  # it starts on the CPU, moves to another device later, and has few properties of its own
+        on_cpu = _cpu_options(component, threads, compute, decoder_precision)
+        return common | {"DEVICE_PROPERTIES": {"CPU": on_cpu, "GPU": {"INFERENCE_PRECISION_HINT": "f16"}}}
     return common | ({"INFERENCE_PRECISION_HINT": "f16"} if kind == "GPU" else {})
 
 
-def set_defaults(core: Any, device: str) -> None:
-    """What AUTO does not pass on to the CPU has to be the CPU's default (docs/traps.md)."""
+def set_defaults(core: ov.Core, device: str) -> None:
+    """Make defaults of the CPU of those options that AUTO does not pass on to it (docs/traps.md)."""
     if _kind(device) == "AUTO":
         core.set_property("CPU", {"SNIPPETS_MODE": "DISABLE"})
 
@@ -78,89 +88,106 @@ def _kind(device: str) -> str:
     return device.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0]
 
 
-def _cpu_options(component: str, threads: int | None, compute: Compute, decoder: Precision) -> dict[str, str]:
-    chosen = {"INFERENCE_PRECISION_HINT": _HINTS[compute]}
+def _cpu_options(component: str, threads: int | None, compute: Compute, decoder_precision: Precision) -> dict[str, str]:
+    chosen = {"INFERENCE_PRECISION_HINT": _PRECISION_HINTS[compute]}
     if component != "vision":
-        # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 computes nonsense from the 17th token on
-        # where its key length grows (logits off by 20 and more); see docs/traps.md.
+        # The CPU plugin's fused attention ("snippets") of OpenVINO 2026.4 gives wrong results from the 17th token on
+        # if the length of the keys grows (logits are off by 20 and more); see docs/traps.md.
         chosen |= {"SNIPPETS_MODE": "DISABLE", "CPU_RUNTIME_CACHE_CAPACITY": KERNELS}
-        # Its default is 8 bits, whatever the precision hint says.  16 add nothing to the error of INT8 weights, and a
-        # step of three beams at position 250 takes 0.9 of the time (docs/performance.md).
-        chosen["KV_CACHE_PRECISION"] = "f16" if decoder == "int8" else "f32"
+        # The default is 8 bits, whatever the precision hint says.  16 bits do not add to the error of INT8 weights,
+        # and a step of three beams at position 250 takes 0.9 of the time (docs/performance.md).
+        chosen["KV_CACHE_PRECISION"] = "f16" if decoder_precision == "int8" else "f32"
     return chosen | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
 
 
-def may_cache(component: str, device: str, decoder: Precision) -> bool:
-    """Whether a graph is as fast from OpenVINO's cache as without.
+def may_cache(component: str, device: str, decoder_precision: Precision) -> bool:
+    """Tell whether a graph from OpenVINO's cache is as fast as one that was compiled afresh.
 
-    What the CPU plugin caches of a graph forgets that fp16 weights shall stay so while a step multiplies by them: from
-    the cache a decoder has fp32 weights, and a step takes twice as long (docs/traps.md).
+    The CPU plugin's cache does not record that fp16 weights are multiplied as they are stored.  A decoder from the
+    cache therefore has fp32 weights, and a step takes twice as long (docs/traps.md).
     """
-    return not (component == "decoder" and device == "CPU" and decoder == "fp16")
+    return not (component == "decoder" and device == "CPU" and decoder_precision == "fp16")
 
 
-def cache_options(core: Any, device: str, chosen: dict[str, Any], manifest: Path, version: str) -> dict[str, str]:
-    """Where OpenVINO may keep what it compiles of a bundle for a device; nothing where no file can be written.
+def cache_directory(
+    core: ov.Core, device: str, chosen: Mapping[str, Any], bundle_hash: str, version: str
+) -> Path | None:
+    """Make the directory in which OpenVINO may keep what it compiles of a bundle for a device.
 
-    One directory for each bundle, device, driver, version and options, some of which OpenVINO's own key leaves out.
-    For the CPU it holds the graphs as the plugin has rewritten them; weights stay in the bundle (docs/devices.md).
+    There is one directory for each combination of bundle, device, driver, OpenVINO version and options; OpenVINO's own
+    key leaves some of the options out.
+
+    Args:
+        core: OpenVINO.
+        device: OpenVINO's name of the device.
+        chosen: what :func:`compile_options` returned.
+        bundle_hash: SHA-256 of the bundle's manifest.
+        version: OpenVINO's version.
+
+    Returns:
+        The directory, or None if no file can be written there.
     """
-    device_key = {"device": device, "identity": identity(core, device), "options": chosen}
-    directory = usable_directory(_BLOBS, cache_key({"manifest": sha256(manifest), "openvino": version, **device_key}))
-    if directory is None:
-        return {}
-    mode = {"CACHE_MODE": "OPTIMIZE_SIZE", "WEIGHTS_PATH": str(manifest.with_name(WEIGHTS))} if device == "CPU" else {}
-    return {"CACHE_DIR": str(directory)} | mode
+    key = {"manifest": bundle_hash, "openvino": version, "device": device, "identity": identity(core, device)}
+    return usable_directory(_CACHE, cache_key({**key, "options": chosen}))
+
+
+def cache_options(directory: Path, device: str, weights: Path) -> dict[str, str]:
+    """Return the options that let OpenVINO use a cache directory.
+
+    For the CPU the directory holds the graphs as the plugin has rewritten them, without their weights, which are read
+    from ``weights`` of the bundle (docs/devices.md).
+    """
+    graph_only = {"CACHE_MODE": "OPTIMIZE_SIZE", "WEIGHTS_PATH": str(weights)} if device == "CPU" else {}
+    return {"CACHE_DIR": str(directory)} | graph_only
 
 
 def bound_cache() -> None:
-    """Make room for what was compiled now, by removing what was not used for longest."""
-    clear_oldest(_BLOBS, _MOST_BYTES)
+    """Remove the least recently used directories of the cache until it holds at most 4 GiB."""
+    clear_oldest(_CACHE, _CACHE_BYTES)
 
 
-def identity(core: Any, device: str) -> str:
-    """Name and driver of a device; of all that are here where OpenVINO is to choose."""
+def identity(core: ov.Core, device: str) -> str:
+    """Return name and driver of a device, or of all visible devices if OpenVINO chooses among them ("AUTO")."""
     names = core.available_devices if device.startswith("AUTO") else [device]
-    return "; ".join(f"{name} {_text(core, name, 'FULL_DEVICE_NAME')} {_driver(core, name)}" for name in names)
+    return "; ".join(describe(core, name).identity for name in names)
 
 
-def describe(core: Any) -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:
-    """(device, full name, driver, memory in MiB, capabilities) of what OpenVINO can see."""
-    return [
-        (
-            name,
-            _text(core, name, "FULL_DEVICE_NAME"),
-            _driver(core, name),
-            _memory(core, name),
-            tuple(map(str, _property(core, name, "OPTIMIZATION_CAPABILITIES") or ())),
-        )
-        for name in core.available_devices
-    ]
+def describe(core: ov.Core, device: str) -> Device:
+    """Ask OpenVINO for the properties of one device."""
+    return Device(
+        runtime="openvino",
+        device=device,
+        name=_text(core, device, "FULL_DEVICE_NAME"),
+        driver=_driver(core, device),
+        memory_mib=_memory(core, device),
+        capabilities=tuple(map(str, _property(core, device, "OPTIMIZATION_CAPABILITIES") or ())),
+    )
 
 
-def missing(core: Any) -> list[str]:
-    """A line for each kind of device that is not seen."""
-    seen = {name.split(".")[0] for name in core.available_devices}
-    return [f"openvino: {advice}" for device, advice in _ADVICE.items() if device not in seen]
+def missing(core: ov.Core) -> list[str]:
+    """Say what to install for each kind of device that is not visible, one line each."""
+    visible = {name.split(".")[0] for name in core.available_devices}
+    return [f"openvino: {advice}" for device, advice in _ADVICE.items() if device not in visible]
 
 
-def _driver(core: Any, device: str) -> str:
-    return next(filter(None, (_text(core, device, name) for name in _DRIVERS)), "")
+def _driver(core: ov.Core, device: str) -> str:
+    return next(filter(None, (_text(core, device, name) for name in _DRIVER_PROPERTIES)), "")
 
 
-def _memory(core: Any, device: str) -> int | None:
-    sizes = (_property(core, device, name) for name in _MEMORY)
-    own = next((int(size) // _MIB for size in sizes if size), None)
-    return memory_mib() if device == "CPU" else own
+def _memory(core: ov.Core, device: str) -> int | None:
+    if device == "CPU":
+        return memory_mib()
+    sizes = (_property(core, device, name) for name in _MEMORY_PROPERTIES)
+    return next((int(size) // _MIB for size in sizes if size), None)
 
 
-def _text(core: Any, device: str, name: str) -> str:
+def _text(core: ov.Core, device: str, name: str) -> str:
     value = _property(core, device, name)
     return "" if value is None else str(value).strip()
 
 
-def _property(core: Any, device: str, name: str) -> Any:
-    """Nothing where the device has no such property."""
+def _property(core: ov.Core, device: str, name: str) -> Any:
+    """Return a property, or None if the device does not have it."""
     try:
         return core.get_property(device, name)
     except RuntimeError:

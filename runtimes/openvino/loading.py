@@ -1,4 +1,4 @@
-"""From the graphs of a bundle to compiled models, each for its device, by way of the user's cache."""
+"""Compile the graphs of a bundle, each for its device, or take them from the user's cache."""
 
 from __future__ import annotations
 
@@ -6,70 +6,106 @@ import locale
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import openvino as ov
 
+from f2edge.bundle.manifest import sha256
 from f2edge.bundle.user_cache import claimed
+from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError
 from f2edge.runtimes.openvino.bf16 import decodes_in_bf16, split_head, with_bf16_cross
 from f2edge.runtimes.openvino.devices import (
     KERNELS,
     WEIGHTS,
     bound_cache,
+    cache_directory,
     cache_options,
     check_device,
+    compile_options,
     may_cache,
-    options,
     set_defaults,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
+    from f2edge.bundle.manifest import Bundle
     from f2edge.placement import Placement
     from f2edge.targets import Compute, Precision
 
-_SMALL_PICTURE = 96
-_AT_ONCE = 2
-"""The tower's graph takes most of the time, and one thread; the others are ready before it is."""
+_SMALL_IMAGE = 96
+"""Pixels; below this width or height the tower's last map is only two positions wide."""
+_WORKERS = 2
+"""Graphs that are compiled at the same time: the tower takes most of the time and one thread, and the other two are
+finished before it is."""
 
 
-def compile_graphs(
-    graphs: Mapping[str, Path],
-    placement: Placement,
-    manifest: Path | None,
-    compute: Mapping[str, Compute],
-    decoder: Precision,
-) -> dict[str, ov.CompiledModel]:
-    """Compile graphs (``.xml``) for the devices of a placement.
+@dataclass(frozen=True)
+class LoadPlan:
+    """Everything that decides what is compiled of a bundle, and how.
+
+    Args:
+        graphs: the file (``.xml``) of each component; its weights are beside it in ``weights.bin``.
+        placement: the device of each component ("CPU", "GPU", "NPU", "AUTO", ...), and the number of CPU threads.
+        compute: data type of each component's float operations on the CPU; fp32 for components that are not named.
+        decoder_precision: data type of the decoder's stored weights.
+        bundle_hash: SHA-256 of the bundle's manifest, the key of the user's cache; None to compile without a cache.
+    """
+
+    graphs: Mapping[str, Path]
+    placement: Placement
+    compute: Mapping[str, Compute] = field(default_factory=dict)
+    decoder_precision: Precision = "fp32"
+    bundle_hash: str | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle, placement: Placement) -> LoadPlan:
+        """Plan to load a bundle; one that is still being made has no manifest, so nothing of it is cached."""
+        manifest = bundle.path / MANIFEST
+        return cls(
+            graphs={name: bundle.file(name) for name in bundle.components},
+            placement=placement,
+            compute={name: component.compute for name, component in bundle.components.items()},
+            decoder_precision=bundle.components["decoder"].precision,
+            bundle_hash=sha256(manifest) if manifest.is_file() else None,
+        )
+
+    def device(self, component: str) -> str:
+        """Return the device of a component."""
+        return self.placement.devices()[component]
+
+
+def compile_graphs(plan: LoadPlan) -> dict[str, ov.CompiledModel]:
+    """Compile the graphs of a plan.
 
     Returns:
-        Models by component; a decoder in bf16 has its ``head`` apart.
+        Compiled models by component.  The head of a decoder that computes in bf16 is a model of its own, ``head``.
 
     Raises:
-        DeviceError: there is no such device, or it cannot take the graphs.
+        DeviceError: OpenVINO does not see a device, or cannot compile a graph for it.
     """
     os.environ.setdefault("DNNL_PRIMITIVE_CACHE_CAPACITY", KERNELS)  # read when the first graph is compiled
-    core, devices = ov.Core(), placement.devices()
+    core, devices = ov.Core(), plan.placement.devices()
     for device in devices.values():
         check_device(core, device)
         set_defaults(core, device)
-    if not decodes_in_bf16(core, devices, compute):
-        compute = {**compute, "decoder": "fp32"}  # to convert keys and values at each step costs more than bf16 saves
-    loading = _Loading(core, devices, placement.threads, manifest, compute, decoder)
-    with _same_locale(), ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(loading.models, graphs, graphs.values()))
-    if manifest:
+    if not decodes_in_bf16(core, devices, plan.compute):
+        # a decoder in bf16 that gets fp32 keys and values would convert them at each step, at more cost than it saves
+        plan = replace(plan, compute={**plan.compute, "decoder": "fp32"})
+    with _same_locale(), ThreadPoolExecutor(_WORKERS) as pool:
+        components = list(pool.map(partial(_compile_component, core, plan), plan.graphs))
+    if plan.bundle_hash:
         bound_cache()
-    return {part: model for models in found for part, model in models.items()}
+    return {part: model for models in components for part, model in models.items()}
 
 
 @contextmanager
 def _same_locale() -> Iterator[None]:
-    """OpenVINO sets it while it reads a graph; two graphs at once leave it changed (docs/traps.md)."""
+    """Restore the locale, which OpenVINO changes when it reads two graphs at once (docs/traps.md)."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         yield
@@ -77,63 +113,50 @@ def _same_locale() -> Iterator[None]:
         locale.setlocale(locale.LC_ALL, before)
 
 
-@dataclass(frozen=True)
-class _Loading:
-    """What the graphs of a bundle are compiled with."""
-
-    core: ov.Core
-    devices: Mapping[str, str]
-    threads: int | None
-    manifest: Path | None
-    compute: Mapping[str, Compute]
-    decoder: Precision
-
-    def models(self, name: str, path: Path) -> dict[str, ov.CompiledModel]:
-        """The compiled models of a component."""
-        try:
-            whole = self.core.read_model(path, path.with_name(WEIGHTS))
-            return {part: self._compiled(name, model, to) for part, model, to in self._parts(name, whole)}
-        except RuntimeError as error:
-            where = f"the graphs in {path.parent} on {self.devices[name]}"
-            raise DeviceError(f"OpenVINO cannot load {where}: {name}: {last_line(error)}") from error
-
-    def _parts(self, name: str, model: ov.Model) -> Iterator[tuple[str, ov.Model, Compute]]:
-        """What to compile of a component, and what for."""
-        precision = self.compute.get(name, "fp32")
-        if name == "vision" or self.compute["decoder"] == "fp32":
-            yield name, model, precision
-        elif name == "encoder":
-            yield name, with_bf16_cross(model), precision
-        else:
-            layers, head = split_head(with_bf16_cross(model))
-            yield from ((name, layers, precision), ("head", head, "fp32"))
-
-    def _compiled(self, name: str, model: ov.Model, precision: Compute) -> ov.CompiledModel:
-        device = self.devices[name]
-        chosen = options(name, device, self.threads, precision, self.decoder)
-        cached: dict[str, str] = {}
-        if self.manifest and may_cache(name, device, self.decoder):
-            cached = cache_options(self.core, device, chosen, self.manifest, ov.__version__)
-        return _compile(self.core, model, device, chosen | _small_picture_options(name, model, device), cached)
+def _compile_component(core: ov.Core, plan: LoadPlan, component: str) -> dict[str, ov.CompiledModel]:
+    path = plan.graphs[component]
+    try:
+        model = core.read_model(path, path.with_name(WEIGHTS))
+        parts = _parts(plan, component, model)
+        return {name: _compile_part(core, plan, component, part, compute) for name, part, compute in parts}
+    except RuntimeError as error:
+        where = f"the graphs in {path.parent} on {plan.device(component)}"
+        raise DeviceError(f"OpenVINO cannot load {where}: {component}: {last_line(error)}") from error
 
 
-def _compile(
-    core: ov.Core, model: ov.Model, device: str, chosen: dict[str, Any], cached: dict[str, str]
-) -> ov.CompiledModel:
-    """One start at a time uses a directory of the cache: OpenVINO reads what another start is still writing."""
-    if not cached:
-        return core.compile_model(model, device, chosen)
-    with claimed(Path(cached["CACHE_DIR"])) as mine:
-        return core.compile_model(model, device, chosen | (cached if mine else {}))
+def _parts(plan: LoadPlan, component: str, model: ov.Model) -> Iterator[tuple[str, ov.Model, Compute]]:
+    """Yield name, graph and compute type of each part of a component."""
+    compute = plan.compute.get(component, "fp32")
+    if component == "vision" or plan.compute["decoder"] == "fp32":
+        yield component, model, compute
+    elif component == "encoder":
+        yield component, with_bf16_cross(model), compute
+    else:
+        layers, head = split_head(with_bf16_cross(model))
+        yield from ((component, layers, compute), ("head", head, "fp32"))
 
 
-def _small_picture_options(component: str, model: ov.Model, device: str) -> dict[str, str]:
-    """The CPU plugin's fused attention crashes while compiling a tower whose last map is two positions wide."""
-    small = component == "vision" and min(list(model.input(0).shape)[2:]) < _SMALL_PICTURE
+def _compile_part(core: ov.Core, plan: LoadPlan, component: str, model: ov.Model, compute: Compute) -> ov.CompiledModel:
+    device, weights = plan.device(component), plan.graphs[component].with_name(WEIGHTS)
+    options = compile_options(component, device, plan.placement.threads, compute, plan.decoder_precision)
+    directory = None
+    if plan.bundle_hash and may_cache(component, device, plan.decoder_precision):
+        directory = cache_directory(core, device, options, plan.bundle_hash, ov.__version__)
+    options |= _small_image_options(component, model, device)
+    if directory is None:
+        return core.compile_model(model, device, options)
+    with claimed(directory) as mine:  # one start at a time: OpenVINO reads what another start is still writing
+        cached = cache_options(directory, device, weights) if mine else {}
+        return core.compile_model(model, device, options | cached)
+
+
+def _small_image_options(component: str, model: ov.Model, device: str) -> dict[str, str]:
+    """Turn off the CPU plugin's fused attention, which crashes while it compiles the tower for a small image."""
+    small = component == "vision" and min(list(model.input(0).shape)[2:]) < _SMALL_IMAGE
     return {"SNIPPETS_MODE": "DISABLE"} if small and device == "CPU" else {}
 
 
 def last_line(error: Exception) -> str:
-    """OpenVINO's messages begin with source lines of its own; the reason stands last."""
+    """Return the reason in an error of OpenVINO; the lines before it name places in OpenVINO's source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Giving pages of a mapped file back to the system."""
+"""Give memory pages of a mapped file back to the operating system."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MAPS = Path("/proc/self/maps")
 
 
 def release_mapped_pages(file: Path) -> None:
-    """Tell Linux that this process needs no page of ``file`` for now; elsewhere nothing happens.
+    """Tell Linux that this process does not need the pages of a file for now; do nothing on other systems.
 
-    The mapping stays valid: a page that is read again comes from the file, or from the system's cache of it.
+    The mapping stays valid: a page that is read again comes from the file, or from the system's page cache.
     """
     if not sys.platform.startswith("linux") or not _MAPS.is_file():
         return
@@ -23,11 +23,11 @@ def release_mapped_pages(file: Path) -> None:
 
 
 def _mappings(path: str) -> list[tuple[int, int]]:
-    """Read-only mappings of a file: only there is nothing to lose."""
-    found = []
+    """List start and end address of a file's read-only mappings; a writable one could lose changes."""
+    ranges = []
     for line in _MAPS.read_text(encoding="utf-8", errors="replace").splitlines():
         fields = line.split(maxsplit=5)
         if fields[5:] == [path] and "w" not in fields[1]:
             start, end = fields[0].split("-")
-            found.append((int(start, 16), int(end, 16)))
-    return found
+            ranges.append((int(start, 16), int(end, 16)))
+    return ranges

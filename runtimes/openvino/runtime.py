@@ -1,25 +1,26 @@
-"""OpenVINO: the decoder is stateful, its self-attention keys and values never leave the engine."""
+"""Run a bundle with OpenVINO.
+
+The decoder is stateful: keys and values of its self-attention never leave the engine.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.runtimes.openvino.devices import WEIGHTS, describe
-from f2edge.runtimes.openvino.devices import missing as absent
+from f2edge.runtimes.openvino.devices import missing as missing_devices
 from f2edge.runtimes.openvino.pages import release_mapped_pages
 
 try:
     import openvino as ov
 
     from f2edge.runtimes.openvino.bf16 import to_fp32
-    from f2edge.runtimes.openvino.loading import compile_graphs, last_line
+    from f2edge.runtimes.openvino.loading import LoadPlan, compile_graphs, last_line
 except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
 
@@ -31,50 +32,37 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Features
     from f2edge.placement import Placement
-    from f2edge.targets import Compute, Precision
+    from f2edge.runtimes.device import Device
 
 
 def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
-    """Load a bundle's graphs where they shall run; see :func:`load_graphs`."""
-    manifest = bundle.path / MANIFEST  # which a bundle that is being made does not have yet
-    graphs = {name: bundle.file(name) for name in bundle.components}
-    compute = {name: component.compute for name, component in bundle.components.items()}
-    decoder = bundle.components["decoder"].precision
-    return load_graphs(graphs, placement, manifest if manifest.is_file() else None, compute, decoder)
-
-
-def load_graphs(
-    graphs: Mapping[str, Path],
-    placement: Placement,
-    manifest: Path | None = None,
-    compute: Mapping[str, Compute] = MappingProxyType({}),
-    decoder: Precision = "fp32",
-) -> OpenVINORuntime:
-    """Compile graphs (``.xml``), by component, for the devices ("CPU", "GPU", "NPU", "AUTO", ...) of a placement.
-
-    Args:
-        graphs: their files.
-        placement: the device of each.
-        manifest: of the bundle they are from, by which what is compiled is cached.
-        compute: what a processor computes each component's float operations in; fp32 unless it says otherwise.
-        decoder: what the decoder's weights are stored in.
+    """Compile a bundle's graphs for the devices of a placement.
 
     Raises:
-        DeviceError: there is no such device, or it cannot take the graphs.
+        DeviceError: OpenVINO does not see a device, or cannot compile a graph for it.
     """
-    compiled = compile_graphs(graphs, placement, manifest, compute, decoder)
-    weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in graphs.items()}
-    weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, the others when they first run
-    return OpenVINORuntime(compiled, str(placement), weights)
+    return OpenVINORuntime(LoadPlan.of(bundle, placement))
+
+
+def devices() -> list[Device]:
+    """List the devices that OpenVINO sees."""
+    core = ov.Core()
+    return [describe(core, name) for name in core.available_devices]
+
+
+def missing() -> list[str]:
+    """Say what to install for each kind of device that OpenVINO does not see, one line each."""
+    return missing_devices(ov.Core())
 
 
 class _MappedWeights:
-    """A file whose weights the engine copies into the layout that its kernels want; then its pages are not needed."""
+    """A mapped file of weights, which the engine copies into the layout of its kernels when it first needs them."""
 
     def __init__(self, path: Path) -> None:
         self._path: Path | None = path
 
     def release_once(self) -> None:
+        """Give the file's pages back to the system; later calls do nothing."""
         if self._path is not None:
             release_mapped_pages(self._path)
             self._path = None
@@ -82,36 +70,34 @@ class _MappedWeights:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The engine's errors, a request that another thread is using among them, as ours."""
+    """Raise OpenVINO's errors as DeviceError; one is that another thread is using the same infer request."""
     try:
         yield
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO failed while running: {last_line(error)}") from error
 
 
-def devices() -> list[tuple[str, str, str, int | None, tuple[str, ...]]]:
-    """(device, full name, driver, memory in MiB, capabilities) of what OpenVINO can see."""
-    return describe(ov.Core())
-
-
-def missing() -> list[str]:
-    """A line for each kind of device that OpenVINO does not see."""
-    return absent(ov.Core())
-
-
 class OpenVINORuntime:
-    """The contract of :class:`f2edge.engine.Runtime` over three compiled models."""
+    """The contract of :class:`f2edge.engine.Runtime` over compiled models.
 
-    def __init__(self, compiled: dict[str, Any], device: str, weights: dict[str, _MappedWeights]) -> None:
-        self.device = device
-        self._compiled = compiled
-        self._weights = weights
-        self._vision = compiled["vision"].create_infer_request()
-        self._encoder = compiled["encoder"].create_infer_request()
+    Args:
+        plan: what to compile, and for which devices.
+
+    Raises:
+        DeviceError: OpenVINO does not see a device, or cannot compile a graph for it.
+    """
+
+    def __init__(self, plan: LoadPlan) -> None:
+        self.device = str(plan.placement)
+        self._compiled = compile_graphs(plan)
+        self._weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in plan.graphs.items()}
+        self._weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, others at their first run
+        self._vision = self._compiled["vision"].create_infer_request()
+        self._encoder = self._compiled["encoder"].create_infer_request()
 
     @property
     def threads(self) -> int | None:
-        """Threads of the CPU plugin; other devices have no such number."""
+        """Number of threads of the CPU plugin; None on other devices."""
         try:
             return int(self._compiled["vision"].get_property("INFERENCE_NUM_THREADS"))
         except RuntimeError:
@@ -119,19 +105,19 @@ class OpenVINORuntime:
 
     @_translated()
     def encode_image(self, pixel_values: FloatArray) -> Features:
-        """Pixels (1, 3, H, W) to image features, a tensor that outlives the next picture."""
+        """Encode pixels (1, 3, H, W) into a tensor that later calls do not change."""
         self._vision.set_output_tensor(ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape))
-        _set(self._vision, {"pixel_values": pixel_values})
-        _run(self._vision)
+        _set_inputs(self._vision, {"pixel_values": pixel_values})
+        _infer(self._vision)
         features = self._vision.get_output_tensor(0)
-        # The tower's maps, 137 MB at base size, are not needed while the answer is decoded; to take them anew for
-        # the next picture costs 2 % of its time.
+        # The tower's feature maps, 137 MB at base size, are not needed while the answer is decoded.  Allocating them
+        # again for the next image takes 2 % of its time.
         self._compiled["vision"].release_memory()
         return features
 
     @_translated()
     def start(self, features: Features, prompt_ids: IntArray) -> OpenVINOSession:
-        """Run the encoder; its outputs become the decoder's inputs without a copy."""
+        """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
         tokens = features.shape[1] + len(prompt_ids)
         cross = {}
         for port in self._compiled["encoder"].outputs:
@@ -139,33 +125,37 @@ class OpenVINORuntime:
             tensor = ov.Tensor(port.element_type, ov.Shape(shape))
             self._encoder.set_tensor(port, tensor)
             cross[port.get_any_name()] = tensor
-        _set(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
-        _run(self._encoder)
+        _set_inputs(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
+        _infer(self._encoder)
         self._weights["encoder"].release_once()
         parts = [self._compiled[part] for part in ("decoder", "head") if part in self._compiled]
         requests = [part.create_infer_request() for part in parts]
         return OpenVINOSession(requests, cross, self._weights["decoder"])
 
     def features_to_host(self, features: Features) -> FloatArray:
-        """A copy as an array."""
+        """Copy image features to an array (1, tokens, d_model)."""
         return np.array(features.data)
 
     def features_from_host(self, features: FloatArray) -> Features:
-        """A tensor over a copy of the array."""
+        """Copy an array (1, tokens, d_model) to a tensor."""
         return ov.Tensor(np.ascontiguousarray(features))
 
 
 class OpenVINOSession:
-    """One answer being decoded; the first infer request holds the keys and values of its beams.
+    """One answer that is being decoded.
 
-    Where there are two, the last one has the decoder's head.
+    Args:
+        requests: infer requests of the decoder's parts.  The first one has the layers and holds the keys and values of
+            the beams; if there is a second one, it has the head.
+        cross: keys, values and, in graphs of fixed shapes, the mask of the cross-attention, by input.
+        weights: the decoder's.
     """
 
-    def __init__(self, requests: list[Any], cross: dict[str, Any], weights: _MappedWeights) -> None:
+    def __init__(self, requests: list[ov.InferRequest], cross: dict[str, ov.Tensor], weights: _MappedWeights) -> None:
         self._requests = requests
         self._cross = cross
         self._weights = weights
-        self._index_type = requests[0].get_tensor("beam_idx").data.dtype  # 32 bits where the attention is fused
+        self._index_type = requests[0].get_tensor("beam_idx").data.dtype  # int32 if the attention is fused
         self._inputs: dict[str, IntArray] = {}
         self._bind("position", np.zeros(1, np.int64))
         for name, tensor in cross.items():
@@ -176,7 +166,7 @@ class OpenVINOSession:
         self._requests[0].set_tensor(name, ov.Tensor(array, shared_memory=True))
 
     def _make_room(self, beams: int) -> None:
-        """Bind what the inputs are written to, once for a number of beams: at every step it would cost 0.1 ms."""
+        """Bind inputs for a number of beams; to do so at every step would cost 0.1 ms each time."""
         self._bind("input_ids", np.empty(beams, np.int64))
         self._bind("beam_idx", np.empty(beams, self._index_type))
         layers, *heads = self._requests
@@ -187,13 +177,13 @@ class OpenVINOSession:
 
     @_translated()
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        """Feed the beams' last tokens, reorder the state, and give the scores of the next ones."""
+        """Feed the beams' last tokens (beams,), reorder the state by ``beam_indices``, and score the next tokens."""
         if len(self._inputs.get("input_ids", ())) != len(tokens):
             self._make_room(len(tokens))
         self._inputs["input_ids"][:] = tokens
         self._inputs["beam_idx"][:] = beam_indices
         for request in self._requests:
-            _run(request)
+            _infer(request)
         self._inputs["position"] += 1
         self._weights.release_once()
         output = self._requests[-1].get_tensor
@@ -205,17 +195,17 @@ class OpenVINOSession:
         )
 
     def cross_key_values(self) -> list[FloatArray]:
-        """Copies of the cross-attention's keys and values."""
+        """Copy the cross-attention's keys and values, each (1, heads, tokens, head_dim); fixed shapes add a mask."""
         shapes = {port.get_any_name(): port.partial_shape for port in self._requests[0].model_inputs}
         values = {name: to_fp32(tensor) for name, tensor in self._cross.items()}
-        # keys are (1, heads, head_dim, tokens) but in graphs of fixed shapes
+        # in graphs of dynamic shapes keys are (1, heads, head_dim, tokens)
         return [array.swapaxes(2, 3) if shapes[name][3].is_dynamic else array for name, array in values.items()]
 
 
-def _set(request: Any, inputs: dict[str, Any]) -> None:
+def _set_inputs(request: ov.InferRequest, inputs: Mapping[str, ov.Tensor | FloatArray | IntArray]) -> None:
     for name, value in inputs.items():
         request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
 
 
-def _run(request: Any) -> None:
-    request.infer(share_outputs=True)  # or every output is copied into an array that nobody asked for
+def _infer(request: ov.InferRequest) -> None:
+    request.infer(share_outputs=True)  # without it every output is copied into an array that nobody asked for

@@ -1,8 +1,8 @@
-"""Engines that were built on this machine, each under a key of everything that it depends on.
+"""Keep the engines that were built on this machine, each under a key of everything that it depends on.
 
-A portable bundle holds graphs; the first start on a device turns them into engines and keeps those, in the bundle if
-that takes files, else in the user's cache.  An engine is written beside its place and renamed into it: two processes
-may build the same one at the same time, and one that is killed leaves nothing that would be read.
+A portable bundle holds graphs.  Its first start on a device builds engines from them and keeps these in the bundle, or
+in the user's cache if the bundle's directory takes no files.  An engine is written beside its place and renamed: two
+processes may build the same engine at the same time, and one that is killed leaves nothing that would be read.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
     from f2edge.bundle.manifest import Bundle
     from f2edge.runtimes.tensorrt.profiles import Profile
+    from f2edge.runtimes.tensorrt.vendor import Library
 
 Progress: TypeAlias = Callable[[str, float], None]
-"""Called with the name of a component and the share of its build that is done, 0 when it begins and 1 at its end."""
+"""Called with a component's name and the share of its build that is done: 0 when it begins, 1 when it ends."""
 
 _log = logging.getLogger(__name__)
 
 _FOLDER = "engines"
 _FORMAT = b"f2edge engine 1\n"
 _WORKSPACE_SHARE = 4
-"""A kernel may take a quarter of the GPU's memory, which a Jetson shares with everything else."""
+"""A kernel may take a quarter of the GPU's memory, which on a Jetson is also the memory of everything else."""
 
 
-class Gpu(Protocol):
-    """What an engine depends on of the GPU (:class:`f2edge.runtimes.tensorrt.cuda.Device`)."""
+class GpuProperties(Protocol):
+    """The properties of a GPU that an engine depends on (:class:`f2edge.runtimes.tensorrt.cuda.Gpu`)."""
 
     full_name: str
     compute_capability: tuple[int, int]
@@ -46,7 +47,13 @@ class Gpu(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """One component's engine: its bytes, where they are kept, if anywhere, and whether they were built just now."""
+    """One component's engine.
+
+    Args:
+        plan: the serialized engine.
+        path: the file that keeps it; None if no directory takes files.
+        built: whether it was built just now.
+    """
 
     plan: bytes | memoryview
     path: Path | None
@@ -58,38 +65,38 @@ class EngineCache:
     """The engines of one bundle for one GPU.
 
     Args:
-        bundle: with engines, or with graphs.
-        trt: the vendor's module.
-        gpu: what the engines will run on.
+        bundle: a bundle of engines or of graphs.
+        trt: TensorRT.
+        gpu: the GPU that the engines will run on.
     """
 
     bundle: Bundle
-    trt: Any
-    gpu: Gpu
+    trt: Library
+    gpu: GpuProperties
 
     def engines(self, progress: Progress | None = None, workspace: int | None = None) -> dict[str, Engine]:
-        """Every component's engine: the bundle's own, the cached one, or one built now.
+        """Return the engine of every component: the bundle's own, a cached one, or one that is built now.
 
         Args:
-            progress: told the component and the share of its build that is done; by default the log is.
-            workspace: most bytes of the GPU's memory that a kernel may take; by default a quarter of all.
+            progress: called as builds go on; by default each build is logged.
+            workspace: bytes of the GPU's memory that a kernel may take; by default a quarter of all.
 
         Raises:
             CompileError: an engine cannot be built.
         """
         ranges = profiles(self.bundle.geometry, self.bundle.generation)
         options = BuildOptions(workspace or self.gpu.total_memory // _WORKSPACE_SHARE)
-        found = {}
+        engines = {}
         for name in self.bundle.components:
             path = self.bundle.file(name)
             if path.suffix == ".onnx":
-                found[name] = self._engine(name, ranges[name], options, progress or _log_progress)
+                engines[name] = self._engine(name, ranges[name], options, progress or _log_progress)
             else:
-                found[name] = Engine(path.read_bytes(), path, built=False)
-        return found
+                engines[name] = Engine(path.read_bytes(), path, built=False)
+        return engines
 
     def key(self, name: str, profile: Profile) -> str:
-        """A name for everything that an engine depends on: library, GPU, graph, profile, precision."""
+        """Return a hash of everything that a component's engine depends on: library, GPU, graph, profile, precision."""
         component = self.bundle.components[name]
         return digest([*self._device(), sorted(component.sha256.items()), profile, component.precision])[:32]
 
@@ -101,11 +108,13 @@ class EngineCache:
         for folder in self._folders():
             if (plan := _read(folder / file)) is not None:
                 return Engine(plan, folder / file, built=False)
+        return self._build(name, file, profile, options, progress)
+
+    def _build(self, name: str, file: str, profile: Profile, options: BuildOptions, progress: Progress) -> Engine:
         progress(name, 0.0)
         timings = f"timings-{digest(self._device())[:32]}.cache"
-        known = next((bytes(found) for folder in self._folders() if (found := _read(folder / timings))), b"")
         exact = self.bundle.components[name].precision == "fp32"
-        options = replace(options, timing_cache=known, tf32=not exact)
+        options = replace(options, timing_cache=self._timings(timings), tf32=not exact)
         built = build_engine(self.trt, self.bundle.file(name), profile, options, partial(progress, name))
         path = _keep(self._folders(), file, built.plan)
         if built.timing_cache:
@@ -113,12 +122,17 @@ class EngineCache:
         progress(name, 1.0)
         return Engine(built.plan, path, built=True)
 
+    def _timings(self, file: str) -> bytes:
+        """Return the timings that earlier builds on this GPU left; empty if there are none."""
+        contents = (_read(folder / file) for folder in self._folders())
+        return next((bytes(content) for content in contents if content), b"")
+
     def _folders(self) -> tuple[Path, Path]:
         return self.bundle.path / _FOLDER, user_cache() / _FOLDER
 
 
 def _read(path: Path) -> memoryview | None:
-    """What a file of the cache holds; None where it is missing, cut off or changed."""
+    """Read a file of the cache; None if it is missing, cut off or changed."""
     try:
         content = memoryview(path.read_bytes())
     except OSError:
@@ -129,7 +143,7 @@ def _read(path: Path) -> memoryview | None:
 
 
 def _keep(folders: tuple[Path, ...], file: str, data: bytes) -> Path | None:
-    """Write a file into the first of the folders that takes it; None where none does."""
+    """Write a file into the first folder that takes it; None if none does."""
     for folder in folders:
         if write_whole(folder / file, _FORMAT + hashlib.sha256(data).digest() + data):
             return folder / file
@@ -139,4 +153,4 @@ def _keep(folders: tuple[Path, ...], file: str, data: bytes) -> Path | None:
 
 def _log_progress(name: str, share: float) -> None:
     if share == 0:
-        _log.info("building the %s engine for this GPU; the next start will find it", name)
+        _log.info("building the %s engine for this GPU; later starts will reuse it", name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from f2edge.errors import DeviceError, MissingExtraError
+from f2edge.runtimes.device import Device
 
 try:
     from cuda.bindings import runtime as cudart
@@ -23,16 +24,16 @@ _NO_DRIVER = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInit
 _OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
 
 
-def device_names() -> list[tuple[str, str]]:
-    """(device, full name) of the GPUs here: CUDA, CUDA.1, ...; none where the driver is missing."""
+def list_gpus() -> list[Device]:
+    """List the GPUs of this machine as "CUDA", "CUDA.1", ...; none if the driver is missing."""
     error, count = cudart.cudaGetDeviceCount()
     if error != cudart.cudaError_t.cudaSuccess:
         return []
     names = [_PREFIX if index == 0 else f"{_PREFIX}.{index}" for index in range(count)]
-    return [(name, _properties(index).name.decode()) for index, name in enumerate(names)]
+    return [Device("tensorrt", name, _properties(index).name.decode()) for index, name in enumerate(names)]
 
 
-class Device:
+class Gpu:
     """One GPU and a stream on it.
 
     Args:
@@ -43,11 +44,11 @@ class Device:
     """
 
     def __init__(self, name: str) -> None:
-        known = [found for found, _ in device_names()]
-        if name not in known:
+        names = [device.device for device in list_gpus()]
+        if name not in names:
             _call(cudart.cudaGetDeviceCount())
-            raise DeviceError(f"TensorRT has no device {name} here; it has: {', '.join(known) or 'none'}")
-        self._index = known.index(name)
+            raise DeviceError(f"TensorRT has no device {name} here; it has: {', '.join(names) or 'none'}")
+        self._index = names.index(name)
         self.activate()
         properties = _properties(self._index)
         self.full_name: str = properties.name.decode()
@@ -57,29 +58,29 @@ class Device:
         weakref.finalize(self, cudart.cudaStreamDestroy, self.stream)
 
     def activate(self) -> None:
-        """Make this the GPU of the calling thread, as every thread has its own."""
+        """Make this the GPU of the calling thread; each thread has a GPU of its own."""
         _call(cudart.cudaSetDevice(self._index))
 
     def synchronize(self) -> None:
-        """Wait until the stream's work is done.
+        """Wait until the work on the stream is done.
 
         Raises:
-            DeviceError: some of it failed.
+            DeviceError: some of the work failed.
         """
         _call(cudart.cudaStreamSynchronize(self.stream))
 
     def to_device(self, memory: DeviceMemory, source: int, size: int) -> None:
-        """Begin to copy ``size`` bytes from a host address."""
+        """Begin to copy ``size`` bytes from a host address to the GPU."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
         _call(cudart.cudaMemcpyAsync(memory.address, source, size, kind, self.stream))
 
     def to_host(self, destination: int, memory: DeviceMemory, size: int) -> None:
-        """Begin to copy ``size`` bytes to a host address."""
+        """Begin to copy ``size`` bytes from the GPU to a host address."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         _call(cudart.cudaMemcpyAsync(destination, memory.address, size, kind, self.stream))
 
     def fetch(self, memory: DeviceMemory, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """A copy of a tensor as an array of its own."""
+        """Copy a tensor to a new array, and wait until it is there."""
         array = np.empty(shape, dtype)
         self.to_host(array.ctypes.data, memory, array.nbytes)
         self.synchronize()
@@ -87,9 +88,14 @@ class Device:
 
 
 class DeviceMemory:
-    """Bytes on the current GPU, given back when nothing refers to them any more.
+    """Memory on the current GPU, freed when nothing refers to it any more.
 
-    Never empty: TensorRT wants an address, and one of its own, for a tensor without elements too.
+    Args:
+        size: bytes.  At least one is allocated: TensorRT needs an address, different from all others, for a tensor
+            without elements too.
+
+    Raises:
+        DeviceError: the GPU is out of memory.
     """
 
     def __init__(self, size: int) -> None:
@@ -99,10 +105,18 @@ class DeviceMemory:
 
 
 class Mirror:
-    """A tensor of up to ``size`` bytes in pinned host memory and on the GPU: what comes and goes with every step."""
+    """A tensor in pinned host memory and on the GPU, for values that are copied at every step.
 
-    def __init__(self, device: Device, size: int) -> None:
-        self._device = device
+    Args:
+        gpu: the GPU whose stream does the copies.
+        size: bytes that the tensor takes at most.
+
+    Raises:
+        DeviceError: the GPU is out of memory.
+    """
+
+    def __init__(self, gpu: Gpu, size: int) -> None:
+        self._gpu = gpu
         self.memory = DeviceMemory(size)
         self._host = int(_call(cudart.cudaMallocHost(self.memory.size)))
         weakref.finalize(self, cudart.cudaFreeHost, self._host)
@@ -110,12 +124,12 @@ class Mirror:
     def upload(self, array: NDArray[Any]) -> None:
         """Begin to copy an array to the GPU."""
         self._view(array.shape, array.dtype)[...] = array
-        self._device.to_device(self.memory, self._host, array.nbytes)
+        self._gpu.to_device(self.memory, self._host, array.nbytes)
 
     def begin_download(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Begin to copy from the GPU; once the stream is done the view holds the values, until the next copy."""
+        """Begin to copy from the GPU, and return a view that holds the values from the end of the copy to the next."""
         view = self._view(shape, dtype)
-        self._device.to_host(self._host, self.memory, view.nbytes)
+        self._gpu.to_host(self._host, self.memory, view.nbytes)
         return view
 
     def _view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -124,12 +138,12 @@ class Mirror:
         return view
 
 
-def _properties(index: int) -> Any:
+def _properties(index: int) -> cudart.cudaDeviceProp:
     return _call(cudart.cudaGetDeviceProperties(index))
 
 
 def _call(result: tuple[Any, ...]) -> Any:
-    """What a function of the CUDA runtime gave beside its status.
+    """Return what a function of the CUDA runtime returned beside its status.
 
     Raises:
         DeviceError: the status is an error.

@@ -1,4 +1,4 @@
-"""The sizes that TensorRT engines are built for: they follow from the model's geometry and the bundle's limits."""
+"""The ranges of shapes that TensorRT engines are built for; model geometry and generation settings decide them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 Shape: TypeAlias = "tuple[int, ...]"
 
 MAX_BEAMS = 8
-"""Beams that the decoder's candidates suffice for; more only where a bundle's default asks for it."""
+"""Largest number of beams in the profile: the decoder's 32 candidates cover 8 beams.  A bundle whose default is higher
+raises it."""
 
-_USUAL_PROMPT = 12  # tokens of a task's sentence, its begin and end included
+_USUAL_PROMPT = 12
+"""Tokens of a task's sentence, with its begin and end tokens."""
 _USUAL_PAST = 24
+"""Tokens decoded so far."""
 
 
 class Range(NamedTuple):
@@ -26,15 +29,15 @@ class Range(NamedTuple):
 
 
 Profile: TypeAlias = "dict[str, Range]"
-"""By the name of an input whose shape varies."""
+"""The range of each input whose shape varies, by the input's name."""
 
 
 def profiles(geometry: Geometry, generation: GenerationSettings) -> dict[str, Profile]:
-    """One optimization profile for each component.
+    """Make one optimization profile for each component.
 
-    Beams go from 1 to :data:`MAX_BEAMS`, the prompt to the longest that fits beside the image, the answer to the
-    bundle's ``max_new_tokens``.  The past is empty at the first step: TensorRT takes tensors without elements, as long
-    as they have an address.
+    There are 1 to :data:`MAX_BEAMS` beams, prompts of up to as many tokens as fit beside the image, and answers of up
+    to ``max_new_tokens`` of the bundle.  At the first step the past is empty: TensorRT accepts tensors without
+    elements as long as they have an address.
     """
     usual = min(_USUAL_PROMPT, geometry.max_prompt_tokens)
     prompt = Range((1, 1), (1, usual), (1, geometry.max_prompt_tokens))
@@ -42,10 +45,10 @@ def profiles(geometry: Geometry, generation: GenerationSettings) -> dict[str, Pr
 
 
 def _decoder(geometry: Geometry, generation: GenerationSettings, prompt: Range) -> Profile:
-    most, longest = max(MAX_BEAMS, generation.num_beams), generation.max_new_tokens - 1
-    beams = Range((1,), (generation.num_beams,), (most,))
+    most_beams, longest_past = max(MAX_BEAMS, generation.num_beams), generation.max_new_tokens - 1
+    beams = Range((1,), (generation.num_beams,), (most_beams,))
     heads, width = geometry.decoder_attention_heads, geometry.decoder_head_dim
-    lengths = (0, min(_USUAL_PAST, longest), longest)
+    lengths = (0, min(_USUAL_PAST, longest_past), longest_past)
     past = Range(*((count, heads, length, width) for (count,), length in zip(beams, lengths, strict=True)))
     image = geometry.num_image_tokens
     cross = Range(*((1, heads, image + length, width) for _, length in prompt))

@@ -18,7 +18,8 @@ from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile, save_onnx
 from f2edge.quantize.ptq import quantize
 from f2edge.runtimes import onnxruntime
-from f2edge.runtimes.openvino import runtime as openvino
+from f2edge.runtimes.openvino.loading import LoadPlan
+from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.runtimes.tensorrt.library import make_log
 from f2edge.runtimes.tensorrt.profiles import profiles
 from f2edge.verify import relative_error
@@ -73,7 +74,8 @@ def test_engines_agree(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) ->
     weights = WeightFile(tmp_path / "weights.bin")
     for name, path in graphs.items():
         compile_openvino(path, tmp_path / f"{name}.xml", weights, decoder_layers=2, fp16=False)
-    other = openvino.load_graphs({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, Placement.on("CPU"))
+    plan = LoadPlan({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, Placement.on("CPU"))
+    other = OpenVINORuntime(plan)
     assert relative_error(logits(other), found) < noise / 2
 
 

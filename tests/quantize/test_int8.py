@@ -17,7 +17,8 @@ from f2edge.compile.options import Options
 from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile
 from f2edge.runtimes.openvino import devices as openvino_devices
-from f2edge.runtimes.openvino.runtime import OpenVINORuntime, load_graphs
+from f2edge.runtimes.openvino.loading import LoadPlan
+from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.targets import TARGETS
 from f2edge.verify import relative_error, verify
 from tests.support.pictures import write_pictures
@@ -71,20 +72,20 @@ def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
         assert 1e-4 < check.relative_error < check.tolerance
 
 
-def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder: Precision = "fp32") -> OpenVINORuntime:
+def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder_precision: Precision = "fp32") -> OpenVINORuntime:
     """The graphs of a bundle for ONNX Runtime."""
     directory.mkdir(exist_ok=True)
     weights, layers = WeightFile(directory / "weights.bin"), bundle.geometry.decoder_layers
     for name in COMPONENTS:
         compile_openvino(bundle.file(name), directory / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
     graphs = {name: directory / f"{name}.xml" for name in COMPONENTS}
-    return load_graphs(graphs, Placement.on("CPU"), decoder=decoder)
+    return OpenVINORuntime(LoadPlan(graphs, Placement.on("CPU"), decoder_precision=decoder_precision))
 
 
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of activations before INT8 weights, whose own rounding hides smaller differences."""
-    usual, exact = openvino_devices.options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    monkeypatch.setattr("f2edge.runtimes.openvino.loading.options", lambda *arguments: usual(*arguments) | exact)
+    usual, exact = openvino_devices.compile_options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+    monkeypatch.setattr("f2edge.runtimes.openvino.loading.compile_options", lambda *a: usual(*a) | exact)
 
 
 def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

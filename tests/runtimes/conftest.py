@@ -1,4 +1,4 @@
-"""What the tests of several engines share."""
+"""Fixtures for the tests of all engines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of its own."""
+    """Give a test an empty user cache, and return OpenVINO's directory in it."""
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "openvino"

@@ -1,6 +1,6 @@
-"""The contract of ``f2edge.engine``, which every engine keeps: the reference, ONNX Runtime, OpenVINO.
+"""The contract of ``f2edge.engine``, tested on every engine, the reference model's runtime included.
 
-What is expected is computed without keys and values, from whole sequences, by the reference's ``decode``.
+Expected values come from the reference model's ``decode`` of whole sequences, without cached keys and values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHORT, LONG = [0, 41, 7, 2], [0, *range(100, 130), 2]
 
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint: Path) -> ReferenceModel:
-    """The reference."""
+    """The reference model."""
     return load_checkpoint(tiny_checkpoint).model
 
 
@@ -50,7 +50,7 @@ ENGINES = ["torch", *BUNDLES, *STATIC, "simulated", pytest.param("tensorrt", mar
 def runtime(
     request: pytest.FixtureRequest, model: ReferenceModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runtime]:
-    """Each engine in turn; TensorRT's over a simulated GPU, and where there is one over a real one."""
+    """Each engine in turn; TensorRT runs on a simulated GPU, and with ``-m gpu`` on a real one."""
     if request.param == "torch":
         yield TorchRuntime(model)
         return
@@ -65,19 +65,19 @@ def runtime(
 
 
 def pixels(seed: int) -> FloatArray:
-    """A picture of noise, normalised."""
+    """Make a normalised picture of noise."""
     return np.random.default_rng(seed).standard_normal((1, 3, 96, 96), dtype=np.float32)
 
 
-def close(found: FloatArray, expected: FloatArray, tolerance: float = 1e-5) -> bool:
-    """Whether the largest difference is within ``tolerance`` of the largest value."""
-    assert found.shape == expected.shape
-    assert found.dtype == np.float32
-    return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
+def close(actual: FloatArray, expected: FloatArray, tolerance: float = 1e-5) -> bool:
+    """Tell whether the largest difference is at most ``tolerance`` times the largest expected value."""
+    assert actual.shape == expected.shape
+    assert actual.dtype == np.float32
+    return bool(np.abs(actual - expected).max() <= tolerance * np.abs(expected).max())
 
 
 class Expected:
-    """What an answer's scores must be: the whole sequences of all beams, without any cache."""
+    """The scores that an answer must have, computed from the whole sequences of all beams without any cache."""
 
     def __init__(self, model: ReferenceModel, picture: FloatArray, prompt: list[int]) -> None:
         self.model = model
@@ -87,7 +87,7 @@ class Expected:
             self.states = model.encode(features, torch.tensor([prompt]))
 
     def step(self, tokens: IntArray, beams: IntArray) -> FloatArray:
-        """Logits (beams, vocabulary) after the step."""
+        """Return logits (beams, vocabulary) after the step."""
         self.sequences = np.concatenate([self.sequences[beams], tokens[:, None]], 1)
         with torch.inference_mode():
             states = self.states.expand(len(tokens), -1, -1)
@@ -95,7 +95,7 @@ class Expected:
 
 
 class Pair:
-    """A session and what is expected of it, fed the same random tokens and beams."""
+    """A session and its expected scores, fed the same random tokens and beams."""
 
     def __init__(self, session: PromptSession, expected: Expected, seed: int) -> None:
         self.session, self.expected = session, expected
@@ -103,7 +103,7 @@ class Pair:
         self.beams = 1
 
     def step(self, beams: int) -> tuple[StepScores, FloatArray]:
-        """Go on with ``beams`` beams from random ones of those before."""
+        """Take a step with ``beams`` beams that continue random beams of the step before."""
         tokens = self.rng.integers(0, 1600, beams)
         parents = self.rng.integers(0, self.beams, beams)
         self.beams = beams
@@ -111,13 +111,13 @@ class Pair:
 
 
 def start(runtime: Runtime, model: ReferenceModel, seed: int, prompt: list[int]) -> Pair:
-    """A fresh answer about picture ``seed``."""
+    """Start an answer about picture ``seed``."""
     session = runtime.start(runtime.encode_image(pixels(seed)), np.array(prompt))
     return Pair(session, Expected(model, pixels(seed), prompt), seed)
 
 
 def assert_scores(scores: StepScores, expected: FloatArray) -> None:
-    """Everything that a step hands out agrees with the expected logits, and with itself."""
+    """Check that a step's scores agree with the expected logits and with each other."""
     logits = scores.fetch_logits()
     assert close(logits, expected)
     assert close(scores.log_sum_exp, np.log(np.exp(expected.astype(np.float64)).sum(1)).astype(np.float32))
@@ -132,7 +132,7 @@ def assert_scores(scores: StepScores, expected: FloatArray) -> None:
 
 
 def test_image_features(runtime: Runtime, model: ReferenceModel) -> None:
-    """The reference's, and there and back through the host."""
+    """Image features equal the reference model's, and survive the way to the host and back unchanged."""
     with torch.inference_mode():
         expected = model.encode_image(torch.from_numpy(pixels(0))).numpy()
     features = runtime.encode_image(pixels(0))
@@ -142,7 +142,7 @@ def test_image_features(runtime: Runtime, model: ReferenceModel) -> None:
 
 
 def test_features_outlive_later_pictures(runtime: Runtime) -> None:
-    """Each picture's features stay what they were, with all others encoded after them and their arrays gone."""
+    """Later pictures do not change the features of earlier ones, although the pictures' arrays are gone."""
     kept = [runtime.encode_image(pixels(seed)) for seed in range(3)]
     hosts = [runtime.features_to_host(features).copy() for features in kept]
     for seed in range(3, 6):
@@ -155,32 +155,32 @@ def test_features_outlive_later_pictures(runtime: Runtime) -> None:
 
 @pytest.mark.parametrize("prompt", [SHORT, LONG, [0, 2], list(range(86))], ids=len)
 def test_cross_attention_of_prompts_of_any_length(prompt: list[int], runtime: Runtime, model: ReferenceModel) -> None:
-    """Keys and values of every layer, alternating, up to the longest prompt there may be."""
+    """Keys and values of every layer, alternating, are right for prompts up to the longest there may be."""
     session = runtime.start(runtime.encode_image(pixels(1)), np.array(prompt))
     states = Expected(model, pixels(1), prompt).states
     with torch.inference_mode():
         expected = [tensor.numpy() for pair in model.decoder.cross_key_values(states) for tensor in pair]
-    found = session.cross_key_values()
-    assert len(found) == len(expected) == 4
-    assert all(close(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+    actual = session.cross_key_values()
+    assert len(actual) == len(expected) == 4
+    assert all(close(ours, theirs) for ours, theirs in zip(actual, expected, strict=True))
 
 
 def test_greedy_up_to_the_last_position(runtime: Runtime, model: ReferenceModel) -> None:
-    """One beam, all 80 positions; OpenVINO's fused attention went wrong from the 17th on."""
+    """One beam is scored right at all 80 positions; OpenVINO's fused attention went wrong from the 17th on."""
     pair = start(runtime, model, 2, SHORT)
     for _ in range(80):
         assert_scores(*pair.step(1))
 
 
 def test_beams_change_in_number_and_order(runtime: Runtime, model: ReferenceModel) -> None:
-    """One beam becomes several, several become fewer, in any order and with repeats, beyond 64 tokens."""
+    """Scores stay right when beams change in number, in order and with repeats, beyond 64 tokens."""
     pair = start(runtime, model, 3, LONG)
     for step in range(75):
         assert_scores(*pair.step((1, 3, 5, 5, 3, 3, 1, 8, 2)[step // 2 % 9] if step else 1))
 
 
 def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: ReferenceModel) -> None:
-    """Three answers at once, two of them about the same features, with a picture encoded in between."""
+    """Three answers at once stay right, two of them about the same features, with pictures encoded in between."""
     features = runtime.encode_image(pixels(4))
     first, second = (
         Pair(runtime.start(features, np.array(prompt)), Expected(model, pixels(4), prompt), len(prompt))
@@ -196,7 +196,7 @@ def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: ReferenceMo
 
 
 def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: ReferenceModel) -> None:
-    """A stream may be all that is left of a model."""
+    """A session works on after its runtime is gone; a stream may be all that is left of a model."""
     for bundle in BUNDLES.values():
         pair = start(open_runtime(open_bundle(request.getfixturevalue(bundle))), model, 6, SHORT)
         gc.collect()
@@ -207,7 +207,7 @@ def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: R
 @pytest.mark.parametrize("name", BUNDLES)
 @pytest.mark.parametrize("device", ["TPU", "GPU.7", "cpu0", "CPU;", ""])
 def test_an_unknown_device_is_one_line(device: str, name: str, request: pytest.FixtureRequest) -> None:
-    """It names the device and those that are there; none at all means the bundle's own."""
+    """An unknown device is refused in one line that lists the known ones; no name means the bundle's own device."""
     bundle = open_bundle(request.getfixturevalue(BUNDLES[name]))
     if not device:
         assert open_runtime(bundle, device).device == "CPU"
@@ -219,7 +219,7 @@ def test_an_unknown_device_is_one_line(device: str, name: str, request: pytest.F
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_graphs_that_cannot_be_loaded_are_one_line(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Cut off, or without their weights: what the hashes do not see where they were made after the damage."""
+    """Graphs that are empty, foreign or cut off after the bundle was opened are refused in one line."""
     path = shutil.copytree(request.getfixturevalue(BUNDLES[name]), tmp_path / "bundle")
     bundle = open_bundle(path)
     file = bundle.file("decoder")
@@ -233,7 +233,7 @@ def test_graphs_that_cannot_be_loaded_are_one_line(name: str, request: pytest.Fi
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_an_engine_that_fails_while_running_is_one_line(name: str, request: pytest.FixtureRequest) -> None:
-    """A picture of the wrong size."""
+    """A picture of the wrong size is refused in one line."""
     runtime = open_runtime(open_bundle(request.getfixturevalue(BUNDLES[name])))
     with pytest.raises(DeviceError, match="failed while running") as error:
         runtime.encode_image(np.zeros((1, 3, 64, 64), np.float32))
@@ -241,7 +241,7 @@ def test_an_engine_that_fails_while_running_is_one_line(name: str, request: pyte
 
 
 def test_a_bundle_for_a_runtime_of_a_later_version(tiny_bundle: Path) -> None:
-    """Named, not imported."""
+    """A runtime that this version does not have is refused by name, and no module of that name is imported."""
     bundle = open_bundle(tiny_bundle)
     for name in ("tpu", "os", "..errors"):
         with pytest.raises(DeviceError, match="which this version does not have"):
@@ -249,10 +249,10 @@ def test_a_bundle_for_a_runtime_of_a_later_version(tiny_bundle: Path) -> None:
 
 
 def test_devices_of_the_installed_engines() -> None:
-    """At least the CPU of each, with its full name."""
-    found: dict[tuple[str, str], str] = {(d.runtime, d.device): d.name for d in devices()}
-    assert found["openvino", "CPU"]
-    assert found["onnxruntime", "CPU"].startswith("ONNX Runtime")
+    """Each engine lists the CPU with its full name."""
+    names: dict[tuple[str, str], str] = {(d.runtime, d.device): d.name for d in devices()}
+    assert names["openvino", "CPU"]
+    assert names["onnxruntime", "CPU"].startswith("ONNX Runtime")
 
 
 _WITHOUT = """
@@ -271,7 +271,7 @@ except MissingExtraError as error:
 
 @pytest.mark.parametrize(("name", "hint"), [("onnxruntime", "f2edge[onnx]"), ("openvino", "f2edge")])
 def test_an_engine_that_is_not_installed(name: str, hint: str, request: pytest.FixtureRequest) -> None:
-    """Its bundles say what to install; the other engine's devices are still listed."""
+    """Opening a bundle for it says what to install, and the other engine's devices are still listed."""
     code = _WITHOUT.format(engine=name, bundle=str(request.getfixturevalue(BUNDLES[name])))
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - ours
     (other,) = set(BUNDLES) - {name}
@@ -294,7 +294,7 @@ print(peaks[-1] - peaks[20])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_answer(tiny_bundle: Path) -> None:
-    """OpenVINO would keep kernels for the length of each step, some 70 MiB in these 58 (docs/traps.md)."""
+    """58 steps take less than 45 MiB; with OpenVINO's default cache of kernels they take some 70 (docs/traps.md)."""
     code = _GROWTH.format(bundle=str(tiny_bundle))
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - ours
     assert float(done.stdout) < 45

@@ -1,4 +1,4 @@
-"""What graphs of fixed shapes have room for; that they answer as the others is in the contract's and parity's tests."""
+"""Limits of graphs of fixed shapes; tests of the contract and of parity compare their answers with other engines."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ PICTURE = np.full((40, 60, 3), 90, np.uint8)
 
 @pytest.fixture(scope="module")
 def model(tiny_npu_bundle: Path) -> Florence2:
-    """The tiny checkpoint for the NPU, on the CPU."""
+    """The tiny checkpoint compiled for the NPU, running on the CPU."""
     return f2edge.load(tiny_npu_bundle, "CPU")
 
 
 def test_shapes_of_a_bundle(model: Florence2) -> None:
-    """As many beams as asked for, all prompt tokens that the model has, and the checkpoint's limit of new ones."""
+    """A bundle has room for the beams asked for, the model's prompt tokens and the checkpoint's new tokens."""
     assert model.bundle.recipe.static_shapes == Limits(num_beams=8, prompt_tokens=86, new_tokens=80)
     assert model.bundle.limits == model.bundle.recipe.static_shapes
     assert (model.runtime.device, model.bundle.recipe.device) == ("CPU", "NPU")
 
 
 def test_same_answers_as_with_dynamic_shapes(model: Florence2, tiny_bundle: Path) -> None:
-    """Streamed, greedy and with beams, up to the last token; an image is asked twice."""
+    """Streamed, greedy and beam answers equal those of dynamic shapes up to the last token, several for one image."""
     other = f2edge.load(tiny_bundle).encode(PICTURE)
     image = model.encode(PICTURE)
     assert list(image.stream("caption")) == list(other.stream("caption"))
     for beams in (1, 3, 8):
-        found, expected = (one.run("od", num_beams=beams, max_new_tokens=80) for one in (image, other))
-        assert found.token_ids == expected.token_ids
-        assert found.score == pytest.approx(expected.score, abs=1e-5)
+        answer, expected = (one.run("od", num_beams=beams, max_new_tokens=80) for one in (image, other))
+        assert answer.token_ids == expected.token_ids
+        assert answer.score == pytest.approx(expected.score, abs=1e-5)
 
 
-def test_more_than_there_is_room_for(model: Florence2) -> None:
-    """One line each, before anything is computed."""
+def test_questions_beyond_the_limits_are_refused(model: Florence2) -> None:
+    """Too many beams, new tokens or prompt tokens are refused with the limit that they exceed."""
     with pytest.raises(LimitError, match="num_beams is 9; this model takes 1 to 8"):
         model.run(PICTURE, "od", num_beams=9)
     with pytest.raises(LimitError, match="max_new_tokens is 81; this model takes 1 to 80"):
@@ -53,8 +53,8 @@ def test_more_than_there_is_room_for(model: Florence2) -> None:
         model.run(PICTURE, "", "long " * 200)
 
 
-def test_the_session_has_limits_of_its_own(model: Florence2) -> None:
-    """Whoever drives it without the model in front of it."""
+def test_runtime_and_session_check_the_limits_themselves(model: Florence2) -> None:
+    """Without the model in front, the runtime and its session refuse what the graphs have no room for."""
     features = model.encode(PICTURE).features
     with pytest.raises(LimitError, match="the prompt has 87 tokens, this bundle takes 86"):
         model.runtime.start(features, np.zeros(87, np.int64))
@@ -67,12 +67,12 @@ def test_the_session_has_limits_of_its_own(model: Florence2) -> None:
         session.step(np.array([5]), np.array([0]))
 
 
-def test_padding_is_not_a_token(model: Florence2, tiny_bundle: Path) -> None:
-    """The text "<pad>" in a question is a token like others, and is attended to."""
+def test_the_pad_token_is_not_padding(model: Florence2, tiny_bundle: Path) -> None:
+    """The text "<pad>" in a question is a token like others: the encoder attends to it."""
     other = f2edge.load(tiny_bundle)
     ids = np.array([0, 1, 1, 40, 1, 2])
-    found, expected = (
+    padded, expected = (
         one.runtime.start(one.encode(PICTURE).features, ids).cross_key_values() for one in (model, other)
     )
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(padded, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())

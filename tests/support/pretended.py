@@ -1,4 +1,4 @@
-"""An NPU for machines that have none: OpenVINO's CPU under another name, with damage where a test asks for it."""
+"""A pretended NPU: OpenVINO's CPU under another name, with damage if a test asks for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import openvino as ov
 from openvino import opset13 as ops
 
-from f2edge.runtimes.openvino.devices import options
+from f2edge.runtimes.openvino.devices import compile_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def pretend_npu(
     monkeypatch: pytest.MonkeyPatch, *, damaged: Collection[str] = (), failing: Collection[str] = (), driver: int = 1
 ) -> None:
-    """Let OpenVINO have an NPU.
+    """Make OpenVINO report an NPU, which computes on the CPU.
 
     Args:
-        monkeypatch: ends it.
-        damaged: components whose weights it gets wrong.
-        failing: components that it cannot compile.
-        driver: its version.
+        monkeypatch: undoes it after the test.
+        damaged: components that the NPU runs with a wrong weight.
+        failing: components that the NPU cannot compile.
+        driver: the version of its driver.
     """
 
     class Core(ov.Core):  # type: ignore[misc]
@@ -36,10 +36,10 @@ def pretend_npu(
         def get_property(self, device: str, name: str) -> Any:
             if device != "NPU":
                 return super().get_property(device, name)
-            known = {"FULL_DEVICE_NAME": "Pretended NPU", "NPU_DRIVER_VERSION": driver}
-            if name not in known:
+            properties = {"FULL_DEVICE_NAME": "Pretended NPU", "NPU_DRIVER_VERSION": driver}
+            if name not in properties:
                 raise RuntimeError(f"unsupported property {name}")
-            return known[name]
+            return properties[name]
 
         def read_model(self, path: Path, *rest: Any) -> Any:
             model = super().read_model(path, *rest)
@@ -56,13 +56,13 @@ def pretend_npu(
             if component in damaged:
                 _damage(opened)
             cached = {name: value for name, value in config.items() if name == "CACHE_DIR"}
-            return super().compile_model(opened, "CPU", options(component, "CPU", None) | cached)
+            return super().compile_model(opened, "CPU", compile_options(component, "CPU", None) | cached)
 
     monkeypatch.setattr(ov, "Core", Core)
 
 
 def _damage(model: Any) -> None:
-    """Halve the largest weight, and let all that use it use that."""
+    """Replace the largest constant by half of its values."""
     largest = max((op for op in model.get_ops() if op.get_type_name() == "Constant"), key=lambda op: op.data.nbytes)
     wrong = ops.constant(largest.data * 0.5)
     for port in largest.output(0).get_target_inputs():

@@ -1,10 +1,10 @@
 """A simulated GPU: the CUDA runtime over host memory, and TensorRT's engines over ONNX Runtime.
 
-It stands in at the narrowest places, the functions of ``cuda.bindings.runtime`` and the objects of the vendor's module,
-so that all of f2edge's own work on the device runs without one: addresses, sizes, the order of copies and launches, who
-owns what memory.  It is stricter than a GPU: nothing happens before the stream is waited for, an address that was not
-allocated or was freed is an error, and so is a byte beyond an allocation.  What it cannot show is that real engines
-compute what they should; that needs ``-m gpu``.
+It replaces only the functions of ``cuda.bindings.runtime`` and the objects of TensorRT's module, so that all of
+f2edge's own work with a GPU runs without one: addresses, sizes, the order of copies and launches, ownership of memory.
+It is stricter than a GPU: no work is done before the stream is synchronized, an address that was not allocated or was
+freed is an error, and so is an access beyond an allocation.  It cannot show that real engines compute the right values;
+tests marked ``gpu`` do that.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class Cudart:
     """The functions of ``cuda.bindings.runtime`` that f2edge calls, over host memory and one queue of work.
 
     Args:
-        capacity: bytes of the device's memory.
+        capacity: the GPU's memory in bytes.
 
-    ``copied`` counts the bytes copied to the device (True) and to the host (False).
+    Attributes:
+        copied: bytes copied to the GPU (True) and to the host (False).
     """
 
     cudaError_t = real.cudaError_t
@@ -59,7 +60,7 @@ class Cudart:
 
     @property
     def used(self) -> int:
-        """Bytes allocated on the device."""
+        """Bytes allocated on the GPU."""
         return sum(len(memory) - _ALIGNMENT for memory in self.device.values())
 
     def cudaGetDeviceCount(self) -> tuple[Any, int]:
@@ -112,8 +113,8 @@ class Cudart:
         ctypes.memmove(destination, source, size)
 
     def check(self, address: int, size: int) -> None:
-        """An address of the device that starts an allocation of at least so many bytes."""
-        assert address in self.device, "no memory of the device begins here"
+        """Check that an allocation on the GPU begins at an address and has at least ``size`` bytes."""
+        assert address in self.device, "no allocation begins at this address"
         assert size <= len(self.device[address]) - _ALIGNMENT, "beyond the end of the allocation"
 
 
@@ -132,14 +133,14 @@ def _poison(memory: Any) -> None:
 
 
 class Library:
-    """The names of TensorRT's module that the runtime needs; a plan is JSON: the graph's path and its profile."""
+    """The part of TensorRT's module that the runtime uses; a plan is JSON with a graph's path and profile."""
 
     __name__ = "tensorrt"
     __version__ = "0.simulated"
     TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")
 
     class ILogger:
-        """The base of loggers."""
+        """The base class of loggers."""
 
         Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
 
@@ -161,7 +162,7 @@ class Library:
 
 
 class Engine:
-    """``ICudaEngine`` over an ONNX Runtime session."""
+    """An ``ICudaEngine`` over an ONNX Runtime session."""
 
     def __init__(self, plan: dict[str, Any], cudart: Cudart, log: Any) -> None:
         self.session = ort.InferenceSession(plan["graph"], providers=["CPUExecutionProvider"])
@@ -192,7 +193,7 @@ class Engine:
 
 
 class Context:
-    """``IExecutionContext``: shapes, addresses, and a launch that happens when the stream is waited for."""
+    """An ``IExecutionContext``: shapes, addresses, and launches that run when the stream is synchronized."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -251,7 +252,7 @@ class Context:
 
 
 def simulate(patch: pytest.MonkeyPatch, capacity: int = 2**30) -> Cudart:
-    """Put the simulation in the place of GPU, driver and TensorRT; gives the simulated GPU."""
+    """Replace GPU, driver and TensorRT by the simulation, and return the simulated GPU."""
     cudart = Cudart(capacity)
     library = Library(cudart)
     patch.setattr(cuda, "cudart", cudart)

@@ -1,4 +1,4 @@
-"""What comes from OpenVINO's cache on the CPU computes as what was compiled afresh: a second start is no slower."""
+"""Graphs from OpenVINO's cache on the CPU compute as fast as graphs that were compiled afresh."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLES = 2
 
 
 def products(path: Path) -> dict[str, Counter[tuple[str, str]]]:
-    """How many products of each graph have weights of a type and are computed by a kernel."""
+    """Count the linear layers of each graph, by the type of their weights and by their kernel."""
     model = f2edge.load(path)
     model.run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=4)  # kernels are chosen when they first run
     runtime: Any = model.runtime
@@ -27,35 +27,35 @@ def products(path: Path) -> dict[str, Counter[tuple[str, str]]]:
 
 
 def products_of(compiled: Any) -> list[Any]:
-    """The plugin's nodes for linear layers."""
+    """Return the plugin's nodes for linear layers."""
     nodes = compiled.get_runtime_model().get_ordered_ops()
     return [node for node in nodes if node.get_rt_info()["layerType"].astype(str) == "FullyConnected"]
 
 
 def kind(product: Any) -> tuple[str, str]:
-    """The type of the weights, and the kernel."""
+    """Return the type of a node's weights, and its kernel."""
     weights = product.input_value(1).get_node().get_rt_info()["outputPrecisions"]
     return str(weights.astype(str)), str(product.get_rt_info()["primitiveType"].astype(str))
 
 
 def check(bundle: Path, cache: Path) -> None:
-    """A second start, from what the first one left, against the first."""
+    """Check that a second start, with the first one's cache, uses the same weights and kernels."""
     fresh = products(bundle)
     assert list(cache.glob("*/*.blob"))
     assert products(bundle) == fresh
 
 
-def test_fp16(tmp_path: Path, cache: Path) -> None:
-    """OpenVINO's cache makes fp32 weights of a decoder's fp16 ones, and slower kernels with them (docs/traps.md).
+def test_fp16_weights_stay_fp16(tmp_path: Path, cache: Path) -> None:
+    """A second start multiplies by fp16 weights as the first one does; OpenVINO's cache would not (docs/traps.md).
 
-    The tiny model's are too small for it to matter.
+    The tiny model's weights are too small to show it, hence the embedded checkpoint.
     """
     build(EMBEDDED, tmp_path / "bundle", Options(TARGETS["cpu"], "fp16"))
     check(tmp_path / "bundle", cache)
 
 
-def test_int8_and_int4(tiny_checkpoint: Path, tmp_path: Path, cache: Path) -> None:
-    """Of the decoder the head is INT8, the layers INT4."""
+def test_int8_and_int4_weights_stay_what_they_are(tiny_checkpoint: Path, tmp_path: Path, cache: Path) -> None:
+    """A second start multiplies by INT8 weights, and by a decoder's INT4 weights, as the first one does."""
     write_pictures(tmp_path / "pictures", SAMPLES)
     options = Options(
         TARGETS["cpu"], "int8", calibration=tmp_path / "pictures", samples=SAMPLES, decoder_weights="int4"

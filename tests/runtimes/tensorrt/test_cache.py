@@ -1,4 +1,4 @@
-"""Cached engines: built once, built again when anything changes that they depend on, and never read half-written."""
+"""The cache of engines: each is built once, again after a change of what it depends on, and never read half-written."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TENSORRT = SimpleNamespace(__name__="tensorrt", __version__="10.3.0")
 
 
 class Builds:
-    """Stands for the builder, and remembers what it was asked for."""
+    """A builder that remembers the components and options it was called with."""
 
     def __init__(self) -> None:
         self.components: list[str] = []
         self.options: list[BuildOptions] = []
 
     def __call__(self, _trt: Any, graph: Path, profile: Any, options: BuildOptions, progress: Any) -> Built:
-        """Build."""
+        """Return a plan that names the component and its inputs."""
         self.components.append(graph.stem)
         self.options.append(options)
         progress(0.5)
@@ -42,22 +42,22 @@ class Builds:
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Builds:
-    """The builder, and a user's cache directory of the test's own."""
-    found = Builds()
-    monkeypatch.setattr(engine_cache, "build_engine", found)
+    """Replace the builder, and give the test an empty user cache."""
+    recorder = Builds()
+    monkeypatch.setattr(engine_cache, "build_engine", recorder)
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
-    return found
+    return recorder
 
 
 @pytest.fixture
 def cache(tiny_jetson_bundle: Path, tmp_path: Path) -> EngineCache:
-    """The engines of a copy of the portable bundle."""
+    """The engine cache of a copy of the portable bundle."""
     shutil.copytree(tiny_jetson_bundle, tmp_path / "bundle")
     return EngineCache(open_bundle(tmp_path / "bundle"), TENSORRT, GPU)
 
 
 def test_a_second_start_does_not_build(cache: EngineCache, builds: Builds) -> None:
-    """The same bytes, from the bundle itself; the bundle is still one."""
+    """A second start reads the same bytes from the bundle's directory, and the bundle can still be opened."""
     first, second = cache.engines(), cache.engines()
     assert builds.components == list(COMPONENTS)
     assert [engine.built for engine in first.values()] == [True] * 3
@@ -70,7 +70,7 @@ def test_a_second_start_does_not_build(cache: EngineCache, builds: Builds) -> No
 
 
 def test_the_builder_gets_limit_and_timings(cache: EngineCache, builds: Builds) -> None:
-    """A quarter of the memory, or what is asked for; what the first build measured serves the next ones."""
+    """A build gets a quarter of the memory, or what is asked for, and the timings of earlier builds on the same GPU."""
     shares: list[tuple[str, float]] = []
     cache.engines(lambda name, share: shares.append((name, share)))
     assert [each.workspace for each in builds.options] == [2 * 2**30] * 3
@@ -83,7 +83,7 @@ def test_the_builder_gets_limit_and_timings(cache: EngineCache, builds: Builds) 
 
 
 def changed(cache: EngineCache) -> dict[str, EngineCache]:
-    """The cache with one part of the key changed, by that part."""
+    """Return the cache with one part of the key changed, for each part."""
     bundle = cache.bundle
     vision = bundle.components["vision"]
     weights = {**vision.sha256, "weights.data": "0" * 64}
@@ -103,7 +103,7 @@ def changed(cache: EngineCache) -> dict[str, EngineCache]:
 
 @pytest.mark.parametrize("part", ["version", "library", "profile", "graph", "precision", "name", "capability"])
 def test_every_part_of_the_key_counts(part: str, cache: EngineCache, builds: Builds) -> None:
-    """What depends on it is built again, the rest is not; the old engines stay for who comes back."""
+    """A change builds the engines that depend on it, no others, and leaves the old ones for a change back."""
     cache.engines()
     builds.components.clear()
     changed(cache)[part].engines()
@@ -116,7 +116,7 @@ def test_every_part_of_the_key_counts(part: str, cache: EngineCache, builds: Bui
 
 @pytest.mark.parametrize("damage", [b"", b"f2edge engine 1\n", b"cut off", b"flipped", b"no header"])
 def test_damaged_engines_are_built_again(damage: bytes, cache: EngineCache, builds: Builds) -> None:
-    """Empty, cut off, changed, or something else altogether."""
+    """A cached engine that is empty, cut off, changed or foreign is built again and replaced."""
     path = cache.engines()["encoder"].path
     assert path
     whole = path.read_bytes()
@@ -129,26 +129,25 @@ def test_damaged_engines_are_built_again(damage: bytes, cache: EngineCache, buil
 
 
 def refuse(folder: Path) -> None:
-    """A place that takes no files, whoever asks: a file stands where the directory should be."""
+    """Put a file where a directory should be, so that nobody can write there."""
     folder.write_bytes(b"")
 
 
 def test_a_bundle_that_takes_no_files(cache: EngineCache, builds: Builds, tmp_path: Path) -> None:
-    """The user's cache has the engines, and gives them at the next start."""
+    """Engines of a bundle that takes no files are kept in the user's cache, and read from there at the next start."""
     refuse(cache.bundle.path / "engines")
-    found = [cache.engines() for _ in range(2)][1]
-    assert {e.path.parent for e in found.values() if e.path} == {tmp_path / "cache" / "engines"}
+    second = [cache.engines() for _ in range(2)][1]
+    assert {engine.path.parent for engine in second.values() if engine.path} == {tmp_path / "cache" / "engines"}
     assert builds.components == list(COMPONENTS)
 
 
 def test_nowhere_to_keep_them(
     cache: EngineCache, builds: Builds, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The engines serve this start; the log says that the next one builds again."""
+    """Engines that no directory takes are used all the same, and a warning says that they could not be kept."""
     refuse(cache.bundle.path / "engines")
     refuse(tmp_path / "cache")
-    found = cache.engines()
-    assert [engine.path for engine in found.values()] == [None] * 3
+    assert [engine.path for engine in cache.engines().values()] == [None] * 3
     assert [engine.built for engine in cache.engines().values()] == [True] * 3
     assert len(builds.components) == 6
     assert "could not be kept" in caplog.text
@@ -174,13 +173,13 @@ print([bytes(engine.plan) == b"plan" * 1000 for engine in engines.values()])
 
 
 def start(bundle: Path) -> subprocess.Popen[str]:
-    """A process that loads the bundle's engines; each build of it waits for a line."""
+    """Start a process that loads the bundle's engines; each of its builds waits for a line on stdin."""
     command = [sys.executable, "-c", _START.format(bundle=str(bundle))]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
 
 
 def test_two_processes_at_once(cache: EngineCache, builds: Builds) -> None:
-    """Both build, both succeed, and a third finds what they left."""
+    """Two processes may build the same engines at once; both succeed, and a third start reads what they kept."""
     processes = [start(cache.bundle.path) for _ in range(2)]
     for process in processes:
         assert process.stdout
@@ -194,7 +193,7 @@ def test_two_processes_at_once(cache: EngineCache, builds: Builds) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_while_building(cache: EngineCache, builds: Builds) -> None:
-    """The next start builds what is missing, and clears away what was being written."""
+    """After a process was killed, the next start builds the missing engines and removes unfinished files."""
     process = start(cache.bundle.path)
     assert process.stdin
     assert process.stdout
@@ -213,7 +212,7 @@ def test_killed_while_building(cache: EngineCache, builds: Builds) -> None:
 
 
 def test_what_another_process_is_writing_stays(cache: EngineCache, builds: Builds) -> None:
-    """Its process is alive."""
+    """A file that a living process is writing is not removed."""
     folder = cache.bundle.path / "engines"
     folder.mkdir()
     theirs = folder / f".vision-0.engine.partial-{os.getppid()}"

@@ -1,6 +1,6 @@
-"""The TensorRT runtime over a simulated GPU (tests/support/simulated_gpu.py): limits, memory, errors of one line.
+"""The TensorRT runtime on a simulated GPU (tests/support/simulated_gpu.py): limits, memory and messages of one line.
 
-That its scores are right is tested with those of all engines, in tests/runtimes/test_engine_contract.py.
+Its scores are tested with those of all engines, in tests/runtimes/test_engine_contract.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from f2edge.runtimes.tensorrt.runtime import TensorRTRuntime, TensorRTSession
+    from f2edge.runtimes.tensorrt.runtime import TensorRTRuntime
+    from f2edge.runtimes.tensorrt.session import TensorRTSession
 
 PIXELS = np.zeros((1, 3, 96, 96), np.float32)
 PROMPT = np.array([0, 41, 7, 2])
@@ -41,38 +42,38 @@ PROMPT = np.array([0, 41, 7, 2])
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cudart:
-    """A simulated GPU, and a cache directory of the test's own."""
+    """Simulate a GPU, and give the test an empty user cache."""
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     return simulate(monkeypatch)
 
 
 @pytest.fixture
 def bundle(tiny_jetson_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the portable bundle."""
+    """Copy the portable bundle."""
     return shutil.copytree(tiny_jetson_bundle, tmp_path / "bundle")
 
 
 def start(bundle: Path) -> tuple[TensorRTRuntime, TensorRTSession]:
-    """The runtime, and an answer that has begun."""
+    """Open the bundle, and return the runtime and a session at position 0."""
     runtime: Any = open_runtime(open_bundle(bundle))
     return runtime, runtime.start(runtime.encode_image(PIXELS), PROMPT)
 
 
 def steps(session: TensorRTSession, count: int) -> None:
-    """So many steps with 8 beams."""
+    """Take steps with 8 beams."""
     for _ in range(count):
         session.step(np.zeros(8, np.int64), np.zeros(8, np.int64))
 
 
 def one_line(error: pytest.ExceptionInfo[F2EdgeError]) -> str:
-    """The message, which is one line."""
+    """Return the message after checking that it is one line."""
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_limits_of_the_profile(bundle: Path) -> None:
-    """A prompt, beams and an answer beyond what the engines were built for; the answer goes on after a refusal."""
+    """Prompts, beams and answers beyond the profile are refused, and the session goes on after a refusal."""
     runtime, session = start(bundle)
     with pytest.raises(LimitError, match="the prompt has 87 tokens, this engine takes 86"):
         runtime.start(runtime.encode_image(PIXELS), np.zeros(87, np.int64))
@@ -88,7 +89,7 @@ def test_limits_of_the_profile(bundle: Path) -> None:
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("device", ["CUDA.2", "CPU", "GPU"])
 def test_a_device_that_is_not_there(device: str, bundle: Path) -> None:
-    """Named, with those that are."""
+    """A GPU that is not there is refused in one line that lists those that are."""
     with pytest.raises(DeviceError, match=f"has no device {device} here; it has: CUDA, CUDA.1") as error:
         open_runtime(open_bundle(bundle), device)
     one_line(error)
@@ -96,18 +97,18 @@ def test_a_device_that_is_not_there(device: str, bundle: Path) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_devices() -> None:
-    """Both GPUs by name."""
-    found = {(device.device, device.name) for device in devices() if device.runtime == "tensorrt"}
-    assert found == {("CUDA", "Simulated GPU 0"), ("CUDA.1", "Simulated GPU 1")}
+def test_gpus_are_listed() -> None:
+    """Every GPU is listed with its name."""
+    gpus = {(device.device, device.name) for device in devices() if device.runtime == "tensorrt"}
+    assert gpus == {("CUDA", "Simulated GPU 0"), ("CUDA.1", "Simulated GPU 1")}
 
 
 @pytest.mark.parametrize("status", ["cudaErrorInsufficientDriver", "cudaErrorNoDevice"])
 def test_no_driver(status: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the CUDA runtime really says without one; no device is listed, and the command ends with one line."""
-    found = (getattr(cudart.cudaError_t, status), 0)
+    """With each status that means no driver, no GPU is listed and the command ends with one line of advice."""
+    answer = (getattr(cudart.cudaError_t, status), 0)
     stub = SimpleNamespace(**{name: getattr(cudart, name) for name in dir(cudart)})
-    stub.cudaGetDeviceCount = lambda: found
+    stub.cudaGetDeviceCount = lambda: answer
     monkeypatch.setattr(cuda, "cudart", stub)
     line = f2edge("verify", bundle).error
     assert f"there is no NVIDIA GPU with a driver here ({status}: " in line
@@ -116,7 +117,7 @@ def test_no_driver(status: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_out_of_device_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One line; nothing stays allocated, and what is smaller still runs."""
+    """Running out of memory is one line; the session's memory is freed, and a smaller question still runs."""
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     gpu = simulate(monkeypatch, capacity=500_000)
     runtime, session = start(bundle)
@@ -131,7 +132,7 @@ def test_out_of_device_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_memory_is_given_back(bundle: Path, gpu: Cudart) -> None:
-    """Answers and pictures leave nothing behind; with the runtime all goes, pinned memory too."""
+    """Answers and pictures free their memory, and the runtime frees the rest, pinned memory included."""
     runtime: Any = open_runtime(open_bundle(bundle))
     before = gpu.used
     for _ in range(3):
@@ -147,7 +148,7 @@ def test_memory_is_given_back(bundle: Path, gpu: Cudart) -> None:
 
 
 def test_only_candidates_come_back(bundle: Path, gpu: Cudart) -> None:
-    """A step copies ids, scores and the log-sum-exp of its beams to the host; all logits only when asked."""
+    """A step copies the candidates and the log-sum-exp of its beams to the host, and all logits only on request."""
     _, session = start(bundle)
     for step, beams in enumerate((1, 3, 5)):
         gpu.copied = {True: 0, False: 0}
@@ -159,18 +160,18 @@ def test_only_candidates_come_back(bundle: Path, gpu: Cudart) -> None:
 
 @pytest.mark.usefixtures("gpu")
 def test_an_engine_that_cannot_be_loaded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Damaged, or of another version or GPU: what TensorRT says, and what to do."""
-    found = open_bundle(bundle)
+    """An engine that cannot be loaded is refused in one line with TensorRT's reason and with advice."""
+    opened = open_bundle(bundle)
     engines: dict[str, Any] = {name: SimpleNamespace(plan=b"of version 9") for name in COMPONENTS}
     monkeypatch.setattr(runtime_module, "EngineCache", lambda *_: SimpleNamespace(engines=lambda: engines))
     with pytest.raises(DeviceError, match=r"cannot load the vision engine on Simulated GPU 0: .*magic tag") as error:
-        open_runtime(found)
+        open_runtime(opened)
     assert "build or compile it again" in one_line(error)
 
 
 @pytest.mark.usefixtures("gpu")
 def test_an_engine_that_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture of another size, and a launch that TensorRT refuses."""
+    """A picture of another size and a refused launch each name the engine and the place in one line."""
     runtime, session = start(bundle)
     with pytest.raises(DeviceError, match="failed while running the vision engine at pixel_values of shape") as error:
         runtime.encode_image(np.zeros((1, 3, 64, 64), np.float32))
@@ -184,7 +185,7 @@ def test_an_engine_that_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_half_precision_end_to_end(
     tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys and values are fp16 on the device; scores come as fp32, and the bundle checks itself."""
+    """An fp16 bundle passes verification; its keys and values are fp16 on the GPU and its scores fp32."""
     monkeypatch.setattr(build_steps, "export", copying(tiny_onnx_bundle))
     made = build(tiny_checkpoint, tmp_path / "half", Options(TARGETS["jetson"]))
     outcome = f2edge("verify", made.path, "--json")
@@ -193,18 +194,18 @@ def test_half_precision_end_to_end(
     model: Any = load(made.path)
     session = model.runtime.start(model.encode(np.zeros((9, 9, 3), np.uint8)).features, PROMPT)
     assert {tensor.dtype for tensor in session.cross_key_values()} == {np.dtype(np.float32)}
-    assert model.runtime._graphs["decoder"].types["past.0.key"] == np.float16
+    assert model.runtime._engines["decoder"].types["past.0.key"] == np.float16
     assert model.run(np.zeros((9, 9, 3), np.uint8), "od", num_beams=3).token_ids[0] == 2
 
 
 @pytest.mark.usefixtures("gpu")
 def test_build_ahead_of_the_first_start(bundle: Path, tiny_bundle: Path) -> None:
-    """``f2edge build`` builds once, says where; other engines' bundles need none."""
+    """``f2edge build`` builds each engine once and says where it is, and refuses bundles that need no engines."""
     for state in (True, False):
-        found = f2edge("build", bundle, "--json").json
-        assert list(found) == list(COMPONENTS)
-        assert {engine["built"] for engine in found.values()} == {state}
-        assert all(str(bundle / "engines") in engine["path"] for engine in found.values())
+        engines = f2edge("build", bundle, "--json").json
+        assert list(engines) == list(COMPONENTS)
+        assert {engine["built"] for engine in engines.values()} == {state}
+        assert all(str(bundle / "engines") in engine["path"] for engine in engines.values())
     lines = f2edge("build", bundle, "--workspace", "64").stdout.splitlines()
     assert [line.split()[:3] for line in lines[1:]] == [[name, "there", "already"] for name in COMPONENTS]
     assert "is for openvino, which has no engines to build" in f2edge("build", tiny_bundle).error
@@ -212,14 +213,14 @@ def test_build_ahead_of_the_first_start(bundle: Path, tiny_bundle: Path) -> None
 
 @pytest.mark.usefixtures("gpu")
 def test_build_with_nowhere_to_keep_engines(bundle: Path, tmp_path: Path) -> None:
-    """An error here, where keeping them is the point."""
+    """``f2edge build`` fails if no directory takes the engines."""
     (bundle / "engines").write_bytes(b"")
     (tmp_path / "cache").write_bytes(b"")
     assert "no directory takes the engines of vision, encoder, decoder" in f2edge("build", bundle).error
 
 
 def importing(present: set[str]) -> Callable[[str], Any]:
-    """An ``import_module`` that finds only these."""
+    """Make an ``import_module`` that knows only these modules."""
 
     def find(name: str) -> Any:
         if name not in present:
@@ -238,7 +239,7 @@ def importing(present: set[str]) -> Callable[[str], Any]:
     ],
 )
 def test_the_target_decides(target: str, present: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines for RTX need that library; graphs take what is there, TensorRT itself first."""
+    """Engines for RTX cards need TensorRT-RTX; graphs take either library, TensorRT before the other."""
     monkeypatch.setattr("importlib.import_module", importing(present))
     assert load_library(target).__name__ == chosen
 
@@ -248,13 +249,13 @@ def test_the_target_decides(target: str, present: set[str], chosen: str, monkeyp
     [("rtx", r"f2edge\[rtx\]"), ("jetson", r"tensorrt is not installed; .*JetPack.* --system-site-packages")],
 )
 def test_without_the_library(target: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install, and how on a Jetson; TensorRT alone does not serve an engine of TensorRT-RTX."""
+    """A missing library is reported with what to install; TensorRT does not replace TensorRT-RTX."""
     monkeypatch.setattr("importlib.import_module", importing({"tensorrt"} if target == "rtx" else set()))
     with pytest.raises(MissingExtraError, match=line):
         load_library(target)
 
 
 def test_without_cuda_python(bundle: Path) -> None:
-    """The extra is named."""
+    """Without cuda-python the message names the extra to install."""
     outcome = f2edge_process("verify", bundle, first="import sys; sys.modules['cuda'] = None")
     assert "cuda-python is not installed; run: pip install 'f2edge[tensorrt]'" in outcome.error
