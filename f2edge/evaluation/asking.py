@@ -117,9 +117,8 @@ def inside(region: Region, size: tuple[int, int]) -> Region:
 
 def _check(run: Run) -> None:
     if run.skipped and not run.pictures:
-        raise DatasetError(
-            f"none of the {len(run.skipped)} pictures can be read; first {next(iter(run.skipped.values()))}"
-        )
+        first = next(iter(run.skipped.values()))
+        raise DatasetError(f"none of the {len(run.skipped)} pictures can be read; the first: {first}")
     if not run.answers:
         why = next(iter(run.refused.values()), ", ".join(run.unmeasured)) or "no picture has a question"
         raise DatasetError(f"no question that can be measured: {why}")
