@@ -105,7 +105,7 @@ def _answer(encoded: Encoded, question: Question, num_beams: int | None) -> Resu
     """Answer one question; drop the fields that no metric reads."""
     region = inside(question.region, encoded.size) if question.region else None
     result = encoded.run(question.task, question.text, region=region, num_beams=num_beams)
-    return replace(result, token_logprobs=(), timings_ms={})
+    return replace(result, token_logprobs=(), timings_ms={}, thumbnail=None)
 
 
 def inside(region: Region, size: tuple[int, int]) -> Region:
