@@ -67,7 +67,7 @@ class Thumbnail:
         """Make the small copy of an RGB picture; one that is small already keeps its size."""
         scale = min(1.0, _THUMBNAIL_SIDE / max(picture.size))
         width, height = (max(1, round(side * scale)) for side in picture.size)
-        return cls(_jpeg(picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)), picture.size)
+        return cls(_jpeg(picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=1.0)), picture.size)
 
     def open(self) -> Image.Image:
         """Decode the copy."""
