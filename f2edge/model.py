@@ -99,10 +99,8 @@ class Florence2:
 
         Example:
             >>> result = model.run("street.jpg", "od")
-            >>> result
-            Result('<OD>', 2 boxes: car, bicycle)
+            >>> print(result.labels, result.boxes, result.confidences)
             >>> model.run("street.jpg", "region_to_category", region=result.boxes[0]).plain_text
-            'car'
 
         Args:
             image: a path, the bytes of a picture file, a PIL image or an array (H, W, 3) of uint8.
