@@ -3,14 +3,17 @@
     model = f2edge.load("florence-2-base.cpu")
     result = model.run("photo.jpg", "od")
     print(result.labels, result.boxes, result.confidences)
+    f2edge.draw("photo.jpg", result).save("boxes.png")
 
-Importing this package needs numpy, Pillow and tokenizers; ``load`` brings the bundle's engine.
+The names below are the public API.  Importing this package needs numpy, Pillow, tokenizers and filelock; ``load``
+imports the bundle's engine.
 """
 
 from __future__ import annotations
 
 from f2edge.bundle.manifest import Bundle, open_bundle
 from f2edge.decoding.settings import GenerationSettings
+from f2edge.draw import draw  # from here on f2edge.draw is the function, not the module that it is in
 from f2edge.errors import F2EdgeError
 from f2edge.model import EncodedImage, Florence2, load
 from f2edge.result import Result
@@ -23,6 +26,7 @@ __all__ = [
     "Florence2",
     "GenerationSettings",
     "Result",
+    "draw",
     "load",
     "open_bundle",
 ]

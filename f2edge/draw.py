@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from f2edge.image import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from f2edge.result import Result
+    from f2edge.image import ImageSource
 
     Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -28,6 +30,34 @@ _LONGEST_CUT = 200
 _BOX_ALPHA = 24
 _MASK_ALPHA = 110
 _LIGHT = 150  # of 255: black letters on lighter colours, white ones on darker
+
+
+class Located(Protocol):
+    """What can be drawn: a :class:`~f2edge.Result`, or anything else with these, such as annotations.
+
+    A label for each thing, and for each a box, a quad or a list of polygons; confidences may be absent.  All
+    coordinates are pixels of the picture.
+    """
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """One for each thing; may be empty."""
+
+    @property
+    def boxes(self) -> Sequence[Sequence[float]]:
+        """(x1, y1, x2, y2) each."""
+
+    @property
+    def quads(self) -> Sequence[Sequence[float]]:
+        """Four corners x, y, x, y, ... each."""
+
+    @property
+    def polygons(self) -> Sequence[Sequence[Sequence[float]]]:
+        """For each thing its polygons x, y, x, y, ..."""
+
+    @property
+    def confidences(self) -> Sequence[float]:
+        """From 0 to 1, one for each thing, or none at all."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +76,25 @@ class _Mark:
         return min(xs), min(ys), max(xs), max(ys)
 
 
-def draw(image: Image.Image, result: Result) -> Image.Image:
-    """Draw boxes, quads and masks with their labels and confidences.
+def draw(image: ImageSource, result: Located) -> Image.Image:
+    """Draw boxes, quads and masks with their labels and confidences on a copy of the picture.
+
+    Example:
+        >>> result = model.run("street.jpg", "od")
+        >>> f2edge.draw("street.jpg", result).save("boxes.png")
 
     Args:
-        image: the picture that was asked about, in its original size.
-        result: what was found in it; without anything located the picture comes back as it is.
+        image: the picture that was asked about, in its original size: a path, the bytes of a file, a PIL image or an
+            array (H, W, 3) of uint8.
+        result: the answer.  If it locates nothing, the copy shows the picture alone.
 
     Returns:
-        a new RGB picture of the same size.
+        A new RGB picture of the same size.
+
+    Raises:
+        ImageError: not a picture, or one too large to open safely.
     """
-    picture = image.convert("RGB")
+    picture = load_image(image)
     marks = _marks(result, picture.size)
     width = max(2, round(min(picture.size) / 220))
     for mark in marks:
@@ -68,7 +106,7 @@ def draw(image: Image.Image, result: Result) -> Image.Image:
     return picture
 
 
-def _marks(result: Result, size: tuple[int, int]) -> list[_Mark]:
+def _marks(result: Located, size: tuple[int, int]) -> list[_Mark]:
     things: list[Sequence[Sequence[float]]] = [_corners(box) for box in result.boxes]
     things += [(quad,) for quad in result.quads]
     things += list(result.polygons)

@@ -71,7 +71,7 @@ def parse_placement(text: str | None, default: str, threads: int | None = None) 
         DeviceError: a component that is not there or named twice, a device without a name, or no thread.
     """
     if threads is not None and threads < 1:
-        raise DeviceError(f"{threads} threads compute nothing; give at least 1")
+        raise DeviceError(f"threads must be at least 1, not {threads}")
     if text is None or not text.strip():
         return Placement.on(default, threads)
     if "=" not in text:
@@ -81,7 +81,7 @@ def parse_placement(text: str | None, default: str, threads: int | None = None) 
         component, _, device = part.partition("=")
         component = component.strip().lower()
         if component not in COMPONENTS or component in named:
-            fault = "is there twice" if component in named else "is no component"
+            fault = "is there twice" if component in named else "is not a component"
             raise DeviceError(f"device {text}: {component!r} {fault}; name some of {', '.join(COMPONENTS)}")
         named.add(component)
         placement = placement.with_device(component, _device(device, text))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from f2edge.arrays import Boxes, Quads
+from f2edge.display import summary, to_html
+from f2edge.tasks.answer_types import Answers
 from f2edge.tasks.answers import confidences, microsoft_scores, to_answer
 from f2edge.tasks.parsers import SPECIAL_TOKENS, find_instances
 
@@ -12,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from f2edge.decoding import Generation
-    from f2edge.tasks.answers import Answer
+    from f2edge.display import Thumbnail
     from f2edge.tasks.parsers import Instance
     from f2edge.tasks.table import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The answer to one question about one image.  What an answer does not have is empty.
 
@@ -32,13 +35,16 @@ class Result:
         score: of the whole sequence, as the search ranked it.
         answer: ``{task: answer}`` in Microsoft's schema (docs/florence2.md#answer-schema).
         labels: in the model's own words, where Microsoft's schema drops letters beyond ASCII from some.
-        boxes: (x1, y1, x2, y2) each.
-        quads: the four corners x, y, x, y, ... of each line of text.
+        boxes: (x1, y1, x2, y2) each; ``np.asarray(result.boxes)`` has the shape (n, 4), also for n = 0.
+        quads: the four corners x, y, x, y, ... of each line of text; as an array (n, 8).
         polygons: for each thing the polygons x, y, x, y, ... that it is made of.
         confidences: from 0 to 1, how sure the model is of where each thing is.
         truncated: the answer was cut off at its longest allowed length.
         timings_ms: milliseconds of each stage.
         steps: of the decoder; beam search may go on after the best answer has ended.
+        thumbnail: a small copy of the picture, at most 640 pixels a side, for showing the result in a notebook.  Only
+            results that a notebook's kernel makes have one; see :attr:`f2edge.Florence2.thumbnails`.  It does not count
+            when results are compared, and is not part of the JSON.
     """
 
     task: str
@@ -46,15 +52,29 @@ class Result:
     token_ids: tuple[int, ...]
     token_logprobs: tuple[float, ...]
     score: float
-    answer: Mapping[str, Answer]
+    answer: Answers
     labels: tuple[str, ...] = ()
-    boxes: tuple[tuple[float, ...], ...] = ()
-    quads: tuple[tuple[float, ...], ...] = ()
+    boxes: Boxes = field(default_factory=Boxes)
+    quads: Quads = field(default_factory=Quads)
     polygons: tuple[tuple[tuple[float, ...], ...], ...] = ()
     confidences: tuple[float, ...] = ()
     truncated: bool = False
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     steps: int = 0
+    thumbnail: Thumbnail | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Let NumPy read the boxes and quads as arrays of a known width, whoever makes the result."""
+        object.__setattr__(self, "boxes", Boxes(self.boxes))
+        object.__setattr__(self, "quads", Quads(self.quads))
+
+    def __repr__(self) -> str:
+        """One short line: the task, and the text or what was located."""
+        return f"{type(self).__name__}({self.task!r}, {summary(self)})"
+
+    def _repr_html_(self) -> str:
+        """The picture with the answer drawn on it, and a table; notebooks call this."""
+        return to_html(self)
 
     @property
     def plain_text(self) -> str:
@@ -81,17 +101,14 @@ class Result:
         """
         text = "".join(pieces)
         instances = find_instances(task, text, image_size)
-        answer = to_answer(task, text, instances)
         scores = microsoft_scores(task, pieces[1:], generation.token_logprobs)
-        if scores and isinstance(answer, dict):
-            answer["scores"] = scores
         return cls(
             task.name,
             text,
             generation.token_ids,
             generation.token_logprobs,
             generation.score,
-            {task.name: answer},
+            Answers({task.name: to_answer(task, text, instances, scores)}),
             confidences=tuple(confidences(instances, pieces, generation.token_logprobs)),
             truncated=generation.truncated,
             timings_ms=dict(timings_ms or {}),

@@ -94,7 +94,7 @@ def channels(processor: Section, name: str, default: tuple[float, float, float])
     try:
         values: tuple[float, float, float] = parse(tuple[float, float, float], found, name)
     except ValueError as error:
-        raise CheckpointError(f"the image processor's {error}") from error
+        raise CheckpointError(f"the image processor: {error}") from error
     if not all(map(math.isfinite, values)):
         raise CheckpointError(f"the image processor's {name} is {values}; it must be finite")
     return values

@@ -82,16 +82,17 @@ def generation_settings(
     Raises:
         CheckpointError: a setting is of the wrong type or out of range, or names a token beyond the vocabulary.
     """
-    source = config["text_config"] if layout == "microsoft" else generation_config
+    place = "text_config" if layout == "microsoft" else "generation_config"
+    source = config[place] if layout == "microsoft" else generation_config
     settings = asdict(GenerationSettings())
     for name in settings.keys() & source.keys() - {"max_new_tokens"}:
         if source[name] is not None or name.startswith("forced_"):  # only there does null mean something: not forced
             settings[name] = _single(source[name])
     settings["max_new_tokens"] = min(settings["max_new_tokens"], sizes.decoder_positions)
     try:
-        parsed: GenerationSettings = parse(GenerationSettings, settings, "settings")
+        parsed: GenerationSettings = parse(GenerationSettings, settings, place)
     except (ValueError, InputError) as error:
-        raise CheckpointError(f"the checkpoint's generation {error}") from error
+        raise CheckpointError(f"the checkpoint's generation settings: {error}") from error
     if faults := parsed.beyond(sizes.vocab_size):
         raise CheckpointError(f"the checkpoint's generation settings: {'; '.join(faults)}")
     return parsed

@@ -29,8 +29,9 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
         raise _wrong(kind, value, where)
     required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
     hints = get_type_hints(kind)
-    if faults := sorted((required - value.keys()) | (value.keys() - hints.keys())):
-        raise ValueError(f"{where} lacks or does not know {', '.join(faults)}")
+    faults = {"missing": sorted(required - value.keys()), "unknown": sorted(value.keys() - hints.keys())}
+    if told := [f"{fault} {', '.join(names)}" for fault, names in faults.items() if names]:
+        raise ValueError(f"{where}: {'; '.join(told)}")
     return kind(**{name: parse(hints[name], inner, f"{where}.{name}") for name, inner in value.items()})
 
 

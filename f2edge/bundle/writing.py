@@ -97,7 +97,7 @@ def refuse_occupied(destination: Path, *, force: bool) -> None:
     if not destination.exists() or not any(destination.iterdir()):
         return
     if not _is_bundle(destination):
-        raise BundleError(f"{destination} is not empty and no bundle; choose another place")
+        raise BundleError(f"{destination} is not empty and is not a bundle; choose another place")
     if not force:
         raise BundleError(f"{destination} is there already; `force` replaces it")
 

@@ -105,7 +105,7 @@ def _answer(encoded: Encoded, question: Question, num_beams: int | None) -> Resu
     """Answer one question; drop the fields that no metric reads."""
     region = inside(question.region, encoded.size) if question.region else None
     result = encoded.run(question.task, question.text, region=region, num_beams=num_beams)
-    return replace(result, token_logprobs=(), timings_ms={})
+    return replace(result, token_logprobs=(), timings_ms={}, thumbnail=None)
 
 
 def inside(region: Region, size: tuple[int, int]) -> Region:
@@ -117,9 +117,8 @@ def inside(region: Region, size: tuple[int, int]) -> Region:
 
 def _check(run: Run) -> None:
     if run.skipped and not run.pictures:
-        raise DatasetError(
-            f"none of the {len(run.skipped)} pictures can be read; first {next(iter(run.skipped.values()))}"
-        )
+        first = next(iter(run.skipped.values()))
+        raise DatasetError(f"none of the {len(run.skipped)} pictures can be read; the first: {first}")
     if not run.answers:
         why = next(iter(run.refused.values()), ", ".join(run.unmeasured)) or "no picture has a question"
         raise DatasetError(f"no question that can be measured: {why}")

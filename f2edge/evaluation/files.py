@@ -66,6 +66,6 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                place = f"{path}, line {number},"
+                place = f"{path}, line {number}"
                 with reading(place):
                     yield place, json.loads(line)

@@ -37,7 +37,7 @@ def _question(place: str, data: Mapping[str, Any]) -> Question:
     try:
         return parse_question(data)
     except TaskError as error:
-        raise DatasetError(f"{place} has an {error}") from error
+        raise DatasetError(f"{place}: {error}") from error
 
 
 def parse_question(data: Mapping[str, Any]) -> Question:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
+from f2edge.tasks.answer_types import (
+    Answers,
+    BoxesAndPolygonsAnswer,
+    BoxesAnswer,
+    PolygonsAnswer,
+    QuadsAnswer,
+    ScoredBoxesAnswer,
+)
 from f2edge.tasks.parsers import BOX, BOX_LABEL, LABELLED_BOXES, SPECIAL_TOKENS, find_instances
 from f2edge.tasks.table import FREE_TEXT, TASKS
 from f2edge.tasks.tagged_text import clean
@@ -14,15 +22,14 @@ from f2edge.tasks.tagged_text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from f2edge.tasks.parsers import Instance, Kind
+    from f2edge.tasks.answer_types import Answer
+    from f2edge.tasks.parsers import Instance
     from f2edge.tasks.table import Task
-
-Answer: TypeAlias = "str | dict[str, list[Any]]"
 
 _SCORED_TASKS = ("<OD>", "<DENSE_REGION_CAPTION>")
 
 
-def parse(task_name: str, text: str, image_size: tuple[int, int]) -> dict[str, Answer]:
+def parse(task_name: str, text: str, image_size: tuple[int, int]) -> Answers:
     """Parse an answer as the post-processing of Microsoft does; the answer of an unknown task is plain text.
 
     Args:
@@ -34,29 +41,51 @@ def parse(task_name: str, text: str, image_size: tuple[int, int]) -> dict[str, A
         ``{task_name: answer}``, the answer as in docs/florence2.md#answer-schema; coordinates are float32 pixels.
     """
     task = TASKS.get(task_name, FREE_TEXT)
-    return {task_name: to_answer(task, text, find_instances(task, text, image_size))}
+    return Answers({task_name: to_answer(task, text, find_instances(task, text, image_size))})
 
 
-def to_answer(task: Task, text: str, instances: Sequence[Instance]) -> Answer:
-    """Return the objects of an answer in the schema of Microsoft."""
+def to_answer(task: Task, text: str, instances: Sequence[Instance], scores: Sequence[float] = ()) -> Answer:
+    """Return the objects of an answer in the schema of Microsoft.
+
+    Args:
+        task: what was asked.
+        text: the decoded answer, special tokens kept.
+        instances: the objects in the text, from :func:`~f2edge.tasks.parsers.find_instances`.
+        scores: the scores of the boxes, from :func:`microsoft_scores`; without any the answer has no scores.
+    """
     if task.parser == "pure_text":
         return text.replace("<s>", "").replace("</s>", "")
+    boxes = [one for one in instances if one.kind == "boxes"]
+    masks = [one for one in instances if one.kind == "polygons"]
     if task.parser == "ocr":
-        return _columns(instances, "quads", "quad_boxes", "labels")
+        return QuadsAnswer(quad_boxes=_shapes(instances), labels=_labels(instances))
     if task.parser == "polygons":
-        return _columns(instances, "polygons", "polygons", "labels")
+        return PolygonsAnswer(polygons=_polygons(masks), labels=_labels(masks))
     if task.parser == "boxes_or_polygons":
-        boxes = _columns(instances, "boxes", "bboxes", "bboxes_labels")
-        return boxes | _columns(instances, "polygons", "polygons", "polygons_labels")
-    return _columns(instances, "boxes", "bboxes", "labels")
+        return BoxesAndPolygonsAnswer(
+            bboxes=_shapes(boxes),
+            bboxes_labels=_ascii_labels(boxes),
+            polygons=_polygons(masks),
+            polygons_labels=_labels(masks),
+        )
+    found = BoxesAnswer(bboxes=_shapes(boxes), labels=_ascii_labels(boxes))
+    return ScoredBoxesAnswer(**found, scores=list(scores)) if scores else found
 
 
-def _columns(instances: Sequence[Instance], kind: Kind, shapes: str, labels: str) -> dict[str, list[Any]]:
-    chosen = [instance for instance in instances if instance.kind == kind]
-    return {
-        shapes: [list(one.shapes) if kind == "polygons" else one.shapes[0] for one in chosen],
-        labels: [_ascii(one.label) if kind == "boxes" else one.label for one in chosen],
-    }
+def _shapes(instances: Sequence[Instance]) -> list[list[float]]:
+    return [one.shapes[0] for one in instances]
+
+
+def _polygons(instances: Sequence[Instance]) -> list[list[list[float]]]:
+    return [list(one.shapes) for one in instances]
+
+
+def _labels(instances: Sequence[Instance]) -> list[str]:
+    return [one.label for one in instances]
+
+
+def _ascii_labels(instances: Sequence[Instance]) -> list[str]:
+    return [one.label.encode("ascii", "ignore").decode("ascii") for one in instances]
 
 
 def confidences(instances: Sequence[Instance], pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
@@ -103,7 +132,3 @@ def microsoft_scores(task: Task, pieces: Sequence[str], token_logprobs: Sequence
 
 def _exp_mean(logprobs: Sequence[float]) -> float:
     return math.exp(sum(logprobs) / len(logprobs))
-
-
-def _ascii(label: str) -> str:
-    return label.encode("ascii", "ignore").decode("ascii")

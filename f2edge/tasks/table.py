@@ -6,14 +6,21 @@ import difflib
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from f2edge.errors import TaskError
 from f2edge.tasks.location import location_text, to_bins
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
 Parser: TypeAlias = Literal["pure_text", "boxes", "grounding", "polygons", "boxes_or_polygons", "ocr"]
 TaskInput: TypeAlias = Literal["none", "text", "region"]
 Region: TypeAlias = tuple[float, float, float, float]
+RegionSource: TypeAlias = "Sequence[float] | NDArray[Any]"
+"""x1, y1, x2, y2 as users hand them in: a tuple, a list, a row of an array."""
 
 _REGION_TEXT = re.compile(r"\s*(?:<loc_(?:0|[1-9][0-9]{0,2})>){4}\s*")
 
@@ -99,7 +106,7 @@ def resolve(name: str) -> Task:
 def build_prompt(
     task: Task,
     text: str | None = None,
-    region: Region | None = None,
+    region: RegionSource | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> str:
     """Return the sentence that the model gets (docs/florence2.md#task-prompts).
@@ -146,12 +153,12 @@ def _expand(task: Task, prompt: str) -> str:
     return task.prompt.replace("{input}", given)
 
 
-def _refuse_input(task: Task, text: str | None, region: Region | None) -> None:
+def _refuse_input(task: Task, text: str | None, region: RegionSource | None) -> None:
     if text or region is not None:
         raise TaskError(f"{task.name} takes no {'text' if text else 'region'}: leave it out")
 
 
-def _wanted_text(task: Task, text: str | None, region: Region | None) -> str:
+def _wanted_text(task: Task, text: str | None, region: RegionSource | None) -> str:
     name = task.name or "a free prompt"
     if region is not None:
         raise TaskError(f"{name} takes a text, not a region: leave the region out")
@@ -160,7 +167,9 @@ def _wanted_text(task: Task, text: str | None, region: Region | None) -> str:
     return text
 
 
-def _wanted_region(task: Task, text: str | None, region: Region | None, image_size: tuple[int, int] | None) -> str:
+def _wanted_region(
+    task: Task, text: str | None, region: RegionSource | None, image_size: tuple[int, int] | None
+) -> str:
     if (text is None) == (region is None):
         raise TaskError(f"{task.name} needs one region: give x1, y1, x2, y2 in pixels")
     if region is not None:
@@ -170,7 +179,7 @@ def _wanted_region(task: Task, text: str | None, region: Region | None, image_si
     return text or ""
 
 
-def _region_text(region: Region, image_size: tuple[int, int] | None) -> str:
+def _region_text(region: RegionSource, image_size: tuple[int, int] | None) -> str:
     if image_size is None:
         raise TaskError("a region in pixels needs the size of its image")
     width, height = image_size
@@ -183,7 +192,7 @@ def _region_text(region: Region, image_size: tuple[int, int] | None) -> str:
     return location_text(to_bins((x1, y1, x2, y2), image_size))
 
 
-def _four_numbers(region: Region) -> Region:
+def _four_numbers(region: RegionSource) -> Region:
     """Convert whatever a caller gives; a string of numbers is refused."""
     try:
         x1, y1, x2, y2 = (float(value + 0) for value in region)

@@ -124,7 +124,7 @@ def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
             destination.mkdir()
             (destination / "precious").touch()
 
-    with pytest.raises(BundleError, match="not empty and no bundle"):
+    with pytest.raises(BundleError, match="is not empty and is not a bundle"):
         compile_slowly()
     assert names(destination) == {"precious"}
     assert names(tmp_path) == {"bundle"}

@@ -180,7 +180,7 @@ def test_bad_sizes_and_places(broken: Path, tiny_bundle: Path) -> None:
     assert "takes 1 to 80" in refused(broken, "--max-new-tokens", 81)
     assert "is not a directory" in refused(broken / "nowhere")
     assert "--force replaces it" in f2edge("compile", broken, "-o", tiny_bundle).error
-    assert "is not empty and no bundle" in f2edge("compile", broken, "-o", broken).error
+    assert "is not empty and is not a bundle" in f2edge("compile", broken, "-o", broken).error
 
 
 LIMIT = """

@@ -126,7 +126,7 @@ def test_device_in_any_case(tiny_bundle: Path, photo: Path) -> None:
     """Engines write their names in capitals, users need not; an empty name is wrong usage."""
     assert run(tiny_bundle, photo, "--task", "od", "--device", "cpu").code == 0
     assert run(tiny_bundle, photo, "--task", "od", "--device", "vision=cpu,decoder=CPU").code == 0
-    assert "'tower' is no component" in run(tiny_bundle, photo, "--task", "od", "--device", "tower=CPU").error
+    assert "'tower' is not a component" in run(tiny_bundle, photo, "--task", "od", "--device", "tower=CPU").error
     outcome = run(tiny_bundle, photo, "--task", "od", "--device", "")
     assert (outcome.code, outcome.stdout) == (2, "")
     assert "the name is empty" in outcome.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import f2edge
 from f2edge.draw import _marks, draw
+from f2edge.errors import ImageError
 from f2edge.result import Result
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def result(**located: Any) -> Result:
@@ -61,6 +68,30 @@ def test_input_is_left_alone() -> None:
         after = draw(before, result(labels=("a",), boxes=((5.0, 5.0, 40.0, 40.0),)))
         assert (after.mode, after.size) == ("RGB", (50, 50))
         assert before.tobytes() == Image.new(mode, (50, 50)).tobytes()
+
+
+def test_anything_that_is_a_picture(tmp_path: Path) -> None:
+    """A path, the bytes of a file and an array give what the PIL image gives."""
+    boxes = result(labels=("a",), boxes=((5.0, 5.0, 40.0, 40.0),))
+    expected = draw(grey(), boxes).tobytes()
+    path = tmp_path / "grey.png"
+    grey().save(path)
+    for source in (path, str(path), path.read_bytes(), np.asarray(grey())):
+        assert draw(source, boxes).tobytes() == expected
+    with pytest.raises(ImageError, match="is not there"):
+        draw(tmp_path / "no.png", boxes)
+
+
+def test_it_is_a_function_of_the_package() -> None:
+    """Whatever has imported its module before."""
+    importlib.import_module("f2edge.draw")
+    assert f2edge.draw is draw
+
+
+def test_annotations_can_be_drawn() -> None:
+    """Anything that has the five fields will do."""
+    truth = SimpleNamespace(labels=["a"], boxes=[[5, 5, 40, 40]], quads=[], polygons=[], confidences=[])
+    assert changed(draw(grey(), truth)).any()
 
 
 def test_masks_let_the_picture_shine_through() -> None:

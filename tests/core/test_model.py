@@ -217,3 +217,29 @@ def test_on_a_device_by_name(tiny_bundle: Path) -> None:
     assert f2edge.load(tiny_bundle, "CPU").runtime.device == "CPU"
     with pytest.raises(DeviceError, match="no device XPU"):
         f2edge.load(str(tiny_bundle), "XPU")
+
+
+@pytest.mark.parametrize("region", [(10, 7, 55, 35), [10.0, 7.0, 55.0, 35.0], np.array([10, 7, 55, 35])])
+def test_a_region_is_four_numbers_of_any_sequence(region: Any, model: Florence2) -> None:
+    """A tuple, a list and a row of an array ask the same."""
+    expected = model.run(picture(), "region_to_category", region=(10.0, 7.0, 55.0, 35.0))
+    assert model.run(picture(), "region_to_category", region=region).token_ids == expected.token_ids
+
+
+def test_results_keep_a_thumbnail_where_it_is_wanted(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All questions about one image share it; by default there is none outside of a notebook."""
+    assert not model.thumbnails
+    assert model.run(picture(), "od").thumbnail is None
+    monkeypatch.setattr(model, "thumbnails", True)
+    encoded = model.encode(picture())
+    first, second = encoded.run("od"), encoded.run("caption")
+    assert first.thumbnail is second.thumbnail is encoded.thumbnail
+    assert first.thumbnail
+    assert first.thumbnail.size == encoded.size
+    assert "<img" in first._repr_html_()
+
+
+def test_a_notebook_wants_thumbnails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel of a notebook opens the bundle."""
+    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    assert f2edge.load(tiny_bundle).thumbnails

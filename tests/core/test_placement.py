@@ -31,11 +31,11 @@ def test_placements(text: str | None, vision: str, encoder: str, decoder: str) -
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("visoin=GPU", "'visoin' is no component; name some of vision, encoder, decoder"),
+        ("visoin=GPU", "'visoin' is not a component; name some of vision, encoder, decoder"),
         ("vision=GPU,vision=CPU", "'vision' is there twice"),
         ("vision=", "a name is missing"),
-        ("=GPU", "'' is no component"),
-        ("vision=GPU,CPU=", "'cpu' is no component"),
+        ("=GPU", "'' is not a component"),
+        ("vision=GPU,CPU=", "'cpu' is not a component"),
     ],
 )
 def test_what_is_no_placement(text: str, reason: str) -> None:
@@ -49,7 +49,7 @@ def test_what_is_no_placement(text: str, reason: str) -> None:
 def test_threads() -> None:
     """At least one, or the engine's choice."""
     assert parse_placement("CPU", "CPU").threads is None
-    with pytest.raises(DeviceError, match="0 threads compute nothing"):
+    with pytest.raises(DeviceError, match=r"^threads must be at least 1, not 0$"):
         parse_placement("CPU", "CPU", threads=0)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from f2edge.arrays import Boxes, Quads
 from f2edge.decoding import Generation
 from f2edge.result import Result
 from f2edge.tasks.table import TASKS, resolve
@@ -102,3 +106,50 @@ def test_json_has_the_documented_keys() -> None:
     assert found["confidences"] == [math.exp(-0.5)]
     assert found["timings_ms"] == {"vision": 1.5}
     assert len(found["token_ids"]) == len(found["token_logprobs"]) + 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_boxes_and_quads_are_arrays_of_a_known_width(number: int) -> None:
+    """Also if the model located nothing, or if it located something of another kind."""
+    boxes = result_of("od", "</s>", "<s>", *(["cat", *["<loc_1>"] * 4] * number), "</s>")
+    quads = result_of("ocr_with_region", "</s>", "<s>", *(["cat", *["<loc_1>"] * 8] * number), "</s>")
+    assert np.asarray(boxes.boxes).shape == (number, 4)
+    assert np.asarray(boxes.quads).shape == (0, 8)
+    assert np.asarray(quads.quads).shape == (number, 8)
+    assert np.asarray(quads.boxes).shape == (0, 4)
+    assert np.asarray(boxes.boxes).tolist() == [list(box) for box in boxes.boxes]
+
+
+def test_rows_as_numpy_asks_for_them() -> None:
+    """Any type, by either way of calling; an array that is not a copy cannot be had."""
+    rows = Boxes([(1.5, 2.0, 3.0, 4.0)])
+    assert np.asarray(rows).dtype == np.float64
+    assert np.array(rows, np.float32).dtype == np.float32
+    assert rows.__array__(np.dtype(np.int64)).tolist() == [[1, 2, 3, 4]]  # as NumPy 1 calls it
+    assert np.vstack([Boxes(), rows]).shape == (1, 4)
+    with pytest.raises(ValueError, match="let NumPy copy it"):
+        rows.__array__(copy=False)
+    with pytest.raises(ValueError, match="reshape"):
+        np.asarray(Boxes([(1.0, 2.0, 3.0)]))
+
+
+def test_rows_are_tuples_otherwise() -> None:
+    """Equality, hash, truth, JSON, and what dataclasses do with them."""
+    found = result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>")
+    plain = ((1.5, 1.5, 1.5, 1.5),)
+    assert found.boxes == plain
+    assert isinstance(found.boxes, tuple)
+    assert hash(found.boxes) == hash(plain)
+    assert repr(found.boxes) == repr(plain)
+    assert (bool(found.boxes), bool(found.quads)) == (True, False)
+    assert json.loads(json.dumps(found.boxes)) == [[1.5] * 4]
+    assert type(asdict(found)["boxes"]) is Boxes
+    assert type(replace(found, quads=((0.0,) * 8,)).quads) is Quads
+
+
+def test_a_result_is_pickled_whole() -> None:
+    """Equal after the way there and back, and its boxes are still an array of a known width."""
+    found = result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>")
+    copy = pickle.loads(pickle.dumps(found))  # noqa: S301 - our own bytes
+    assert copy == found
+    assert type(copy.boxes) is Boxes

@@ -40,7 +40,7 @@ def test_pictures_that_cannot_be_read() -> None:
     run = ask(TableModel(TABLE, bad), samples(CAPTION))
     assert (run.pictures, run.skipped) == (2, {"1": "1.png is damaged"})
     assert list(run.answers) == [(0, 0), (2, 0)]
-    with pytest.raises(DatasetError, match=r"none of the 1 pictures can be read; first 1\.png is damaged"):
+    with pytest.raises(DatasetError, match=r"none of the 1 pictures can be read; the first: 1\.png is damaged"):
         ask(TableModel(TABLE, bad), samples(CAPTION)[1:2])
 
 

@@ -193,6 +193,13 @@ def test_a_processor_that_makes_no_sense(processor: dict[str, Any], named: str) 
         sizes.geometry(SHAPES, config(), processor)
 
 
+def test_the_message_about_a_processor_reads_as_a_sentence() -> None:
+    """What the parser says of the value follows a colon."""
+    with pytest.raises(CheckpointError) as caught:
+        sizes.geometry(SHAPES, config(), {"image_mean": 0.5})
+    assert str(caught.value) == "the image processor: image_mean is 0.5, not tuple[float, float, float]"
+
+
 @pytest.mark.parametrize("size", [(32, 32), (640, 640), (32, 640), (640, 32), (96, 160), (160, 96)])
 def test_sizes_that_fit(size: tuple[int, int]) -> None:
     """Multiples of 32, up to the position tables, square or not."""
@@ -266,6 +273,20 @@ def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
         return
     with pytest.raises(CheckpointError, match=name):
         settings("transformers", {}, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_beams", 0, "the checkpoint's generation settings: num_beams is 0; it must be at least 1"),
+        ("num_beams", "x", "the checkpoint's generation settings: text_config.num_beams is 'x', not int"),
+    ],
+)
+def test_the_message_about_a_setting_reads_as_a_sentence(name: str, value: Any, message: str) -> None:
+    """The check of a value and the check of its type word their errors differently; both follow a colon."""
+    with pytest.raises(CheckpointError) as caught:
+        settings("microsoft", {name: value}, {})
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATION if name.endswith("_token_id")])

@@ -1,0 +1,77 @@
+"""The public API is typed: a user's program passes mypy as strict as it gets, without a cast."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+PROGRAM = HERE / "typed" / "user_program.py"
+ROOMS = ("", ".calibration", ".compile", ".quantize", ".runtimes")
+
+CONFIG = """
+[mypy]
+strict = true
+python_version = 3.10
+follow_imports = silent
+[mypy-torch.*,onnx.*,onnxruntime.*,onnxscript.*,nncf.*,openvino.*,safetensors.*,cuda.*,tensorrt.*,tokenizers.*]
+follow_imports = skip
+ignore_missing_imports = true
+"""
+"""``silent``, since a user's checker reports nothing of installed packages; ``skip`` saves the time of the vendors."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it lies when it is installed; mypy does not follow the map of rooms of an editable install."""
+    root = tmp_path_factory.mktemp("installed")
+    for room in ROOMS:
+        spec = find_spec(f"f2edge{room}")
+        assert spec
+        assert spec.submodule_search_locations
+        target = root / f"f2edge{room}".replace(".", "/")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(spec.submodule_search_locations[0], target, dirs_exist_ok=True, ignore=ignored)
+    (root / "mypy.ini").write_text(CONFIG)
+    return root
+
+
+def check(installed: Path, *programs: Path) -> str:
+    """What mypy says of programs that import the package."""
+    options = ["--config-file", installed / "mypy.ini", "--cache-dir", installed / "cache", "--no-error-summary"]
+    command = [sys.executable, "-m", "mypy", *options, *programs]
+    done = subprocess.run(  # noqa: S603
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=installed,
+        env={**os.environ, "MYPYPATH": str(installed)},
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_package_says_that_it_is_typed(installed: Path) -> None:
+    """Without this file a checker takes everything of it for Any."""
+    assert (installed / "f2edge" / "py.typed").is_file()
+
+
+def test_a_users_program_type_checks(installed: Path) -> None:
+    """What is right passes, what is marked as wrong is an error, and nothing is Any in secret."""
+    assert check(installed, PROGRAM) == ""
+
+
+def test_mistakes_are_noticed(installed: Path, tmp_path: Path) -> None:
+    """Without its marks the same program has an error for each of them."""
+    lines = [line.partition("  # type: ignore")[0] for line in PROGRAM.read_text().splitlines()]
+    marked = PROGRAM.read_text().count("  # type: ignore[")
+    program = tmp_path / PROGRAM.name
+    program.write_text("\n".join(lines))
+    places = {line.split(" error: ")[0] for line in check(installed, program).splitlines() if " error: " in line}
+    assert len(places) == marked > 5

@@ -1,0 +1,102 @@
+"""A user's program, for the type checker alone: tests/test_public_types.py checks it, nothing runs it.
+
+A comment ``type: ignore[...]`` marks what must be an error; the checker reports one that is not needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from typing_extensions import assert_type
+
+import f2edge
+from f2edge.tasks.answer_types import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+def captions(model: f2edge.Florence2, pictures: list[Path]) -> Iterator[str]:
+    """The answer of a text task is a string."""
+    for picture in pictures:
+        result = model.run(picture, "caption")
+        assert_type(result, f2edge.Result)
+        assert_type(result.answer["<CAPTION>"], str)
+        yield result.answer["<CAPTION>"].upper()
+        yield result.plain_text
+
+
+def answers_of_each_kind(result: f2edge.Result) -> None:
+    """The answer of any other task has the keys of its task, each a list of a known depth."""
+    assert_type(result.answer["<OD>"]["bboxes"], list[list[float]])
+    assert_type(result.answer["<OD>"]["labels"], list[str])
+    assert_type(result.answer["<OD>"].get("scores"), list[float] | None)
+    assert_type(result.answer["<CAPTION_TO_PHRASE_GROUNDING>"]["bboxes"], list[list[float]])
+    assert_type(result.answer["<OCR_WITH_REGION>"]["quad_boxes"], list[list[float]])
+    assert_type(result.answer["<REGION_TO_SEGMENTATION>"]["polygons"], list[list[list[float]]])
+    assert_type(result.answer["<OPEN_VOCABULARY_DETECTION>"]["bboxes_labels"], list[str])
+
+
+def an_answer_by_a_variable(result: f2edge.Result) -> str:
+    """With a task that is known only at run time, or a free prompt, the user looks what the answer is."""
+    answer = result.answer[result.task]
+    assert_type(answer, Answer)
+    free = result.answer[""]
+    assert_type(free, str)
+    return answer if isinstance(answer, str) else ", ".join(answer.keys())
+
+
+def boxes(result: f2edge.Result) -> NDArray[np.float64]:
+    """Boxes are tuples, and arrays for NumPy."""
+    for label, (x1, y1, x2, y2), confidence in zip(result.labels, result.boxes, result.confidences, strict=True):
+        assert_type(label, str)
+        assert_type((x2 - x1) * (y2 - y1) * confidence, float)
+    first: tuple[float, ...] = result.boxes[0]
+    assert_type(len(first), int)
+    return np.asarray(result.boxes, np.float64)
+
+
+def regions(image: f2edge.EncodedImage, result: f2edge.Result) -> list[str]:
+    """A region is any sequence of four numbers."""
+    asked = [
+        image.run("region_to_category", region=(1, 2, 30, 40)),
+        image.run("region_to_category", region=[1.0, 2.0, 30.0, 40.0]),
+        image.run("region_to_category", region=result.boxes[0]),
+        image.run("region_to_category", region=np.asarray(result.boxes)[0]),
+        image.run("region_to_category", region=result.answer["<OD>"]["bboxes"][0]),
+    ]
+    return [answer.answer["<REGION_TO_CATEGORY>"] for answer in asked]
+
+
+def main(path: str | Path) -> None:
+    """Every kind of picture, streaming, drawing, settings, errors."""
+    model = f2edge.load(path, "CPU", threads=2, on_mismatch="fallback")
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for source in ("street.jpg", Path("street.jpg"), b"...", Image.new("RGB", (8, 8)), pixels):
+        try:
+            result = model.run(source, "od", num_beams=1, max_new_tokens=20)
+        except f2edge.F2EdgeError as error:
+            print(error)  # noqa: T201
+        else:
+            f2edge.draw(source, result).save("boxes.png")
+    image = model.encode(pixels)
+    assert_type("".join(image.stream("more_detailed_caption")), str)
+    settings = f2edge.GenerationSettings(num_beams=5, early_stopping="never")
+    image.run("", "what is this?", settings=settings).to_json()
+    assert_type(f2edge.open_bundle(path), f2edge.Bundle)
+
+
+def mistakes(model: f2edge.Florence2, result: f2edge.Result) -> None:
+    """What must not pass."""
+    result.answer["<CAPTION>"]["bboxes"]  # type: ignore[index]
+    result.answer["<OD>"].upper()  # type: ignore[attr-defined]
+    result.answer["<OD>"]["quad_boxes"]  # type: ignore[typeddict-item]
+    model.run("street.jpg", "region_to_category", region="1,2,30,40")  # type: ignore[arg-type]
+    model.run("street.jpg", "od", beams=3)  # type: ignore[call-arg]
+    f2edge.load("bundle", on_mismatch="ignore")  # type: ignore[arg-type]
+    result.boxes = ()  # type: ignore[misc, assignment]
