@@ -2,6 +2,7 @@
 # make test   the tests
 # make bench  this beside every other way to run Florence-2 on this CPU, at base size: about 15 minutes, the first time more
 # make bench-curves  how cost grows with tokens, beams, prompts, images, pixels and threads
+# make docs   the documentation as a site, in build/docs/index.html
 # Each does all its own set-up in .venv, on a machine with nothing but Python 3.10 or later.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 # Two processes share the machine; spinning threads of one would starve the other.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test bench bench-curves lint wheel clean
+.PHONY: demo test bench bench-curves lint docs wheel clean
 
 demo: $(VENV)/ready
 	$(BIN)/python demo/demo.py
@@ -33,6 +34,9 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check
 	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --target build/typed .
 	MYPYPATH=build/typed $(BIN)/mypy -p f2edge
+
+docs: $(VENV)/ready
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 
 wheel: $(VENV)/ready
 	rm -rf dist build/lib && $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

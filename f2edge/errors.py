@@ -1,5 +1,7 @@
 """All errors that f2edge raises on purpose.
 
+::
+
     F2EdgeError
     ├── CheckpointError       a checkpoint that cannot be read, or is not Florence-2
     ├── CompileError          a graph that cannot be exported, checked or compiled

@@ -8,6 +8,7 @@ import click
 
 from f2edge.bench import MEANINGS, bench
 from f2edge.cli.bench_html import render
+from f2edge.cli.completion import complete_path, complete_task
 from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, threads_option
 from f2edge.cli.output import check_place, print_json, print_table, progress_bar, replace_file
 
@@ -26,8 +27,19 @@ _EPILOG = "\n\n".join(f"{stage}: {meaning}" for stage, meaning in MEANINGS.items
 @bundle_argument
 @device_option
 @threads_option
-@click.option("--image", metavar="F", help="Picture to ask about; by default the golden picture of the bundle.")
-@click.option("--task", default="caption", show_default=True, help="Task; one that needs no text and no region.")
+@click.option(
+    "--image",
+    metavar="F",
+    shell_complete=complete_path,
+    help="Picture to ask about; by default the golden picture of the bundle.",
+)
+@click.option(
+    "--task",
+    default="caption",
+    show_default=True,
+    shell_complete=complete_task,
+    help="Task; one that needs no text and no region.",
+)
 @click.option(
     "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of the bundle, usually 3."
 )

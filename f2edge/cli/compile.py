@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from f2edge.bundle.writing import MANIFEST
+from f2edge.cli.completion import complete_path
 from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option
 from f2edge.cli.output import print_fields, print_json, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
@@ -31,7 +32,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 @click.command("compile")
-@click.argument("checkpoint")
+@click.argument("checkpoint", shell_complete=complete_path)
 @click.option("-o", "--output", metavar="BUNDLE", required=True, type=PATH, help="Directory of the new bundle.")
 @click.option(
     "--target",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import f2edge
+from f2edge.cli.completion import complete_path, complete_task
 from f2edge.cli.drawing import create_directories, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason
 from f2edge.cli.options import (
@@ -45,8 +46,13 @@ def _tasks() -> str:
 
 @click.command("run", epilog=_tasks())
 @bundle_argument
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--task", required=True, help='Task, such as od or "<OD>", see below; "" for a free prompt in --text.')
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_path)
+@click.option(
+    "--task",
+    required=True,
+    shell_complete=complete_task,
+    help='Task, such as od or "<OD>", see below; "" for a free prompt in --text.',
+)
 @click.option("--text", help="Text input of the task: a caption, a phrase or a prompt.")
 @click.option(
     "--region",
