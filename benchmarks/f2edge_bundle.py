@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from workload import AROUND
 
 import f2edge
 from f2edge.decoding import generate
+from f2edge.decoding.session import TimedSession
 from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from measuring import Samples
     from workload import Workload
 
-    from f2edge.arrays import IntArray
-    from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
 
 
@@ -54,7 +52,7 @@ class Bundle(WholeModel):
     def steps(self, num_beams: int) -> dict[int, list[float]]:
         """Time the steps of one long search."""
         positions = self.workload.positions
-        session = _Clock(self.model.runtime.start(self.image.features, self._prompt))
+        session = TimedSession(self.model.runtime.start(self.image.features, self._prompt))
         generate(session, self.settings(num_beams, max(positions) + AROUND + 3))
         return {position: around(session.done, 0, position) for position in positions}
 
@@ -70,16 +68,3 @@ class Bundle(WholeModel):
         """Return settings for answers of exactly ``tokens`` tokens: only the forced last token ends an answer."""
         settings = self.model.settings(num_beams, tokens)
         return replace(settings, eos_token_id=self.model.bundle.geometry.vocab_size)
-
-
-class _Clock:
-    """A session that records the time at which each of its steps ends."""
-
-    def __init__(self, session: DecoderSession) -> None:
-        self._session = session
-        self.done: list[float] = []
-
-    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        scores = self._session.step(tokens, beam_indices)
-        self.done.append(time.perf_counter())
-        return scores

@@ -10,6 +10,7 @@ import numpy as np
 
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
+from f2edge.decoding.session import TimedSession
 from f2edge.display import Thumbnail, in_notebook
 from f2edge.errors import LimitError
 from f2edge.image import load_image, pixel_values
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import IntArray
-    from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
@@ -209,7 +209,7 @@ class EncodedImage:
         asked, ids = self._prompt(task, text, region)
         session = self.model.runtime.start(self.features, ids)
         clock.lap("encoder")
-        timed = _TimedSession(session)
+        timed = TimedSession(session)
         generation = generate(timed, chosen)
         clock.lap("decode")
         pieces = self.model.tokenizer.decode_tokens(generation.token_ids)
@@ -237,18 +237,13 @@ class EncodedImage:
         """
         settings = self.model.settings(1, max_new_tokens)
         _, ids = self._prompt(task, text, region)
-        return filter(None, map(without_special_tokens, self._pieces(ids, settings)))
+        pieces = self.model.tokenizer.pieces(self._token_ids(ids, settings))
+        return filter(None, map(without_special_tokens, pieces))
 
-    def _pieces(self, ids: IntArray, settings: GenerationSettings) -> Iterator[str]:
-        pending: list[int] = []
-        for token in stream(self.model.runtime.start(self.features, ids), settings):
-            pending.append(token.token_id)
-            piece = self.model.tokenizer.decode(pending)
-            if not piece.endswith("\N{REPLACEMENT CHARACTER}"):
-                yield piece
-                pending.clear()
-        if pending:  # cut off within a character
-            yield self.model.tokenizer.decode(pending)
+    def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings) -> Iterator[int]:
+        """The answer's tokens; nothing is computed before the first one is wanted."""
+        for token in stream(self.model.runtime.start(self.features, prompt_ids), settings):
+            yield token.token_id
 
     def _prompt(self, task: str, text: str | None, region: RegionSource | None) -> tuple[Task, IntArray]:
         asked = resolve(task)
@@ -267,31 +262,3 @@ class Stopwatch:
         now = time.perf_counter()
         self.laps[name] = (now - self._last) * 1e3
         self._last = now
-
-
-class _TimedSession:
-    """A session that notes when each of its steps was done."""
-
-    def __init__(self, session: DecoderSession) -> None:
-        self._session = session
-        self._started = time.perf_counter()
-        self._done: list[float] = []
-
-    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        scores = self._session.step(tokens, beam_indices)
-        self._done.append(time.perf_counter())
-        return scores
-
-    @property
-    def steps(self) -> int:
-        """How many steps the search took."""
-        return len(self._done)
-
-    def timings_ms(self) -> dict[str, float]:
-        """Until the first step was done, and the mean from step to step after it, the loop's own work included."""
-        if not self._done:
-            return {}
-        timings = {"first_token": (self._done[0] - self._started) * 1e3}
-        if later := len(self._done) - 1:
-            timings["per_token"] = (self._done[-1] - self._done[0]) * 1e3 / later
-        return timings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import DeviceError
 
-COMPONENTS = ("vision", "encoder", "decoder")
 _NEXT = re.compile(r",(?=\s*\w+\s*=)")
 """A comma before ``component=``; others belong to a device's name, as in ``AUTO:GPU,CPU``."""
 

@@ -88,7 +88,6 @@ class Result:
         pieces: Sequence[str],
         generation: Generation,
         image_size: tuple[int, int],
-        timings_ms: Mapping[str, float] | None = None,
     ) -> Result:
         """Read what the model generated.
 
@@ -97,7 +96,6 @@ class Result:
             pieces: the text of each of the generation's tokens, ``Tokenizer.decode_tokens``.
             generation: the sequence that was found.
             image_size: (width, height) of the original image in pixels.
-            timings_ms: milliseconds of each stage.
         """
         text = "".join(pieces)
         instances = find_instances(task, text, image_size)
@@ -111,7 +109,6 @@ class Result:
             Answers({task.name: to_answer(task, text, instances, scores)}),
             confidences=tuple(confidences(instances, pieces, generation.token_logprobs)),
             truncated=generation.truncated,
-            timings_ms=dict(timings_ms or {}),
             **_located(instances),
         )
 

@@ -12,7 +12,7 @@ from f2edge.errors import CheckpointError, TaskError
 from f2edge.tasks.location import BINS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _SPLIT_CHARACTER = "\ufffd"
 
@@ -97,14 +97,28 @@ class Tokenizer:
 
         A character that is split over several tokens belongs to the last of them.
         """
-        pieces: list[str] = []
-        start = 0
-        for end in range(1, len(token_ids) + 1):
-            piece = self.decode(token_ids[start:end])
-            incomplete = piece.endswith(_SPLIT_CHARACTER) and end < len(token_ids)
-            pieces.append("" if incomplete else piece)
-            start = start if incomplete else end
+        pieces = list(self.pieces(token_ids))
+        if len(pieces) > len(token_ids):  # cut off within a character
+            pieces[-2:] = pieces[-1:]
         return pieces
+
+    def pieces(self, token_ids: Iterable[int]) -> Iterator[str]:
+        """Text of each token as it comes; joined they are the text of all.
+
+        A token within a character has an empty piece.  If the tokens end there, what there is of the character comes
+        as one more piece.
+        """
+        pending: list[int] = []
+        for token_id in token_ids:
+            pending.append(token_id)
+            piece = self.decode(pending)
+            if piece.endswith(_SPLIT_CHARACTER):
+                yield ""
+            else:
+                yield piece
+                pending.clear()
+        if pending:
+            yield self.decode(pending)
 
     def location_id(self, number: int) -> int:
         """The id of ``<loc_number>``, for 0 to 999."""

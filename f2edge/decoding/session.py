@@ -6,6 +6,7 @@ runtime (:mod:`f2edge.engine`) provides.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,3 +63,37 @@ def take_step(session: DecoderSession, tokens: IntArray, beam_indices: IntArray)
             "the decoder's scores are not finite numbers; compile the checkpoint again, with precision fp32"
         )
     return step
+
+
+class TimedSession:
+    """A session that notes when each of its steps was done.
+
+    Args:
+        session: the session; its time begins now.
+    """
+
+    def __init__(self, session: DecoderSession) -> None:
+        self.done: list[float] = []
+        """Seconds of :func:`time.perf_counter` at the end of each step."""
+        self._session = session
+        self._started = time.perf_counter()
+
+    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        """Take one step; see :meth:`DecoderSession.step`."""
+        scores = self._session.step(tokens, beam_indices)
+        self.done.append(time.perf_counter())
+        return scores
+
+    @property
+    def steps(self) -> int:
+        """How many steps the search took."""
+        return len(self.done)
+
+    def timings_ms(self) -> dict[str, float]:
+        """Until the first step was done, and the mean from step to step after it, the loop's own work included."""
+        if not self.done:
+            return {}
+        timings = {"first_token": (self.done[0] - self._started) * 1e3}
+        if later := len(self.done) - 1:
+            timings["per_token"] = (self.done[-1] - self.done[0]) * 1e3 / later
+        return timings

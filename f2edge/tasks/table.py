@@ -130,29 +130,6 @@ def build_prompt(
     return task.prompt.replace("{input}", _wanted_region(task, text, region, image_size))
 
 
-def expand_prompt(prompt: str) -> tuple[Task, str]:
-    """Expand a prompt in Microsoft's one-string style, as its code does: ``<OPEN_VOCABULARY_DETECTION>car``.
-
-    Public API for ports of code that was written for Microsoft's processor; f2edge itself keeps task and text apart.
-    The task's name may stand anywhere in it; what is left is not stripped.  Without the name of a task the
-    prompt passes unchanged as ``FREE_TEXT``.
-
-    Raises:
-        TaskError: a task without input is not the whole prompt.
-    """
-    for task in sorted(TASKS.values(), key=lambda task: task.input != "none"):
-        if task.name in prompt:
-            return task, _expand(task, prompt)
-    return FREE_TEXT, prompt
-
-
-def _expand(task: Task, prompt: str) -> str:
-    given = prompt.replace(task.name, "")
-    if task.input == "none" and prompt != task.name:
-        raise TaskError(f"{task.name} takes no input: it must be the whole prompt, without {given!r}")
-    return task.prompt.replace("{input}", given)
-
-
 def _refuse_input(task: Task, text: str | None, region: RegionSource | None) -> None:
     if text or region is not None:
         raise TaskError(f"{task.name} takes no {'text' if text else 'region'}: leave it out")

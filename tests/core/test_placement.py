@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import DeviceError
-from f2edge.placement import COMPONENTS, Placement, parse_placement
+from f2edge.placement import Placement, parse_placement
 
 
 @pytest.mark.parametrize(

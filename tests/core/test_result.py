@@ -28,7 +28,7 @@ def result_of(task: str, *pieces: str, logprob: float = -0.5) -> Result:
     """Return the result of a model that wrote these tokens, one piece each."""
     ids = tuple(range(len(pieces)))
     generation = Generation(ids, (logprob,) * (len(ids) - 1), -0.7, truncated=False)
-    return Result.from_generation(resolve(task), pieces, generation, SIZE, {"vision": 1.5})
+    return replace(Result.from_generation(resolve(task), pieces, generation, SIZE), timings_ms={"vision": 1.5})
 
 
 def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:

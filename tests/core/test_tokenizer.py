@@ -11,11 +11,12 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from f2edge.errors import CheckpointError, TaskError
-from f2edge.tasks.table import expand_prompt
 from f2edge.tokenizer import ADDED_TOKENS, Tokenizer
 from tests.support.oracles import load
+from tests.support.prompts import expand_prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BASICS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -132,6 +133,24 @@ def test_split_character_belongs_to_its_last_token() -> None:
     tokenizer = Tokenizer(BYTES)
     pieces = tokenizer.decode_tokens(tokenizer.encode("日<loc_7>"))
     assert pieces == ["<s>", "", "", "日", "<loc_7>", "</s>"]
+
+
+def test_pieces_come_as_their_tokens_do() -> None:
+    """Each piece is there before the next token is asked for; what is cut off within a character is one piece more."""
+    tokenizer, taken = Tokenizer(BYTES), []
+
+    def token_ids(count: int) -> Iterator[int]:
+        for token_id in tokenizer.encode("é€")[1 : 1 + count]:
+            taken.append(token_id)
+            yield token_id
+
+    assert [(piece, len(taken)) for piece in tokenizer.pieces(token_ids(5))] == [
+        *[("", 1), ("é", 2)],
+        *[("", 3), ("", 4), ("€", 5)],
+    ]
+    assert list(tokenizer.pieces(token_ids(4))) == ["", "é", "", "", "\N{REPLACEMENT CHARACTER}"]
+    assert tokenizer.decode_tokens(list(token_ids(4))) == ["", "é", "", "\N{REPLACEMENT CHARACTER}"]
+    assert list(tokenizer.pieces([])) == []
 
 
 def test_saved_file_is_self_contained(microsoft: Tokenizer, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from f2edge.errors import TaskError
-from f2edge.tasks.table import FREE_TEXT, TASKS, build_prompt, expand_prompt, resolve
+from f2edge.tasks.table import FREE_TEXT, TASKS, build_prompt, resolve
+from tests.support.prompts import expand_prompt
 
 SIZE = (640, 480)
 
