@@ -55,7 +55,7 @@ def measure(checkpoint: Path, bundle: Path, precision: Precision, pictures: Path
         name: {"build_s": clock.seconds(f"compile {name}"), "bytes": built.file(name).stat().st_size}
         for name in built.components
     }
-    return {"engines": engines, "verify_s": clock.seconds("verify"), "verified": built.verified}
+    return {"engines": engines, "verify_s": clock.seconds("verify"), "verified": built.to_json()["verified"]}
 
 
 def run(size: str, output: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.components import ComponentCompiler, Plan
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from f2edge.bundle.limits import Limits
     from f2edge.bundle.manifest import Bundle
+    from f2edge.bundle.quantization import Block, Quantization
     from f2edge.calibration.recorder import Records
     from f2edge.calibration.sources import Selection
     from f2edge.compile.checkpoint.load import Checkpoint
     from f2edge.compile.export.graphs import Graph
     from f2edge.compile.options import Listener, Options
     from f2edge.compile.stages import Stages
-    from f2edge.quantize.search import Block
     from f2edge.targets import Compute
 
 INT8_COMPUTE: dict[str, Compute] = dict.fromkeys(COMPONENTS, "bf16")
@@ -64,7 +64,7 @@ class BuildContext:
         quantized: the INT8 graphs by component.
         blocks: what each block costs in INT8, where that was measured.
         chosen: the mix of INT8 and float blocks that the search chose.
-        quantization: what was measured of INT8, for the manifest.
+        quantization: what was measured of INT8, for the manifest; None if nothing was.
         files: the compiled files by component.
     """
 
@@ -81,7 +81,7 @@ class BuildContext:
     quantized: dict[str, Path] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
     chosen: Plan | None = None
-    quantization: dict[str, Any] = field(default_factory=dict)
+    quantization: Quantization | None = None
     files: dict[str, list[Path]] = field(default_factory=dict)
 
     @property

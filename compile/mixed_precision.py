@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from f2edge.bundle.manifest import COMPONENTS
+from f2edge.bundle.quantization import Block, MeasuredMix, Quantization
 from f2edge.compile.components import ComponentCompiler, Plan, describe
 from f2edge.errors import CompileError
 from f2edge.machine import fingerprint
@@ -20,7 +21,7 @@ from f2edge.quantize.blocks import multiplications
 from f2edge.quantize.losses import Losses, with_truth
 from f2edge.quantize.mixed_graphs import Variants, milliseconds
 from f2edge.quantize.noise import Probe
-from f2edge.quantize.search import Block, Measured, Mix, choose, mixes
+from f2edge.quantize.search import Measured, Mix, choose, mixes
 from f2edge.runtimes import devices, has_device, open_runtime
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class MixedPrecision:
         """Return the graphs, precisions and types of a bundle with this mix."""
         quantized = {component for component, _ in mix.quantized}
         precisions: dict[str, Precision] = {c: "int8" if c in quantized else "fp16" for c in COMPONENTS}
-        compute: dict[str, Compute] = dict.fromkeys(COMPONENTS, mix.compute)  # type: ignore[arg-type]
+        compute: dict[str, Compute] = dict.fromkeys(COMPONENTS, mix.compute)
         return Plan(self._variants.graphs(mix.quantized), precisions, compute)
 
     def search(self, blocks: list[Block], budget: float) -> list[Measured]:
@@ -161,7 +162,7 @@ class MixedPrecision:
         assert self._context.selection
         return self._context.selection.samples
 
-    def _computes(self) -> list[str]:
+    def _computes(self) -> list[Compute]:
         """Return the types that float operations can run in on this processor."""
         runtime = self._context.options.target.runtime
         capabilities = {c for d in devices() if d.runtime == runtime for c in d.capabilities}
@@ -197,23 +198,22 @@ def shapes_of(model: onnx.ModelProto, inputs: Inputs) -> dict[str, tuple[int, ..
     return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
 
 
-def to_manifest(blocks: list[Block], measured: list[Measured], budget: float | None) -> dict[str, Any]:
-    """Return what was measured, and the choice, as JSON values."""
-    values: dict[str, Any] = {"blocks": [asdict(block) for block in blocks]}
+def to_manifest(blocks: list[Block], measured: list[Measured], budget: float | None) -> Quantization:
+    """Return what was measured, and the choice."""
     if budget is None:
-        return values
+        return Quantization(tuple(blocks))
     chosen = chosen_of(measured)
-    rows = [
-        {
-            "int8_blocks": len(one.mix.quantized),
-            "compute": one.mix.compute,
-            "milliseconds": round(one.milliseconds, 2),
-            "loss": one.loss,
-            "chosen": one is chosen,
-        }
+    rows = (
+        MeasuredMix(
+            int8_blocks=len(one.mix.quantized),
+            compute=one.mix.compute,
+            milliseconds=round(one.milliseconds, 2),
+            loss=one.loss,
+            chosen=one is chosen,
+        )
         for one in measured
-    ]
-    return values | {"budget": budget, "mixes": rows, "int8": sorted(map(list, chosen.mix.quantized))}
+    )
+    return Quantization(tuple(blocks), budget, tuple(rows), tuple(sorted(chosen.mix.quantized)))
 
 
 def chosen_of(measured: list[Measured]) -> Measured:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.bundle.golden import GoldenArrays, GoldenCase
+from f2edge.bundle.golden import GoldenArrays, GoldenCase, golden_pixels, sample, teacher_forced
 from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.errors import LimitError
 from f2edge.tasks.table import build_prompt, resolve
-from f2edge.verify import golden_pixels, sample, teacher_forced
 
 if TYPE_CHECKING:
     from f2edge.arrays import ByteArray, FloatArray, IntArray
@@ -60,7 +59,7 @@ def make_golden(checkpoint: Checkpoint) -> tuple[tuple[GoldenCase, ...], GoldenA
         cases.append(case)
         index.append(places)
         cross.append(values)
-        logits.append(teacher_forced(session, case, empty))
+        logits.append(teacher_forced(session, case.token_ids, columns))
     return tuple(cases), replace(empty, cross_index=tuple(index), cross=tuple(cross), logits=tuple(logits))
 
 

@@ -11,6 +11,7 @@ import onnx
 
 from f2edge.bundle.manifest import GOLDEN, TOKENIZER, Bundle, Recipe, sha256
 from f2edge.bundle.user_cache import digest
+from f2edge.bundle.verified import TOKENS_DIFFER
 from f2edge.calibration.recorder import Recorder, Records
 from f2edge.compile.checkpoint.load import check_tokenizer, limit_answers, load_checkpoint
 from f2edge.compile.components import describe
@@ -151,15 +152,11 @@ def verify_bundle(context: BuildContext) -> None:
     components = describe(context.plan, context.files)
     draft = replace(context.draft, components=components, quantization=context.quantization)
     tokenizer = Tokenizer.from_file(draft.path / TOKENIZER)
-    report = verify(Florence2(draft, _verifying_runtime(draft, context.workspace.scratch), tokenizer))
-    if not report.passed:
-        wrong = [
-            f"{c.component} is off by {c.relative_error:.2g} (allowed: {c.tolerance:.2g})"
-            for c in report.checks
-            if not c.passed
-        ]
-        raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or 'tokens differ'}")
-    replace(draft, verified=report.to_json()).write_manifest()
+    verified = verify(Florence2(draft, _verifying_runtime(draft, context.workspace.scratch), tokenizer))
+    if not verified.passed:
+        wrong = [f"{name} is {c.off_by} (allowed: {c.tolerance:.2g})" for name, c in verified.failed().items()]
+        raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or TOKENS_DIFFER}")
+    replace(draft, verified=verified).write_manifest()
 
 
 def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:

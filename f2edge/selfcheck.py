@@ -8,41 +8,53 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, get_args
 
-from f2edge.bundle.manifest import sha256
+from f2edge.bundle.manifest import COMPONENTS, sha256
 from f2edge.bundle.schema import parse
 from f2edge.bundle.user_cache import cache_key, user_cache, write_whole
+from f2edge.bundle.verified import TOKENS_DIFFER
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError, DeviceWarning, InputError
-from f2edge.placement import COMPONENTS, parse_placement
-from f2edge.verify import verify
+from f2edge.placement import parse_placement
+from f2edge.verify import Model, verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle
-    from f2edge.model import Florence2
+    from f2edge.bundle.verified import Verified
     from f2edge.placement import Placement
-    from f2edge.verify import Report
 
 OnMismatch: TypeAlias = Literal["error", "fallback", "warn"]
-
-Open: TypeAlias = Callable[["Placement"], "Florence2"]
-"""Opens the bundle with its components on the devices of a placement; raises DeviceError."""
 
 FALLBACK = "CPU"
 """Where a component goes that a device gets wrong."""
 
 _VERDICTS = "verdicts"
 
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Checked(Generic[M]):
+    """One placement, checked.
+
+    Args:
+        model: the bundle opened there; None if anything is wrong.
+        faults: the components that are wrong, and why.
+    """
+
+    model: M | None
+    faults: dict[str, str]
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """What a check ended in, as it is kept.
 
     Args:
         placement: where every component is right; what was asked for, unless components had to move.
@@ -54,23 +66,23 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class SelfCheck:
+class SelfCheck(Generic[M]):
     """The check of one bundle on some devices.
 
     Args:
         bundle: the bundle.
         placement: what was asked for.
         devices: names and drivers of the devices that the engine sees.
-        open_on: opens the bundle.
+        open_on: opens the bundle with its components on the devices of a placement; raises DeviceError.
     """
 
     bundle: Bundle
     placement: Placement
     devices: tuple[str, ...]
-    open_on: Open
+    open_on: Callable[[Placement], M]
 
-    def model(self, on_mismatch: OnMismatch) -> Florence2:
-        """The bundle, opened where its golden cases are right.
+    def model(self, on_mismatch: OnMismatch) -> M:
+        """Open the bundle where its golden cases are right.
 
         Args:
             on_mismatch: what to do where they are not: "error" raises, "fallback" runs on the CPU what was wrong and
@@ -82,33 +94,48 @@ class SelfCheck:
         """
         if on_mismatch not in get_args(OnMismatch):
             raise InputError(f"on_mismatch is {on_mismatch!r:.60}; it must be one of {', '.join(get_args(OnMismatch))}")
-        verdict = self._cached(on_mismatch)
+        model, verdict = None, self._kept(on_mismatch)
         if verdict is None:
-            return self._check(on_mismatch)
+            model, verdict = self._settled() if on_mismatch == "fallback" else self._as_asked()
+            write_whole(self._file(on_mismatch), json.dumps(asdict(verdict)).encode())
         self._judge(verdict, on_mismatch)
-        return self.open_on(parse_placement(verdict.placement, FALLBACK, self.placement.threads))
+        return model or self.open_on(parse_placement(verdict.placement, FALLBACK, self.placement.threads))
 
-    def _check(self, on_mismatch: OnMismatch) -> Florence2:
-        if on_mismatch == "fallback":
-            placement, faults = self._settle()
-        else:
-            placement, faults = self.placement, _wrong(verify(self.open_on(self.placement)))
-        verdict = Verdict(str(placement), faults)
-        write_whole(self._file(on_mismatch), json.dumps(asdict(verdict)).encode())
-        self._judge(verdict, on_mismatch)
-        return self.open_on(placement)
+    def check(self, placement: Placement) -> Checked[M]:
+        """Open the bundle on a placement and verify it.
 
-    def _settle(self) -> tuple[Placement, dict[str, str]]:
-        """Move what is wrong until all is right: the placement then, and why components moved."""
-        placement, reasons = self.placement, dict[str, str]()
-        while found := self._faults(placement):
-            moving = {name: why for name, why in found.items() if placement.devices()[name] != FALLBACK}
-            if not moving:
-                raise DeviceError(f"{self.bundle.path} fails on the {FALLBACK}, too: {_line(found)}; compile it again")
-            reasons = moving | reasons
+        Raises:
+            DeviceError: the device cannot take the graphs, or fails.
+        """
+        model = self.open_on(placement)
+        faults = _faults(verify(model))
+        return Checked(None if faults else model, faults)
+
+    def _as_asked(self) -> tuple[M | None, Verdict]:
+        """The verdict on what was asked for, and the model if all is right."""
+        checked = self.check(self.placement)
+        return checked.model, Verdict(str(self.placement), checked.faults)
+
+    def _settled(self) -> tuple[M | None, Verdict]:
+        """Move what is wrong to the CPU until all is right: the model then, where it runs, and why components moved."""
+        placement, moved = self.placement, dict[str, str]()
+        while faults := (checked := self._diagnosed(placement)).faults:
+            moving = self._movable(placement, faults)
+            moved = moving | moved
             for name in moving:
                 placement = placement.with_device(name, FALLBACK)
-        return placement, reasons
+        return checked.model, Verdict(str(placement), moved)
+
+    def _movable(self, placement: Placement, faults: dict[str, str]) -> dict[str, str]:
+        """The faults of components that are not on the CPU.
+
+        Raises:
+            DeviceError: there are none, so the bundle is wrong everywhere.
+        """
+        movable = {name: why for name, why in faults.items() if placement.devices()[name] != FALLBACK}
+        if not movable:
+            raise DeviceError(f"{self.bundle.path} fails on the {FALLBACK}, too: {_line(faults)}; compile it again")
+        return movable
 
     def _judge(self, verdict: Verdict, on_mismatch: OnMismatch) -> None:
         """Raise or warn as asked; nothing where all was right."""
@@ -120,12 +147,12 @@ class SelfCheck:
         outcome = "goes on as asked" if on_mismatch == "warn" else f"runs as {verdict.placement}"
         warnings.warn(f"{line}; {outcome}", DeviceWarning, stacklevel=4)
 
-    def _faults(self, placement: Placement) -> dict[str, str]:
-        """What is wrong on a placement, by component."""
+    def _diagnosed(self, placement: Placement) -> Checked[M]:
+        """Check a placement; where the engine fails, the components that make it fail are the faults."""
         try:
-            return _wrong(verify(self.open_on(placement)))
+            return self.check(placement)
         except DeviceError as error:
-            return self._failing(placement, error)
+            return Checked(None, self._failing(placement, error))
 
     def _failing(self, placement: Placement, error: DeviceError) -> dict[str, str]:
         """The components that make the engine fail: each is tried alone, with the others on the CPU.
@@ -139,14 +166,14 @@ class SelfCheck:
                 continue
             alone = placement.on(FALLBACK, placement.threads).with_device(name, device)
             try:
-                verify(self.open_on(alone))
+                self.check(alone)
             except DeviceError as fault:
                 failing[name] = str(fault)
         if not failing:
             raise error
         return failing
 
-    def _cached(self, on_mismatch: OnMismatch) -> Verdict | None:
+    def _kept(self, on_mismatch: OnMismatch) -> Verdict | None:
         """The verdict of an earlier check, unless its file is not there or damaged."""
         try:
             value = json.loads(self._file(on_mismatch).read_text(encoding="utf-8"))
@@ -169,14 +196,12 @@ class SelfCheck:
         return user_cache() / _VERDICTS / f"{cache_key(parts)}.json"
 
 
-def _wrong(report: Report) -> dict[str, str]:
+def _faults(verified: Verified) -> dict[str, str]:
     """Why components are wrong; the decoder, which stands on the device's encoder, only where that is right."""
-    wrong = {c.component: f"it is off by {c.relative_error:.2g}" for c in report.checks if not c.passed}
-    if "encoder" in wrong:
-        wrong.pop("decoder", None)
-    if not wrong and not report.passed:
-        return dict.fromkeys(COMPONENTS, "tokens of the answers differ")
-    return wrong
+    failed = {name: f"it is {component.off_by}" for name, component in verified.failed().items()}
+    if "encoder" in failed:
+        failed.pop("decoder", None)
+    return failed if failed or verified.passed else dict.fromkeys(COMPONENTS, TOKENS_DIFFER)
 
 
 def _line(faults: dict[str, str]) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from f2edge.bundle.golden import relative_error, sqnr_db, teacher_forced
 from f2edge.decoding import generate
-from f2edge.verify import relative_error
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
@@ -39,7 +39,7 @@ class Noise(NamedTuple):
 
     def sqnr_db(self, component: str) -> float:
         """Return the signal-to-quantization-noise ratio of the outputs of a component, in dB."""
-        return float(-20 * np.log10(max(self.relative_error[component], 1e-12)))
+        return sqnr_db(self.relative_error[component])
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,9 @@ class Probe:
     def _trace(self, runtime: Runtime, index: int) -> _Trace:
         features = runtime.encode_image(self._pixels(index))
         session = runtime.start(features, self._questions[index])
-        beam = np.zeros(1, np.int64)
-        rows = [session.step(np.array([token]), beam).fetch_logits()[0].copy() for token in self._answers[index][:-1]]
+        logits = teacher_forced(session, self._answers[index])
         cross = np.concatenate([tensor.ravel() for tensor in session.cross_key_values()])
-        return _Trace(runtime.features_to_host(features), cross, np.stack(rows))
+        return _Trace(runtime.features_to_host(features), cross, logits)
 
     def _pixels(self, index: int) -> FloatArray:
         return self._records.load(self._records.file("vision", index))["pixel_values"]  # type: ignore[return-value]

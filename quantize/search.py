@@ -8,29 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from f2edge.bundle.quantization import Block
+    from f2edge.targets import Compute
+
 STEPS = 8
 """Steps from no block to all blocks in INT8; one mix is timed at each."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a component that is either in INT8 or float, and what was measured with this block alone in INT8.
-
-    Args:
-        component: the component that it belongs to.
-        name: the name of the block.
-        operations: its share of the multiply-accumulates of the whole model, 0 to 1.
-        sqnr_db: signal-to-quantization-noise ratio of the outputs of the component, in dB.
-        divergence: divergence of the answers, in nats (:mod:`f2edge.quantize.noise`).
-        loss: largest loss of a task metric; 0.01 is one per cent.  None if it was not measured.
-    """
-
-    component: str
-    name: str
-    operations: float
-    sqnr_db: float
-    divergence: float
-    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +25,7 @@ class Mix:
     """
 
     quantized: frozenset[tuple[str, str]]
-    compute: str
+    compute: Compute
 
 
 @dataclass(frozen=True)
@@ -55,7 +37,7 @@ class Measured:
     loss: float | None = None
 
 
-def mixes(blocks: Sequence[Block], computes: Iterable[str]) -> list[Mix]:
+def mixes(blocks: Sequence[Block], computes: Iterable[Compute]) -> list[Mix]:
     """List mixes from no block to all blocks in INT8; blocks with the least divergence per operation come first."""
     order = sorted(blocks, key=lambda block: block.divergence / max(block.operations, 1e-9))
     sizes = sorted({round(len(order) * step / STEPS) for step in range(STEPS + 1)})

@@ -11,12 +11,17 @@ import numpy as np
 
 from f2edge.decoding.settings import MAX_NUM_BEAMS
 from f2edge.errors import BundleError
+from f2edge.image import load_image, pixel_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from f2edge.arrays import ByteArray, FloatArray, IntArray
+    from f2edge.decoding.session import DecoderSession
     from f2edge.geometry import Geometry
+
+_LEAST_ERROR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -93,3 +98,42 @@ class GoldenArrays:
                 )
         except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
+
+
+def golden_pixels(picture: ByteArray, geometry: Geometry) -> FloatArray:
+    """Return the golden picture (H, W, 3), which already has the model's size, as pixel values (1, 3, H, W)."""
+    return pixel_values(load_image(picture), geometry.image_size, geometry.image_mean, geometry.image_std)
+
+
+def sample(tensors: list[FloatArray], index: IntArray) -> FloatArray:
+    """Return the values at ``index`` of all tensors, flattened and concatenated."""
+    values: FloatArray = np.concatenate([tensor.ravel() for tensor in tensors])[index]
+    return values
+
+
+def teacher_forced(session: DecoderSession, token_ids: Sequence[int], columns: IntArray | None = None) -> FloatArray:
+    """Feed the tokens of a known answer one by one and collect the logits.
+
+    Args:
+        session: a decoder at position 0.
+        token_ids: the answer, from the decoder start token on; the last token is not fed.
+        columns: which columns of the vocabulary to keep; by default all.
+
+    Returns:
+        The logits (tokens, columns) after each token but the last.
+    """
+    beam, kept = np.zeros(1, np.int64), slice(None) if columns is None else columns
+    rows = [session.step(np.array([token]), beam).fetch_logits()[0, kept].copy() for token in token_ids[:-1]]
+    return np.stack(rows)
+
+
+def relative_error(values: FloatArray, reference: FloatArray) -> float:
+    """Return the Euclidean norm of the difference over that of the reference."""
+    difference = float(np.linalg.norm((values.astype(np.float64) - reference).ravel()))
+    norm = float(np.linalg.norm(reference.ravel()))
+    return difference / norm if norm else difference and float("inf")
+
+
+def sqnr_db(error: float) -> float:
+    """Return the ratio of signal to quantization noise of a relative error, in decibels; at most 240."""
+    return float(-20 * np.log10(max(error, _LEAST_ERROR)))

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from f2edge.bundle.golden import GoldenCase
 from f2edge.bundle.limits import Limits
-from f2edge.bundle.schema import parse
+from f2edge.bundle.quantization import Quantization
+from f2edge.bundle.schema import SchemaError, parse_all
+from f2edge.bundle.verified import Verified
 from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
-from f2edge.errors import BundleError, InputError
+from f2edge.errors import BundleError
 from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.targets import Compute, Precision
 
@@ -28,7 +30,6 @@ COMPONENTS = ("vision", "encoder", "decoder")
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.npz"
 _MANIFEST_LIMIT = 16 * 2**20
-_SHOWN = ("path", "verified", "quantization")
 
 
 @dataclass(frozen=True)
@@ -58,42 +59,12 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class VerifiedComponent:
-    """How far one graph was from the reference; null stands for what was not a number."""
-
-    precision: Precision
-    relative_error: float | None
-    sqnr_db: float | None
-    tolerance: float
-    passed: bool
-
-
-@dataclass(frozen=True)
-class VerifiedAnswer:
-    """How many tokens of one golden answer agreed."""
-
-    task: str
-    num_beams: int
-    tokens: int
-    agreeing: int
-
-
-@dataclass(frozen=True)
-class Verified:
-    """The shape of :meth:`f2edge.verify.Report.to_json`."""
-
-    device: str
-    passed: bool
-    components: dict[str, VerifiedComponent]
-    answers: tuple[VerifiedAnswer, ...]
-
-
-@dataclass(frozen=True)
 class Bundle:
     """A bundle on disk whose manifest and files were found in order.
 
     ``verified`` holds what ``verify`` measured on the machine that compiled it, ``quantization`` what was measured of
-    INT8 there; they are empty where the manifest holds something else, as nothing but a display depends on them.
+    INT8 there, if anything.  Only a bundle that is being compiled is not verified yet: without the record other
+    devices would not know how large an error of INT8 is right, so a manifest that lacks it is refused.
     """
 
     path: Path
@@ -104,8 +75,8 @@ class Bundle:
     files: dict[str, str]
     tools: dict[str, str]
     golden: tuple[GoldenCase, ...]
-    verified: dict[str, Any] = field(default_factory=dict)
-    quantization: dict[str, Any] = field(default_factory=dict)
+    verified: Verified | None = None
+    quantization: Quantization | None = None
 
     def file(self, component: str) -> Path:
         """The main file of a component."""
@@ -138,8 +109,8 @@ class Bundle:
             "files": self.files,
             "tools": self.tools,
             "golden": [asdict(case) for case in self.golden],
-            "verified": self.verified,
-            "quantization": self.quantization,
+            "verified": self.verified.to_json() if self.verified else {},
+            "quantization": self.quantization.to_json() if self.quantization else {},
         }
 
     def write_manifest(self) -> None:
@@ -162,7 +133,7 @@ def open_bundle(path: str | Path, *, check_hashes: bool = True) -> Bundle:
     manifest = _read_manifest(directory)
     try:
         bundle = _parse(directory, manifest)
-    except (ValueError, InputError) as error:
+    except SchemaError as error:
         raise BundleError(f"{directory / MANIFEST} is damaged ({error}); compile the bundle again") from error
     faults = _faults(bundle, check_hashes=check_hashes)
     if faults:
@@ -199,29 +170,17 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
 
 
 def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
-    kinds = {name: kind for name, kind in get_type_hints(Bundle).items() if name not in _SHOWN}
-    if missing := kinds.keys() - manifest.keys():
-        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    values = {name: parse(kind, manifest[name], name) for name, kind in kinds.items()}
-    bundle = Bundle(
-        path=directory, **values, verified=_verified(manifest.get("verified")), quantization=_quantization(manifest)
-    )
+    kinds = {**get_type_hints(Bundle), "verified": Verified, "quantization": Quantization}
+    del kinds["path"]
+    if manifest.get("quantization", {}) == {}:
+        del kinds["quantization"]
+    known = [name for name in kinds if name in manifest]
+    missing = [f"it lacks {name}" for name in kinds if name not in manifest]
+    values = parse_all([(kinds[name], manifest[name], name) for name in known], missing)
+    bundle = Bundle(directory, **dict(zip(known, values, strict=True)))
     if faults := _impossible(bundle):
-        raise ValueError("; ".join(faults))
+        raise SchemaError(faults)
     return bundle
-
-
-def _quantization(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    value = manifest.get("quantization")
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _verified(value: Any) -> dict[str, Any]:
-    try:
-        parse(Verified, value, "verified")
-    except ValueError:
-        return {}
-    return dict(value)
 
 
 def _impossible(bundle: Bundle) -> list[str]:
@@ -234,8 +193,16 @@ def _impossible(bundle: Bundle) -> list[str]:
         faults += [f"static_shapes: {fault}" for fault in shapes.faults(geometry)]
     if settings.max_new_tokens > (limit := bundle.limits.new_tokens):
         faults.append(f"generation: max_new_tokens is {settings.max_new_tokens}, and the model takes 1 to {limit}")
-    cases = enumerate(bundle.golden)
-    return [*faults, *(f"golden[{i}]: {fault}" for i, case in cases for fault in case.faults(geometry))]
+    faults += [f"golden[{i}]: {fault}" for i, case in enumerate(bundle.golden) for fault in case.faults(geometry)]
+    return faults + _wrong_records(bundle)
+
+
+def _wrong_records(bundle: Bundle) -> list[str]:
+    """What was measured, but cannot have been."""
+    verified, quantization = bundle.verified, bundle.quantization
+    faults = verified.faults(COMPONENTS, len(bundle.golden)) if verified else []
+    faults = [f"verified: {fault}" for fault in faults]
+    return faults + [f"quantization: {fault}" for fault in (quantization.faults(COMPONENTS) if quantization else [])]
 
 
 def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:

@@ -185,7 +185,8 @@ def _print(bundle: Bundle) -> None:
     click.echo()
     print_components(bundle)
     click.echo()
-    print_verified(bundle.verified)
+    if bundle.verified:
+        print_verified(bundle.verified)
     print_quantization(bundle.quantization)
 
 

@@ -32,7 +32,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
     click.echo()
     _print_golden(opened)
     if opened.verified:
-        click.echo(f"\nverified where it was compiled, on {opened.verified['device']}:")
+        click.echo(f"\nverified where it was compiled, on {opened.verified.device}:")
         print_verified(opened.verified)
     print_quantization(opened.quantization)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from f2edge.cli.output import human_size, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from f2edge.bundle.manifest import Bundle
+    from f2edge.bundle.quantization import Block, MeasuredMix, Quantization
+    from f2edge.bundle.verified import Verified
 
 
 def component_size(bundle: Bundle, name: str) -> int:
@@ -40,46 +40,50 @@ def _number(value: float | None, spec: str) -> str:
     return "nan" if value is None else format(value, spec)
 
 
-def print_verified(verified: Mapping[str, Any]) -> None:
-    """What ``verify`` measured (:meth:`f2edge.verify.Report.to_json`)."""
+def print_verified(verified: Verified) -> None:
+    """Print what ``verify`` measured."""
     rows = [
         (
             name,
-            check["precision"],
-            _number(check["relative_error"], ".2g"),
-            f"{check['tolerance']:.2g}",
-            _number(check["sqnr_db"], ".1f"),
-            "yes" if check["passed"] else "NO",
+            str(component.precision),
+            _number(component.relative_error, ".2g"),
+            f"{component.tolerance:.2g}",
+            _number(component.sqnr_db, ".1f"),
+            "yes" if component.passed else "NO",
         )
-        for name, check in verified["components"].items()
+        for name, component in verified.components.items()
     ]
     print_table(("component", "precision", "relative error", "allowed", "SQNR dB", "passed"), rows)
     click.echo()
     answers = [
-        (answer["task"], str(answer["num_beams"]), f"{answer['agreeing']} of {answer['tokens']}")
-        for answer in verified["answers"]
+        (answer.task, str(answer.num_beams), f"{answer.agreeing} of {answer.tokens}") for answer in verified.answers
     ]
     print_table(("answer", "beams", "tokens agreeing"), answers)
 
 
-def print_quantization(found: Mapping[str, Any]) -> None:
-    """What was measured of INT8, if anything: each block alone, and the mixes that were tried."""
-    if blocks := found.get("blocks"):
+def print_quantization(quantization: Quantization | None) -> None:
+    """Print what was measured of INT8, if anything: each block alone, and the mixes that were tried."""
+    if not quantization:
+        return
+    if quantization.blocks:
         click.echo("\neach block alone in INT8:")
         columns = ("component", "block", "share of work", "SQNR dB", "divergence", "worst loss of a metric")
-        print_table(columns, [_block(block) for block in blocks])
-    if mixes := found.get("mixes"):
-        click.echo(f"\nmixes, the fastest first; budget {found['budget']:.2%}:")
-        print_table(("blocks in INT8", "rest in", "ms an answer", "loss", ""), [_mix(mix) for mix in mixes])
+        print_table(columns, [_block(block) for block in quantization.blocks])
+    if quantization.budget is not None:
+        click.echo(f"\nmixes, the fastest first; budget {quantization.budget:.2%}:")
+        rows = [_mix(mix) for mix in quantization.mixes]
+        print_table(("blocks in INT8", "rest in", "ms an answer", "loss", ""), rows)
 
 
-def _block(block: Mapping[str, Any]) -> tuple[str, ...]:
-    loss = "–" if block["loss"] is None else f"{block['loss']:.2%}"
-    numbers = (f"{block['operations']:.1%}", f"{block['sqnr_db']:.1f}", f"{block['divergence']:.2g}", loss)
-    return (block["component"], block["name"], *numbers)
+def _block(block: Block) -> tuple[str, ...]:
+    numbers = (f"{block.operations:.1%}", f"{block.sqnr_db:.1f}", f"{block.divergence:.2g}", _loss(block.loss))
+    return (block.component, block.name, *numbers)
 
 
-def _mix(mix: Mapping[str, Any]) -> tuple[str, ...]:
-    loss = "–" if mix["loss"] is None else f"{mix['loss']:.2%}"
-    chosen = "chosen" if mix["chosen"] else ""
-    return (str(mix["int8_blocks"]), mix["compute"], f"{mix['milliseconds']:.1f}", loss, chosen)
+def _mix(mix: MeasuredMix) -> tuple[str, ...]:
+    chosen = "chosen" if mix.chosen else ""
+    return (str(mix.int8_blocks), mix.compute, f"{mix.milliseconds:.1f}", _loss(mix.loss), chosen)
+
+
+def _loss(loss: float | None) -> str:
+    return "–" if loss is None else f"{loss:.2%}"

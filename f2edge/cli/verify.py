@@ -16,8 +16,6 @@ from f2edge.verify import verify
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.verify import Report
-
 
 @click.command("verify")
 @bundle_argument
@@ -26,16 +24,13 @@ if TYPE_CHECKING:
 def command(*, bundle: Path, device: str | None, as_json: bool) -> None:
     """Replay the golden cases of BUNDLE on this device."""
     with spinner(f"verifying {bundle}"):
-        report = verify(f2edge.load(bundle, device))
+        verified = verify(f2edge.load(bundle, device))
     if as_json:
-        print_json(report.to_json())
+        print_json(verified.to_json())
     else:
-        print_verified(report.to_json())
-    if not report.passed:
-        raise DeviceError(f"{bundle} does not compute on {report.device} what it should: {_wrong(report)}")
-
-
-def _wrong(report: Report) -> str:
-    wrong = [f"{c.component} is off by {c.relative_error:.2g}" for c in report.checks if not c.passed]
-    found = ", ".join(wrong) or "tokens of the answers differ"
-    return f"{found}; compile it for this device, or with --precision fp32"
+        print_verified(verified)
+    if not verified.passed:
+        raise DeviceError(
+            f"{bundle} does not compute on {verified.device} what it should: {verified.why()}; "
+            "compile it for this device, or with --precision fp32"
+        )

@@ -171,10 +171,8 @@ def _replaced(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> di
 @pytest.mark.parametrize("value", [None, [], {}, "x", 1, True, [None], ...], ids=str)
 def test_wrong_types_everywhere(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
     """Every value of the manifest replaced, or taken away, in turn: a ``BundleError`` or a bundle, nothing else."""
-    places = [
-        path for path in _paths(manifest) if path[0] not in ("verified", "quantization") and path != ("format_version",)
-    ]
-    assert len(places) > 80
+    places = [path for path in _paths(manifest) if path != ("format_version",)]
+    assert len(places) > 110
     accepted = set()
     for path in places:
         write(bundle, _replaced(manifest, path, value))
@@ -196,9 +194,13 @@ def _fits(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> bool:
         return True  # which files a graph has beside its main one is the engine's business
     if value is ... and path[-1] == "compute":
         return True  # fp32 by default
+    if path == ("quantization",) and value in ({}, ...):
+        return True  # nothing was measured
     kept = path[0] in ("tools", "recipe", "generation") or (path[0] == "golden" and len(path) > 1)
     if value in ({}, []) or value is ...:
         return kept and len(path) + (value == {}) > 1
+    if path[-1] == "sqnr_db" and value is None:
+        return True  # of an error that is no number
     nullable = isinstance(path[-1], str) and path[-1].startswith("forced_")
     number = isinstance(there, float) and type(value) in (int, float)
     return type(value) is type(there) or number or (nullable and value in (None, 1))
@@ -271,16 +273,133 @@ def test_every_precision_of_a_component(precision: str, bundle: Path, manifest: 
     assert open_bundle(bundle).components["vision"].precision == precision
 
 
-def test_what_was_verified_has_its_shape_or_is_absent(bundle: Path, manifest: dict[str, Any]) -> None:
-    """Only a display depends on it; numbers that were none are null."""
-    assert open_bundle(bundle).verified == manifest["verified"] != {}
+def test_what_was_verified_is_whole(bundle: Path, manifest: dict[str, Any]) -> None:
+    """The tolerance of ``verify`` depends on it: where it is absent, damaged or lacks a part, the bundle is refused."""
+    verified = open_bundle(bundle).verified
+    assert verified
+    assert verified.to_json() == manifest["verified"]
     spoilt = [path for path in _paths(manifest) if path[0] == "verified"]
     assert len(spoilt) > 20
     for path in spoilt:
-        write(bundle, _replaced(manifest, path, {"x": []}))
-        assert open_bundle(bundle, check_hashes=False).verified == {}
+        for value in ({"x": []}, {}, None, ...):
+            if (path[-1], value) != ("sqnr_db", None):
+                write(bundle, _replaced(manifest, path, value))
+                assert "verified" in refused(bundle)
     write(bundle, _replaced(manifest, ("verified", "components", "vision", "sqnr_db"), None))
-    assert open_bundle(bundle).verified["components"]["vision"]["sqnr_db"] is None
+    verified = open_bundle(bundle).verified
+    assert verified
+    assert verified.components["vision"].sqnr_db is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("passed", False),
+        ("components.vision.passed", False),
+        ("components.vision.relative_error", math.nan),
+        ("components.vision.relative_error", -1e-6),
+        ("components.vision.relative_error", 1.0),
+        ("components.vision.tolerance", math.inf),
+        ("components.vision.sqnr_db", 3.0),
+        (
+            "components.other",
+            {"precision": "int8", "relative_error": 0.1, "sqnr_db": 20.0, "tolerance": 1, "passed": True},
+        ),
+        ("answers.0.agreeing", 1),
+        ("answers.1.agreeing", -1),
+        ("answers.1.tokens", 10**6),
+        ("answers", []),
+    ],
+)
+def test_what_no_verification_gives(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
+    """Numbers that contradict each other, or a verdict with which no bundle is finished."""
+    path = ("verified", *(int(key) if key.isdigit() else key for key in place.split(".")))
+    write(bundle, _replaced(manifest, path, value))
+    assert "is damaged (verified: " in refused(bundle)
+
+
+QUANTIZATION = {
+    "blocks": [
+        {"component": "vision", "name": "a", "operations": 0.5, "sqnr_db": 30.0, "divergence": 0.1, "loss": None},
+        {"component": "decoder", "name": "b", "operations": 0.2, "sqnr_db": 20.0, "divergence": 0.2, "loss": 0.01},
+    ],
+    "budget": 0.01,
+    "mixes": [
+        {"int8_blocks": 2, "compute": "bf16", "milliseconds": 1.25, "loss": 0.02, "chosen": False},
+        {"int8_blocks": 1, "compute": "fp32", "milliseconds": 1.5, "loss": 0.0, "chosen": True},
+        {"int8_blocks": 0, "compute": "fp32", "milliseconds": 2.0, "loss": None, "chosen": False},
+    ],
+    "int8": [["vision", "a"]],
+}
+"""What ``--precision auto --report`` records."""
+
+
+@pytest.mark.parametrize("measured", [QUANTIZATION, {"blocks": QUANTIZATION["blocks"]}, {"blocks": []}, {}])
+def test_what_was_measured_of_int8(measured: dict[str, Any], bundle: Path, manifest: dict[str, Any]) -> None:
+    """With a search for a mix, without one, or nothing at all: what is read is written again as it was."""
+    write(bundle, {**manifest, "quantization": measured})
+    opened = open_bundle(bundle)
+    assert (opened.quantization is None) == (measured == {})
+    opened.write_manifest()
+    assert json.loads((bundle / MANIFEST).read_text()) == {**manifest, "quantization": measured}
+
+
+def test_a_bundle_without_quantization(bundle: Path, manifest: dict[str, Any]) -> None:
+    """The first bundles of this format version lack the key, and nothing but a display depends on it."""
+    write(bundle, _replaced(manifest, ("quantization",), ...))
+    assert open_bundle(bundle).quantization is None
+
+
+def test_quantization_is_whole(bundle: Path, manifest: dict[str, Any]) -> None:
+    """Damaged anywhere, it is refused, and so is the object without a part that ``inspect`` prints."""
+    whole = {**manifest, "quantization": QUANTIZATION}
+    spoilt = [path for path in _paths(whole) if path[0] == "quantization"]
+    assert len(spoilt) > 25
+    for path in spoilt:
+        write(bundle, _replaced(whole, path, {"x": [0]}))
+        assert "quantization" in refused(bundle)
+    for value in (None, [], {"blocks": [{}]}, {"budget": 0.1}):
+        write(bundle, {**manifest, "quantization": value})
+        assert "quantization" in refused(bundle)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        ("blocks.0.component", "head\n", r"there is no component 'head\n'"),
+        ("int8", [["head", "a"]], "there is no component 'head'"),
+        ("budget", None, "it has mixes, but no budget"),
+        ("mixes.0.chosen", True, "not exactly one of its mixes is the chosen one"),
+        ("mixes", [], "not exactly one of its mixes is the chosen one"),
+        ("int8", [], "not exactly one of its mixes is the chosen one"),
+    ],
+)
+def test_what_no_search_gives(place: str, value: Any, fault: str, bundle: Path, manifest: dict[str, Any]) -> None:
+    """Values of the right types that do not belong together."""
+    path = tuple(int(key) if key.isdigit() else key for key in f"quantization.{place}".split("."))
+    write(bundle, _replaced({**manifest, "quantization": QUANTIZATION}, path, value))
+    assert f"quantization: {fault}" in refused(bundle)
+
+
+def test_all_damage_of_a_manifest_at_once(bundle: Path, manifest: dict[str, Any]) -> None:
+    """A missing part, a wrong type, a setting that no search follows, and parts within parts; each is named."""
+    del manifest["recipe"]
+    manifest["geometry"]["d_model"] = "64"
+    manifest["generation"]["num_beams"] = 0
+    del manifest["verified"]["components"]["decoder"]["tolerance"]
+    manifest["verified"]["device"] = None
+    manifest["quantization"] = {"blocks": [{}]}
+    write(bundle, manifest)
+    message = refused(bundle)
+    for fault in (
+        "it lacks recipe",
+        "geometry.d_model is '64', not int",
+        "generation: num_beams is 0",
+        "verified.device is None, not str",
+        "verified.components.decoder: missing tolerance",
+        "quantization.blocks[0]: missing component",
+    ):
+        assert fault in message
 
 
 def test_golden_arrays_that_are_damaged(bundle: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 import f2edge.cli.verify as verify_module
 from f2edge.bundle.manifest import open_bundle
+from f2edge.bundle.verified import Verified, VerifiedComponent
 from f2edge.model import load
 from f2edge.verify import verify
 from tests.support.command import f2edge
@@ -74,17 +74,18 @@ def test_verify(tiny_bundle: Path) -> None:
 
 def test_verify_json(tiny_bundle: Path) -> None:
     """The report as JSON, as from Python."""
-    found = f2edge("verify", tiny_bundle, "--device", "CPU", "--json").json
-    report = verify(load(tiny_bundle)).to_json()
-    assert list(found) == list(report)
-    assert found["passed"]
-    assert found["answers"] == report["answers"]
+    printed = f2edge("verify", tiny_bundle, "--device", "CPU", "--json").json
+    verified = verify(load(tiny_bundle)).to_json()
+    assert list(printed) == list(verified)
+    assert printed["passed"]
+    assert printed["answers"] == verified["answers"]
 
 
 def test_verify_that_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report is printed all the same, with null for what is no number; one line says what is wrong."""
     good = verify(load(tiny_bundle))
-    bad = replace(good, checks=(replace(good.checks[0], relative_error=float("nan")), *good.checks[1:]))
+    vision = VerifiedComponent.measured("fp32", float("nan"), 1e-4)
+    bad = Verified.of(good.device, good.components | {"vision": vision}, good.answers)
     monkeypatch.setattr(verify_module, "verify", lambda _model: bad)
     outcome = f2edge("verify", tiny_bundle, "--json")
     assert outcome.json["components"]["vision"]["relative_error"] is None
@@ -129,3 +130,9 @@ def test_unknown_runtime(edit_bundle: EditBundle) -> None:
     """A bundle for an engine that this version lacks is refused when it is opened."""
     bundle = edit_bundle(lambda manifest: manifest["recipe"].update(runtime="abacus"))
     assert "abacus" in f2edge("verify", bundle).error
+
+
+def test_quantization_without_its_parts(edit_bundle: EditBundle) -> None:
+    """A record that cannot be printed is refused, in one line that says what it lacks."""
+    bundle = edit_bundle(lambda manifest: manifest.update(quantization={"blocks": [{}]}))
+    assert "quantization.blocks[0]: missing component" in f2edge("inspect", bundle).error

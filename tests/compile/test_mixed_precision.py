@@ -51,17 +51,19 @@ def compiled(checkpoint: Path, directory: Path, budget: float, *, report: bool =
 def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     """All may be lost, so the fastest mix is taken; blocks, mixes and choice are in the manifest, and it answers."""
     bundle = compiled(tiny_checkpoint, directory, 1.0, report=True)
-    found = open_bundle(bundle.path).quantization
-    assert found["budget"] == 1.0
-    blocks = found["blocks"]
-    assert {block["component"] for block in blocks} == {"vision", "encoder", "decoder"}
-    assert sum(block["operations"] for block in blocks) == pytest.approx(1, abs=0.25)  # attention is in no INT8 block
-    assert all(block["divergence"] > 0 and block["sqnr_db"] > 0 and block["loss"] >= 0 for block in blocks)
-    mixes = found["mixes"]
-    assert mixes[0]["chosen"] == (mixes[0]["loss"] <= 1.0)
-    assert sum(mix["chosen"] for mix in mixes) == 1
+    quantization = open_bundle(bundle.path).quantization
+    assert quantization
+    assert quantization.budget == 1.0
+    blocks = quantization.blocks
+    assert {block.component for block in blocks} == {"vision", "encoder", "decoder"}
+    assert sum(block.operations for block in blocks) == pytest.approx(1, abs=0.25)  # attention is in no INT8 block
+    assert all(block.divergence > 0 and block.sqnr_db > 0 for block in blocks)
+    assert all(block.loss is not None and block.loss >= 0 for block in blocks)
+    mixes = quantization.mixes
+    assert mixes[0].chosen == (mixes[0].loss is not None and mixes[0].loss <= 1.0)
+    assert sum(mix.chosen for mix in mixes) == 1
     assert set(bundle.recipe.precision.values()) == {"int8"}  # what was asked for, whatever the mix
-    assert {tuple(pair) for pair in found["int8"]} <= {(block["component"], block["name"]) for block in blocks}
+    assert set(quantization.int8) <= {(block.component, block.name) for block in blocks}
     assert load(bundle.path).run(directory / "pictures" / "0.png", "caption").token_ids[0] == 2
     assert not list((directory / "stages").glob(".*"))  # variants are not kept
 
@@ -69,10 +71,11 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
 @pytest.mark.slow
 def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
     """What is chosen loses nothing on the calibration pictures."""
-    found = compiled(tiny_checkpoint, directory, 0.0).quantization
-    (chosen,) = [mix for mix in found["mixes"] if mix["chosen"]]
-    assert chosen["loss"] == 0.0
-    assert [block["loss"] for block in found["blocks"]] == [None] * len(found["blocks"])
+    quantization = compiled(tiny_checkpoint, directory, 0.0).quantization
+    assert quantization
+    (chosen,) = [mix for mix in quantization.mixes if mix.chosen]
+    assert chosen.loss == 0.0
+    assert [block.loss for block in quantization.blocks] == [None] * len(quantization.blocks)
 
 
 @pytest.mark.parametrize(

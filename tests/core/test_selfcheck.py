@@ -10,17 +10,21 @@ import openvino as ov
 import pytest
 
 import f2edge
-from f2edge import selfcheck
+from f2edge import runtimes, selfcheck
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.bundle.user_cache import user_cache
 from f2edge.errors import DeviceError, DeviceWarning, InputError
+from f2edge.placement import Placement
 from tests.support.pretended import pretend_npu
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from f2edge.bundle.manifest import Bundle
+    from f2edge.bundle.verified import Verified
+    from f2edge.engine import Runtime
     from f2edge.model import Florence2
-    from f2edge.verify import Report
+    from f2edge.verify import Model
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +33,7 @@ def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     done, real = [], selfcheck.verify
 
-    def verify(model: Florence2) -> Report:
+    def verify(model: Model) -> Verified:
         done.append(model.runtime.device)
         return real(model)
 
@@ -56,6 +60,42 @@ def test_a_device_that_is_right(tiny_npu_bundle: Path, monkeypatch: pytest.Monke
     assert len(verdicts()) == 1
     f2edge.load(tiny_npu_bundle)
     assert checks == ["NPU"]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Placement]:
+    """Where the bundle was opened, in turn."""
+    places, real = [], runtimes.open_runtime
+
+    def open_runtime(bundle: Bundle, placement: Placement) -> Runtime:
+        places.append(placement)
+        return real(bundle, placement)
+
+    monkeypatch.setattr(runtimes, "open_runtime", open_runtime)
+    return places
+
+
+def test_what_passed_is_not_opened_again(
+    tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Placement]
+) -> None:
+    """The first start hands out the model that was checked; the next one opens the bundle once, too."""
+    pretend_npu(monkeypatch, damaged=["vision"])
+    asked, settled = Placement.on("NPU"), Placement("CPU", "NPU", "NPU")
+    with pytest.warns(DeviceWarning, match="vision=CPU"):
+        f2edge.load(tiny_npu_bundle, on_mismatch="fallback")
+    assert opened == [asked, settled]
+    with pytest.warns(DeviceWarning, match="vision=CPU"):
+        f2edge.load(tiny_npu_bundle, on_mismatch="fallback")
+    assert opened == [asked, settled, settled]
+
+
+def test_the_warning_is_at_the_call(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ``load``, at the first start as at the next."""
+    pretend_npu(monkeypatch, damaged=["encoder"])
+    for _ in range(2):
+        with pytest.warns(DeviceWarning) as caught:
+            f2edge.load(tiny_npu_bundle, on_mismatch="warn")
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +12,20 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS, sha256
+from f2edge.bundle.verified import Verified, VerifiedAnswer, VerifiedComponent
 from f2edge.bundle.writing import MANIFEST
 from f2edge.model import load
 from f2edge.quantize.onnx_files import save_onnx
-from f2edge.verify import Agreement, Check, Report, relative_error, verify
+from f2edge.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from f2edge.model import Florence2
+    from f2edge.targets import Precision
 
 TARGETS = ("tiny_bundle", "tiny_onnx_bundle")
 
@@ -36,16 +38,17 @@ def model(request: pytest.FixtureRequest) -> Florence2:
 
 def test_a_fresh_bundle_passes(model: Florence2) -> None:
     """Every component far within its tolerance, every token the reference's."""
-    report = verify(model)
-    assert report.passed
-    assert [check.component for check in report.checks] == list(COMPONENTS)
-    assert all(0 < check.relative_error < 1e-5 for check in report.checks)
-    assert [(a.task, a.num_beams) for a in report.agreements] == [("<CAPTION>", 1), ("<OD>", 3)]
-    assert all(a.agreeing == a.tokens > 2 for a in report.agreements)
-    recorded = model.bundle.verified["components"]
-    assert recorded.keys() == set(COMPONENTS)
-    assert all(found["passed"] for found in recorded.values())
-    assert json.loads(json.dumps(report.to_json())) == report.to_json()
+    verified = verify(model)
+    assert verified.passed
+    assert list(verified.components) == list(COMPONENTS)
+    assert all(0 < (component.relative_error or 0) < 1e-5 for component in verified.components.values())
+    assert [(answer.task, answer.num_beams) for answer in verified.answers] == [("<CAPTION>", 1), ("<OD>", 3)]
+    assert all(answer.agreeing == answer.tokens > 2 for answer in verified.answers)
+    recorded = model.bundle.verified
+    assert recorded
+    assert recorded.components.keys() == set(COMPONENTS)
+    assert all(component.passed for component in recorded.components.values())
+    assert json.loads(json.dumps(verified.to_json())) == verified.to_json()
 
 
 def damage_onnx(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
@@ -92,16 +95,15 @@ def test_a_damaged_component_is_named(
     damage, kind = (damage_ir, "xml") if target == "tiny_bundle" else (damage_onnx, "onnx")
     damage(path / f"{component}.{kind}", lambda values: values * 1.05)
     rehash(path)
-    report = verify(load(path))
-    assert not report.passed
-    failed = [check.component for check in report.checks if not check.passed]
+    verified = verify(load(path))
+    assert not verified.passed
+    failed = verified.failed()
     assert component in failed
     assert set(failed) <= set(COMPONENTS[COMPONENTS.index(component) :]) - (
         {"encoder"} if component == "vision" else set()
     )
-    (found,) = [check for check in report.checks if check.component == component]
-    assert 1e-4 < found.relative_error < 2
-    assert report.to_json()["components"][component]["passed"] is False
+    assert 1e-4 < (failed[component].relative_error or 0) < 2
+    assert verified.to_json()["components"][component]["passed"] is False
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -110,13 +112,13 @@ def test_not_a_number_fails_with_a_report(component: str, tiny_onnx_bundle: Path
     path = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
     damage_onnx(path / f"{component}.onnx", lambda values: values * np.nan)
     rehash(path)
-    report = verify(load(path))
-    (found,) = [check for check in report.checks if check.component == component]
-    assert not found.passed
-    assert np.isnan(found.relative_error)
-    assert not report.passed
-    assert all(agreement.agreeing == 0 for agreement in report.agreements)
-    text = json.dumps(report.to_json(), allow_nan=False)
+    verified = verify(load(path))
+    assert not verified.components[component].passed
+    assert verified.components[component].relative_error is None
+    assert not verified.passed
+    assert f"{component} is off by nan" in verified.why()
+    assert all(answer.agreeing == 0 for answer in verified.answers)
+    text = json.dumps(verified.to_json(), allow_nan=False)
     assert json.loads(text)["components"][component]["relative_error"] is None
 
 
@@ -142,9 +144,9 @@ def test_not_a_number_in_one_case_is_not_lost_in_the_next(model: Florence2) -> N
             return session
 
     broken: Any = Broken()
-    report = verify(type(model)(model.bundle, broken, model.tokenizer))
+    verified = verify(type(model)(model.bundle, broken, model.tokenizer))
     assert len(calls) > 1
-    assert [check.component for check in report.checks if not check.passed] == ["encoder"]
+    assert list(verified.failed()) == ["encoder"]
 
 
 def test_relative_error() -> None:
@@ -160,13 +162,14 @@ def test_relative_error() -> None:
 
 def test_the_verdict() -> None:
     """Tokens count in fp32 alone; components always; NaN never passes."""
-    exact = Check("vision", "fp32", 1e-6, 1e-4)
-    half = replace(exact, precision="fp16", tolerance=1e-2)
-    other = Agreement("<OD>", 3, 20, 19)
-    same = replace(other, agreeing=20)
-    assert Report("CPU", (exact,), (same,)).passed
-    assert not Report("CPU", (exact,), (other,)).passed
-    assert Report("CPU", (half,), (other,)).passed
-    assert not Report("CPU", (half, replace(exact, relative_error=float("nan"))), (same,)).passed
-    assert not Report("CPU", (replace(exact, relative_error=2e-4),), (same,)).passed
-    assert exact.sqnr_db == pytest.approx(120)
+
+    def passed(error: float, precision: Precision, tolerance: float, agreeing: int) -> bool:
+        component = VerifiedComponent.measured(precision, error, tolerance)
+        return Verified.of("CPU", {"vision": component}, (VerifiedAnswer("<OD>", 3, 20, agreeing),)).passed
+
+    assert passed(1e-6, "fp32", 1e-4, 20)
+    assert not passed(1e-6, "fp32", 1e-4, 19)
+    assert passed(1e-6, "fp16", 1e-2, 19)
+    assert not passed(float("nan"), "fp16", 1e-2, 20)
+    assert not passed(2e-4, "fp32", 1e-4, 20)
+    assert VerifiedComponent.measured("fp32", 1e-6, 1e-4).sqnr_db == pytest.approx(120)

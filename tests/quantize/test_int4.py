@@ -10,6 +10,7 @@ import pytest
 import tensorrt_rtx
 from onnx import TensorProto
 
+from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.calibration.recorder import Records
 from f2edge.compile.openvino.convert import compile_openvino
@@ -22,7 +23,6 @@ from f2edge.runtimes.openvino.loading import LoadPlan
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.runtimes.tensorrt.library import make_log
 from f2edge.runtimes.tensorrt.profiles import profiles
-from f2edge.verify import relative_error
 
 if TYPE_CHECKING:
     from pathlib import Path

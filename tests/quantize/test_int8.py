@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 import f2edge
+from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.build import build
 from f2edge.compile.openvino.convert import compile_openvino
@@ -20,7 +21,7 @@ from f2edge.runtimes.openvino import devices as openvino_devices
 from f2edge.runtimes.openvino.loading import LoadPlan
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.targets import TARGETS
-from f2edge.verify import relative_error, verify
+from f2edge.verify import verify
 from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
     """Measured against the float reference; noise of INT8 and not more, and a smaller bundle."""
     bundle = f2edge.open_bundle(int8_bundle)
     assert {component.precision for component in bundle.components.values()} == {"int8"}
-    report = verify(f2edge.load(int8_bundle))
-    assert report.passed
-    for check in report.checks:
-        assert 1e-4 < check.relative_error < check.tolerance
+    verified = verify(f2edge.load(int8_bundle))
+    assert verified.passed
+    for component in verified.components.values():
+        assert component.relative_error
+        assert 1e-4 < component.relative_error < component.tolerance
 
 
 def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder_precision: Precision = "fp32") -> OpenVINORuntime:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from f2edge.quantize.search import STEPS, Block, Mix, choose, mixes
+from f2edge.bundle.quantization import Block
+from f2edge.quantize.search import STEPS, Mix, choose, mixes
 
 BLOCKS = [Block("vision", f"block {n}", operations=0.1, sqnr_db=30.0, divergence=0.01 * n) for n in range(10)]
 

@@ -139,9 +139,10 @@ def test_what_a_portable_bundle_says(precision: str, bundles: dict[str, Bundle])
     assert {name: sorted(c.sha256) for name, c in bundle.components.items()} == {
         name: [f"{name}.onnx", "weights.data"] for name in COMPONENTS
     }
-    assert bundle.verified["passed"]
-    assert bundle.verified["device"] == "CPU, ONNX Runtime in place of TensorRT, whose engines were not run"
-    errors = [check["relative_error"] for check in bundle.verified["components"].values()]
+    assert bundle.verified
+    assert bundle.verified.passed
+    assert bundle.verified.device == "CPU, ONNX Runtime in place of TensorRT, whose engines were not run"
+    errors = [component.relative_error or 0 for component in bundle.verified.components.values()]
     assert all(0 < error < {"fp16": 1e-2, "int8": 0.5}[precision] for error in errors)
     assert (bundle.recipe.runtime, bundle.recipe.device) == ("tensorrt", "CUDA")
 
@@ -160,8 +161,9 @@ def test_engines_ahead_of_time(
         "tokenizer.json",
     }
     assert bundle.tools["tensorrt-rtx-cu13"] == ".".join(tensorrt_rtx.__version__.split(".")[:4])
-    assert "were not run" in bundle.verified["device"]
-    assert bundle.verified["passed"]
+    assert bundle.verified
+    assert "were not run" in bundle.verified.device
+    assert bundle.verified.passed
 
 
 def test_compute_capabilities_reach_the_builder(

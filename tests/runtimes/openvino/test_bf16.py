@@ -9,6 +9,7 @@ import openvino as ov
 import pytest
 
 import f2edge
+from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.placement import Placement
 from f2edge.runtimes.openvino import devices as openvino_devices
@@ -16,7 +17,6 @@ from f2edge.runtimes.openvino import loading as openvino_loading
 from f2edge.runtimes.openvino.bf16 import decodes_in_bf16
 from f2edge.runtimes.openvino.loading import LoadPlan
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime
-from f2edge.verify import relative_error
 
 if TYPE_CHECKING:
     from pathlib import Path
