@@ -30,7 +30,10 @@ napoleon_numpy_docstring = False
 nitpicky = True
 _OTHERS = ("Path", "Image", "Any", "IntArray", "FloatArray")
 _ALIASES = ("Answer", "Features", "ImageSource", "OnMismatch", "Precision", "Region", "WeightFormat")
-_RECORDS = ("Component", "Geometry", "GoldenCase", "Limits", "Recipe", "Runtime", "Tokenizer")
+_RECORDS = (
+    *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
+    "Verified",
+)
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),
     ("py:data", r"(.*\.)?[A-Z_]+"),  # constants

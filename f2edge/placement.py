@@ -54,8 +54,8 @@ class Placement:
         Raises:
             DeviceError: they differ, and this engine cannot do that.
         """
-        if len(found := set(self.devices().values())) > 1:
-            raise DeviceError(f"{engine} runs all components on one device, not on {', '.join(sorted(found))}")
+        if len(devices := set(self.devices().values())) > 1:
+            raise DeviceError(f"{engine} runs all components on one device, not on {', '.join(sorted(devices))}")
         return self.vision
 
 

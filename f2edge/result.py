@@ -94,7 +94,7 @@ class Result:
         Args:
             task: what was asked.
             pieces: the text of each of the generation's tokens, ``Tokenizer.decode_tokens``.
-            generation: the sequence that was found.
+            generation: the sequence that the search chose.
             image_size: (width, height) of the original image in pixels.
         """
         text = "".join(pieces)
@@ -128,10 +128,10 @@ class Result:
 
 
 def _located(instances: Sequence[Instance]) -> dict[str, Any]:
-    shapes = [tuple(map(tuple, found.shapes)) for found in instances]
-    kinds = [found.kind for found in instances]
+    shapes = [tuple(map(tuple, instance.shapes)) for instance in instances]
+    kinds = [instance.kind for instance in instances]
     return {
-        "labels": tuple(without_special_tokens(found.label).strip() for found in instances),
+        "labels": tuple(without_special_tokens(instance.label).strip() for instance in instances),
         "boxes": tuple(shape[0] for kind, shape in zip(kinds, shapes, strict=True) if kind == "boxes"),
         "quads": tuple(shape[0] for kind, shape in zip(kinds, shapes, strict=True) if kind == "quads"),
         "polygons": tuple(shape for kind, shape in zip(kinds, shapes, strict=True) if kind == "polygons"),

@@ -60,7 +60,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose manifest and files were found in order.
+    """A bundle on disk whose manifest and files are in order.
 
     ``verified`` holds what ``verify`` measured on the machine that compiled it, ``quantization`` what was measured of
     INT8 there, if anything.  Only a bundle that is being compiled is not verified yet: without the record other

@@ -39,9 +39,9 @@ def edit_bundle(tiny_bundle: Path, tmp_path: Path) -> EditBundle:
 
 def test_inspect_json(tiny_bundle: Path) -> None:
     """The manifest as it stands in the file, and the size of all files."""
-    found = f2edge("inspect", tiny_bundle, "--json").json
-    assert found.pop("size_bytes") == sum(path.stat().st_size for path in tiny_bundle.iterdir())
-    assert found == json.loads((tiny_bundle / "manifest.json").read_text())
+    printed = f2edge("inspect", tiny_bundle, "--json").json
+    assert printed.pop("size_bytes") == sum(path.stat().st_size for path in tiny_bundle.iterdir())
+    assert printed == json.loads((tiny_bundle / "manifest.json").read_text())
 
 
 def test_inspect(tiny_bundle: Path) -> None:
