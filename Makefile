@@ -1,9 +1,5 @@
-# make demo   compile the embedded checkpoint, run it on scenes it has never seen, measure it
-# make test   the tests
-# make bench  this beside every other way to run Florence-2 on this CPU, at base size: about 15 minutes, the first time more
-# make bench-curves  how cost grows with tokens, beams, prompts, images, pixels and threads
-# make docs   the documentation as a site, in build/docs/index.html
-# Each does all its own set-up in .venv, on a machine with nothing but Python 3.10 or later.
+# `make` alone lists the targets. Each one does all its own set-up in .venv, on a machine with nothing but
+# Python 3.10 or later.
 
 PYTHON ?= python3
 # The version that the tests were run with; any later one that the metadata allows works too.
@@ -15,30 +11,33 @@ BIN := $(VENV)/bin
 # Two processes share the machine; spinning threads of one would starve the other.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test bench bench-curves lint docs wheel clean
+.PHONY: help demo test bench bench-curves lint docs wheel clean
 
-demo: $(VENV)/ready
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/ready ## compile the embedded checkpoint, ask about scenes it has never seen, measure it
 	$(BIN)/python demo/demo.py
 
-test: $(VENV)/ready
+test: $(VENV)/ready ## run the tests, without the slow ones and those that need a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST)
 
-bench: $(VENV)/ready
+bench: $(VENV)/ready ## compare with every other way to run Florence-2 on this CPU (base size, 15 minutes and more)
 	$(BIN)/python benchmarks/bench.py
 
-bench-curves: $(VENV)/ready
+bench-curves: $(VENV)/ready ## measure how cost grows with tokens, beams, prompts, images, pixels and threads
 	$(BIN)/python benchmarks/curves.py
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready ## check the code with ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	rm -rf build/typed && $(BIN)/pip install --quiet --no-deps --target build/typed .
 	MYPYPATH=build/typed $(BIN)/mypy -p f2edge
 
-docs: $(VENV)/ready
+docs: $(VENV)/ready ## build the documentation site in build/docs
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 
-wheel: $(VENV)/ready
+wheel: $(VENV)/ready ## build the wheel in dist/
 	rm -rf dist build/lib && $(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 $(VENV)/ready: pyproject.toml
@@ -48,5 +47,5 @@ $(VENV)/ready: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-clean:
+clean: ## remove .venv and all that was built
 	rm -rf $(VENV) build dist demo/out
