@@ -2,7 +2,7 @@
 
 At each step the cross-attention reads the keys and values of all encoder states, which take up to a quarter of the
 memory that the weights take.  In bf16 they take half of that, and the products with them run twice as fast
-(docs/performance.md).  On CPUs without bf16, on GPUs and under ``AUTO`` the graphs are compiled unchanged.
+(docs/performance-design.md).  On CPUs without bf16, on GPUs and under ``AUTO`` the graphs are compiled unchanged.
 """
 
 from __future__ import annotations

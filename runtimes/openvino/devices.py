@@ -95,7 +95,7 @@ def _cpu_options(component: str, threads: int | None, compute: Compute, decoder_
         # if the length of the keys grows (logits are off by 20 and more); see docs/traps.md.
         chosen |= {"SNIPPETS_MODE": "DISABLE", "CPU_RUNTIME_CACHE_CAPACITY": KERNELS}
         # The default is 8 bits, whatever the precision hint says.  16 bits do not add to the error of INT8 weights,
-        # and a step of three beams at position 250 takes 0.9 of the time (docs/performance.md).
+        # and a step of three beams at position 250 takes 0.9 of the time (docs/performance-design.md).
         chosen["KV_CACHE_PRECISION"] = "f16" if decoder_precision == "int8" else "f32"
     return chosen | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
 
