@@ -191,7 +191,7 @@ def regenerate(name: str, directory: Path, *, write: bool) -> list[str]:
     old = oracles.load(directory / name)
     new = RECOMPUTED[name](old, directory)
     lines = differences(old, new, name)
-    print(f"{name}: {len(lines)} differences", *lines[:10], sep="\n  ")  # noqa: T201
+    print(f"{name}: differences: {len(lines)}", *lines[:10], sep="\n  ")  # noqa: T201
     if lines and write:
         oracles.dump(new, directory / name)
         oracles.pack(directory / name, oracles.ORACLES / name)
