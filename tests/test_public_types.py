@@ -67,6 +67,13 @@ def test_a_users_program_type_checks(installed: Path) -> None:
     assert check(installed, PROGRAM) == ""
 
 
+def test_the_examples_type_check(installed: Path) -> None:
+    """They are users' programs, too."""
+    programs = sorted((HERE.parent / "examples").glob("*.py"))
+    assert programs
+    assert check(installed, *programs) == ""
+
+
 def test_mistakes_are_noticed(installed: Path, tmp_path: Path) -> None:
     """Without its marks the same program has an error for each of them."""
     lines = [line.partition("  # type: ignore")[0] for line in PROGRAM.read_text().splitlines()]
