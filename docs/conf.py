@@ -29,14 +29,14 @@ napoleon_numpy_docstring = False
 # fetches nothing, so there is nothing to link to), and those of f2edge that users read or hand on but do not make.
 nitpicky = True
 _OTHERS = ("Path", "Image", "Any", "IntArray", "FloatArray")
-_ALIASES = ("Answer", "Features", "ImageSource", "OnMismatch", "Precision", "Region", "WeightFormat")
+_ALIASES = ("Answer", "Features", "ImageSource", "OnMismatch", "Precision", "RegionSource", "WeightFormat")
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
-    "Verified",
+    *("Thumbnail", "Verified"),
 )
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),
-    ("py:data", r"(.*\.)?[A-Z_]+"),  # constants
+    ("py:data", rf"(.*\.)?({'|'.join(_ALIASES)}|[A-Z_]+)"),  # aliases and constants
 ]
 
 html_theme = "furo"

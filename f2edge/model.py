@@ -43,17 +43,17 @@ def load(
     """Open a bundle on a device.
 
     Args:
-        path: the bundle's directory.
-        device: the engine's name of a device ("CPU", "GPU", "NPU", "AUTO"), or one for some components
-            ("vision=GPU,decoder=CPU"); by default the one it was compiled for.
-        on_mismatch: replay the golden cases on the first use of the bundle on this device and driver, and where they
-            are wrong raise an error ("error"), run what is wrong on the CPU ("fallback"), or go on ("warn"); by default
-            they are not replayed.
-        threads: of the processor to compute with; by default the engine's choice.
+        path: the directory of the bundle.
+        device: the name that the engine gives a device ("CPU", "GPU", "NPU", "AUTO"), or one for some components
+            ("vision=GPU,decoder=CPU"); by default the device that the bundle was compiled for.
+        on_mismatch: replay the golden cases at the first use of the bundle on this device and driver.  If they are
+            wrong, raise an error ("error"), run the wrong components on the CPU ("fallback"), or go on ("warn").  By
+            default they are not replayed.
+        threads: CPU threads to compute with; by default the engine chooses.
 
     Raises:
         BundleError: the bundle is damaged or of another version.
-        DeviceError: the device is not there, cannot take the graphs, or gets them wrong.
+        DeviceError: the device is not there, cannot load the graphs, or computes them wrong.
     """
     from f2edge.runtimes import identities, open_runtime  # noqa: PLC0415 - the one place where core meets engines
 
@@ -73,9 +73,9 @@ class Florence2:
     """A bundle opened on a device.  Not thread-safe: one answer at a time.
 
     Attributes:
-        thumbnails: whether results keep a small copy of their picture, with which they show themselves in a notebook.
-            By default they do in a notebook's kernel only: a copy costs about 50 kB of memory and 2 to 25 ms for each
-            picture (25 ms for 12 megapixels), which other programs have no use for.
+        thumbnails: whether results keep a small copy of their picture, which a notebook shows.  By default they do so in the
+            kernel of a notebook only: a copy takes about 50 kB of memory and 2 to 25 ms for each picture (25 ms for 12
+            megapixels).
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime, tokenizer: Tokenizer) -> None:
@@ -104,16 +104,16 @@ class Florence2:
 
         Args:
             image: a path, the bytes of a picture file, a PIL image or an array (H, W, 3) of uint8.
-            task: "od" or "<OD>"; empty for a free prompt.
-            text: what the task needs: a caption, a phrase, a free prompt.
-            region: x1, y1, x2, y2 in pixels of the original image, for tasks about a region: any sequence of four
-                numbers, so also one of a result's boxes.
-            num_beams: beams of the search, by default the checkpoint's.
-            max_new_tokens: longest answer, by default the bundle's limit.
-            settings: all settings of the search instead of the checkpoint's.
+            task: "od" or "<OD>"; "" for a free prompt.
+            text: the text input of the task: a caption, a phrase or a free prompt.
+            region: x1, y1, x2, y2 in pixels of the original image, for tasks about a region; any sequence of four
+                numbers, such as a box of a result.
+            num_beams: beams of the search; by default those of the bundle.
+            max_new_tokens: length of the longest answer in tokens; by default the limit of the bundle.
+            settings: all settings of the search, in place of those of the bundle.
 
         Raises:
-            InputError: the image, the task, its text or region, or a limit.
+            InputError: the image, the task, its text or region, or a limit is wrong.
             DeviceError: the engine failed.
         """
         return self.encode(image).run(
@@ -126,10 +126,10 @@ class Florence2:
         )
 
     def encode(self, image: ImageSource) -> EncodedImage:
-        """Encode an image once, to ask many things about it.
+        """Encode an image once, to ask many questions about it.
 
         Raises:
-            ImageError: not a picture, or one too large to open safely.
+            ImageError: it is not a picture, or is too large to open safely.
             DeviceError: the engine failed.
         """
         clock = Stopwatch()
@@ -148,10 +148,10 @@ class Florence2:
         max_new_tokens: int | None = None,
         settings: GenerationSettings | None = None,
     ) -> GenerationSettings:
-        """The search's settings with what the caller wants otherwise.
+        """Return the settings of a search: those of the bundle, except the given ones.
 
         Raises:
-            InputError: no beam, no token, or more of either than the bundle has room for.
+            InputError: fewer than one beam or token, or more than the limit of the bundle.
         """
         chosen = settings or self.bundle.generation
         wanted = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
@@ -163,10 +163,10 @@ class Florence2:
         return chosen
 
     def prompt_ids(self, prompt: str) -> IntArray:
-        """Token ids of a prompt, begin and end included.
+        """Return the token ids (n,) int64 of a prompt, its begin and end tokens included.
 
         Raises:
-            LimitError: more tokens than the bundle has room for beside the image.
+            LimitError: it has more tokens than the bundle has room for.
         """
         ids = self.tokenizer.encode(prompt)
         limit = self.bundle.limits.prompt_tokens
@@ -177,13 +177,13 @@ class Florence2:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image that was encoded once; every question about it costs the text part alone.
+    """An encoded image: a question about it skips the vision tower.
 
     Args:
         model: the model that encoded it.
-        features: image features, as the engine keeps them.
+        features: the image features, as the engine keeps them.
         size: (width, height) of the original image in pixels.
-        timings_ms: what pre-processing and the vision tower took.
+        timings_ms: the times of pre-processing and of the vision tower in milliseconds.
         thumbnail: a small copy of the image for its results, if the model's ``thumbnails`` is set.
     """
 
@@ -226,13 +226,13 @@ class EncodedImage:
         region: RegionSource | None = None,
         max_new_tokens: int | None = None,
     ) -> Iterator[str]:
-        """Ask one question and yield the answer's text piece by piece as greedy search decides it.
+        """Ask one question and yield the text of the answer piece by piece, as greedy search chooses tokens.
 
-        Location tokens are kept, ``<s>``, ``</s>`` and ``<pad>`` are not; a character that takes several tokens comes
-        with the last of them.
+        Location tokens are kept; ``<s>``, ``</s>`` and ``<pad>`` are not.  A character of several tokens comes with the
+        last of them.
 
         Raises:
-            InputError: the task, its text or region, or a limit; at the call.
+            InputError: the task, its text or region, or a limit is wrong; at the call.
             DeviceError: the engine failed; while the answer is read.
         """
         settings = self.model.settings(1, max_new_tokens)
@@ -241,7 +241,7 @@ class EncodedImage:
         return filter(None, map(without_special_tokens, pieces))
 
     def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings) -> Iterator[int]:
-        """The answer's tokens; nothing is computed before the first one is wanted."""
+        """Yield the tokens of the answer; nothing is computed before the first one is read."""
         for token in stream(self.model.runtime.start(self.features, prompt_ids), settings):
             yield token.token_id
 

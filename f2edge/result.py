@@ -1,4 +1,4 @@
-"""What one question to the model gives."""
+"""The result of one question."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """The answer to one question about one image.  What an answer does not have is empty.
+    """The answer to one question about one image.  A part that the answer does not have is empty.
 
-    One of ``boxes``, ``quads`` and ``polygons`` is filled where the task locates things; ``labels`` and
-    ``confidences`` go with it, one for each thing.  All coordinates are pixels of the original image.
+    If the task locates objects, one of ``boxes``, ``quads`` and ``polygons`` holds them, and ``labels`` and
+    ``confidences`` have one entry for each object.  All coordinates are pixels of the original image.
 
     Args:
-        task: ``<OD>``.
-        text: the decoded answer, special tokens kept.
+        task: the name of the task, such as ``<OD>``.
+        text: the decoded answer with its special tokens.
         token_ids: the whole sequence from the decoder start token: 2, 0, ..., 2.
-        token_logprobs: one per token after the start.
-        score: of the whole sequence, as the search ranked it.
-        answer: ``{task: answer}`` in Microsoft's schema (docs/florence2.md#answer-schema).
-        labels: in the model's own words, where Microsoft's schema drops letters beyond ASCII from some.
-        boxes: (x1, y1, x2, y2) each; ``np.asarray(result.boxes)`` has the shape (n, 4), also for n = 0.
+        token_logprobs: the log-probability of each token after the start token.
+        score: the score of the whole sequence, by which the search ranked it.
+        answer: ``{task: answer}`` in the schema of Microsoft (docs/florence2.md#answer-schema).
+        labels: the label of each object; the schema of Microsoft drops letters beyond ASCII from some, this does not.
+        boxes: the boxes, (x1, y1, x2, y2) each; ``np.asarray(result.boxes)`` is (n, 4), also for n = 0.
         quads: the four corners x, y, x, y, ... of each line of text; as an array (n, 8).
-        polygons: for each thing the polygons x, y, x, y, ... that it is made of.
-        confidences: from 0 to 1, how sure the model is of where each thing is.
-        truncated: the answer was cut off at its longest allowed length.
-        timings_ms: milliseconds of each stage.
-        steps: of the decoder; beam search may go on after the best answer has ended.
+        polygons: the polygons x, y, x, y, ... of each object.
+        confidences: the geometric mean of the probabilities of the location tokens of each object, 0 to 1.  Use it to
+            rank objects; it is not calibrated.
+        truncated: whether the answer was cut off at its longest allowed length.
+        timings_ms: the time of each stage in milliseconds.
+        steps: the decoder steps; beam search may go on after the best answer has ended.
         thumbnail: a small copy of the picture, at most 640 pixels a side, for showing the result in a notebook.  Only
             results that a notebook's kernel makes have one; see :attr:`f2edge.Florence2.thumbnails`.  It does not count
             when results are compared, and is not part of the JSON.
