@@ -73,9 +73,9 @@ class Florence2:
     """A bundle opened on a device.  Not thread-safe: one answer at a time.
 
     Attributes:
-        thumbnails: whether results keep a small copy of their picture, which a notebook shows.  By default they do so in
-            the kernel of a notebook only: a copy takes about 50 kB of memory and 2 to 25 ms for each picture (25 ms for 12
-            megapixels).
+        thumbnails: whether results keep a small copy of their picture, which a notebook shows.  By default they do
+            so in the kernel of a notebook only: a copy takes about 50 kB of memory and 2 to 25 ms for each picture
+            (25 ms for 12 megapixels).
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime, tokenizer: Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Which device each component runs on: ``GPU``, or ``vision=GPU,decoder=CPU`` with the rest on the bundle's own."""
+"""Parse the device of each component: ``GPU``, or ``vision=GPU,decoder=CPU`` with the others on the default."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NEXT = re.compile(r",(?=\s*\w+\s*=)")
 
 @dataclass(frozen=True)
 class Placement:
-    """The engine's name of a device for each component, and how many threads it may take.
+    """The device of each component, by the name that the engine gives it, and the number of threads.
 
     Args:
-        vision: where the tower runs.
-        encoder: where the prompt is encoded.
-        decoder: where the answer is decoded.
-        threads: of the processor; ``None`` leaves them to the engine.
+        vision: the device of the vision tower.
+        encoder: the device of the text encoder.
+        decoder: the device of the decoder.
+        threads: CPU threads; None lets the engine choose.
     """
 
     vision: str
@@ -30,29 +30,29 @@ class Placement:
 
     @classmethod
     def on(cls, device: str, threads: int | None = None) -> Placement:
-        """Everything on one device."""
+        """Place everything on one device."""
         return cls(device, device, device, threads)
 
     def __str__(self) -> str:
-        """As :func:`parse_placement` reads it."""
+        """Return the text that :func:`parse_placement` reads."""
         devices = self.devices()
         if len(set(devices.values())) == 1:
             return self.vision
         return ",".join(f"{component}={device}" for component, device in devices.items())
 
     def devices(self) -> dict[str, str]:
-        """The device of each component."""
+        """Return the device of each component."""
         return {component: getattr(self, component) for component in COMPONENTS}
 
     def with_device(self, component: str, device: str) -> Placement:
-        """The same with one component elsewhere."""
+        """Return the placement with one component on another device."""
         return replace(self, **{component: device})  # type: ignore[arg-type]
 
     def only_device(self, engine: str) -> str:
-        """The device of all components.
+        """Return the one device of all components.
 
         Raises:
-            DeviceError: they differ, and this engine cannot do that.
+            DeviceError: they differ, which the engine does not support.
         """
         if len(devices := set(self.devices().values())) > 1:
             raise DeviceError(f"{engine} runs all components on one device, not on {', '.join(sorted(devices))}")
@@ -60,15 +60,15 @@ class Placement:
 
 
 def parse_placement(text: str | None, default: str, threads: int | None = None) -> Placement:
-    """What ``--device`` and ``f2edge.load(device=)`` say.
+    """Parse a device, or devices of components.
 
     Args:
-        text: a device, or ``component=device`` for some components; nothing for the default.
+        text: a device, or ``component=device`` for some components; None or "" for the default.
         default: the device that the bundle was compiled for.
         threads: see :class:`Placement`.
 
     Raises:
-        DeviceError: a component that is not there or named twice, a device without a name, or no thread.
+        DeviceError: a component is unknown or named twice, a device has no name, or ``threads`` is below 1.
     """
     if threads is not None and threads < 1:
         raise DeviceError(f"threads must be at least 1, not {threads}")
@@ -89,7 +89,7 @@ def parse_placement(text: str | None, default: str, threads: int | None = None) 
 
 
 def _device(name: str, text: str) -> str:
-    """Engines write their devices' names in capitals."""
+    """Return the name of a device in capitals, as engines write it."""
     if not name.strip():
         raise DeviceError(f"device {text}: a name is missing; f2edge devices lists what is here")
     return name.strip().upper()

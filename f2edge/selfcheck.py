@@ -1,7 +1,7 @@
-"""A bundle is trusted on a device only after its golden cases were right there; the verdict is kept.
+"""Check a bundle on a device before it is trusted there, and keep the verdict.
 
-Drivers and compilers get graphs wrong in silence, and differently on every device (docs/devices.md).  So the first use
-of a bundle on a device replays the golden cases, component by component; what fails can run elsewhere.
+Drivers and compilers can compute graphs wrong without an error, and differently on every device (docs/devices.md).  So
+the first use of a bundle on a device replays the golden cases; a component that fails can run on the CPU.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OnMismatch: TypeAlias = Literal["error", "fallback", "warn"]
 
 FALLBACK = "CPU"
-"""Where a component goes that a device gets wrong."""
+"""The device of components that another device computes wrong."""
 
 _VERDICTS = "verdicts"
 
@@ -41,10 +41,10 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class Checked(Generic[M]):
-    """One placement, checked.
+    """The check of one placement.
 
     Args:
-        model: the bundle opened there; None if anything is wrong.
+        model: the bundle opened on it; None if a component is wrong.
         faults: the components that are wrong, and why.
     """
 
@@ -54,11 +54,11 @@ class Checked(Generic[M]):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check ended in, as it is kept.
+    """The verdict of a check, as it is kept on disk.
 
     Args:
-        placement: where every component is right; what was asked for, unless components had to move.
-        faults: components that were wrong where they were asked for, or that moved, and why.
+        placement: the placement on which every component is right; the one asked for, unless components moved.
+        faults: the components that were wrong on the placement asked for, or that moved, and why.
     """
 
     placement: str
@@ -71,7 +71,7 @@ class SelfCheck(Generic[M]):
 
     Args:
         bundle: the bundle.
-        placement: what was asked for.
+        placement: the placement that was asked for.
         devices: names and drivers of the devices that the engine sees.
         open_on: opens the bundle with its components on the devices of a placement; raises DeviceError.
     """
@@ -82,15 +82,15 @@ class SelfCheck(Generic[M]):
     open_on: Callable[[Placement], M]
 
     def model(self, on_mismatch: OnMismatch) -> M:
-        """Open the bundle where its golden cases are right.
+        """Open the bundle on a placement where its golden cases are right.
 
         Args:
-            on_mismatch: what to do where they are not: "error" raises, "fallback" runs on the CPU what was wrong and
-                warns, "warn" warns and goes on as asked.
+            on_mismatch: what to do if they are wrong: "error" raises, "fallback" runs the wrong components on the CPU
+                and warns, "warn" warns and goes on as asked.
 
         Raises:
-            DeviceError: they are not, and ``on_mismatch`` does not help; or the device cannot take the graphs.
-            InputError: another ``on_mismatch``.
+            DeviceError: they are wrong, and ``on_mismatch`` does not help; or the device cannot load the graphs.
+            InputError: ``on_mismatch`` has another value.
         """
         if on_mismatch not in get_args(OnMismatch):
             raise InputError(f"on_mismatch is {on_mismatch!r:.60}; it must be one of {', '.join(get_args(OnMismatch))}")
@@ -105,19 +105,19 @@ class SelfCheck(Generic[M]):
         """Open the bundle on a placement and verify it.
 
         Raises:
-            DeviceError: the device cannot take the graphs, or fails.
+            DeviceError: the device cannot load the graphs, or fails.
         """
         model = self.open_on(placement)
         faults = _faults(verify(model))
         return Checked(None if faults else model, faults)
 
     def _as_asked(self) -> tuple[M | None, Verdict]:
-        """The verdict on what was asked for, and the model if all is right."""
+        """Check the placement that was asked for; return the model, if all is right, and the verdict."""
         checked = self.check(self.placement)
         return checked.model, Verdict(str(self.placement), checked.faults)
 
     def _settled(self) -> tuple[M | None, Verdict]:
-        """Move what is wrong to the CPU until all is right: the model then, where it runs, and why components moved."""
+        """Move wrong components to the CPU until all is right; return the model and the verdict."""
         placement, moved = self.placement, dict[str, str]()
         while faults := (checked := self._diagnosed(placement)).faults:
             moving = self._movable(placement, faults)
@@ -127,10 +127,10 @@ class SelfCheck(Generic[M]):
         return checked.model, Verdict(str(placement), moved)
 
     def _movable(self, placement: Placement, faults: dict[str, str]) -> dict[str, str]:
-        """The faults of components that are not on the CPU.
+        """Return the faults of components that are not on the CPU.
 
         Raises:
-            DeviceError: there are none, so the bundle is wrong everywhere.
+            DeviceError: there are none, so the bundle is wrong on the CPU, too.
         """
         movable = {name: why for name, why in faults.items() if placement.devices()[name] != FALLBACK}
         if not movable:
@@ -138,7 +138,7 @@ class SelfCheck(Generic[M]):
         return movable
 
     def _judge(self, verdict: Verdict, on_mismatch: OnMismatch) -> None:
-        """Raise or warn as asked; nothing where all was right."""
+        """Raise or warn as asked, if a component is wrong."""
         if not verdict.faults:
             return
         line = f"{self.bundle.path} does not compute on {self.placement} what it should: {_line(verdict.faults)}"
@@ -148,17 +148,17 @@ class SelfCheck(Generic[M]):
         warnings.warn(f"{line}; {outcome}", DeviceWarning, stacklevel=4)
 
     def _diagnosed(self, placement: Placement) -> Checked[M]:
-        """Check a placement; where the engine fails, the components that make it fail are the faults."""
+        """Check a placement; if the engine fails, the faults are the components that make it fail."""
         try:
             return self.check(placement)
         except DeviceError as error:
             return Checked(None, self._failing(placement, error))
 
     def _failing(self, placement: Placement, error: DeviceError) -> dict[str, str]:
-        """The components that make the engine fail: each is tried alone, with the others on the CPU.
+        """Return the components that make the engine fail: each is tried alone, with the others on the CPU.
 
         Raises:
-            DeviceError: it fails without any of them, or only with all.
+            DeviceError: it fails with all on the CPU, or with no component alone.
         """
         failing = {}
         for name, device in placement.devices().items():
@@ -174,7 +174,7 @@ class SelfCheck(Generic[M]):
         return failing
 
     def _kept(self, on_mismatch: OnMismatch) -> Verdict | None:
-        """The verdict of an earlier check, unless its file is not there or damaged."""
+        """Read the verdict of an earlier check; None if its file is missing or damaged."""
         try:
             value = json.loads(self._file(on_mismatch).read_text(encoding="utf-8"))
             verdict: Verdict = parse(Verdict, value, "verdict")
@@ -184,7 +184,7 @@ class SelfCheck(Generic[M]):
         return verdict
 
     def _file(self, on_mismatch: OnMismatch) -> Path:
-        """One for each bundle, placement, device, driver and version; where components may move, another one."""
+        """Return the file of the verdict: one for each bundle, placement, device, driver, version and ``on_mismatch``."""
         runtime = self.bundle.recipe.runtime
         parts = {
             "manifest": sha256(self.bundle.path / MANIFEST),
@@ -197,7 +197,7 @@ class SelfCheck(Generic[M]):
 
 
 def _faults(verified: Verified) -> dict[str, str]:
-    """Why components are wrong; the decoder, which stands on the device's encoder, only where that is right."""
+    """Return why components are wrong; the decoder, which reads the encoder output, only if that is right."""
     failed = {name: f"it is {component.off_by}" for name, component in verified.failed().items()}
     if "encoder" in failed:
         failed.pop("decoder", None)

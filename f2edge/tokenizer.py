@@ -1,4 +1,4 @@
-"""Text to token ids and back, with Florence-2's own tokens (docs/florence2.md#tokenizer)."""
+"""Convert text to token ids and back, with the tokens of Florence-2 (docs/florence2.md#tokenizer)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ ADDED_TOKENS = (*_NAMES_BEFORE, *(f"<loc_{number}>" for number in range(BINS)), 
 
 
 class Tokenizer:
-    """Byte-level BPE with Florence-2's tokens.
+    """Byte-level BPE with the tokens of Florence-2.
 
     Args:
-        backend: of the ``tokenizers`` package; location tokens that it lacks are added.
+        backend: a tokenizer of the package ``tokenizers``; missing location tokens are added.
 
     Raises:
         CheckpointError: it does not put ``<s>`` and ``</s>`` around a text.
@@ -51,7 +51,7 @@ class Tokenizer:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Tokenizer:
-        """Read a ``tokenizer.json``, Microsoft's or transformers', or the one in a checkpoint's directory.
+        """Read a ``tokenizer.json`` of Microsoft or transformers, or the one in the directory of a checkpoint.
 
         Raises:
             CheckpointError: there is no such file, or it is not the tokenizer of a Florence-2 model.
@@ -73,7 +73,7 @@ class Tokenizer:
         return size
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text between ``<s>`` and ``</s>``.
+        """Return the token ids of a text between ``<s>`` and ``</s>``.
 
         Raises:
             TaskError: the text holds surrogates, as a command line that is not UTF-8 does.
@@ -88,12 +88,12 @@ class Tokenizer:
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of token ids: special tokens kept, no clean-up, nothing put between tokens."""
+        """Return the text of token ids, with special tokens, without clean-up or spaces between tokens."""
         text: str = self._backend.decode(list(token_ids), skip_special_tokens=False)
         return text
 
     def decode_tokens(self, token_ids: Sequence[int]) -> list[str]:
-        """Text of each token; joined they are ``decode(token_ids)``.
+        """Return the text of each token; joined they are ``decode(token_ids)``.
 
         A character that is split over several tokens belongs to the last of them.
         """

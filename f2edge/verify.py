@@ -1,4 +1,4 @@
-"""A device checks itself: the golden cases of a bundle, replayed component by component and end to end."""
+"""Replay the golden cases of a bundle on a device, component by component and end to end."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from f2edge.engine import Features, Runtime
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 0.1, "int8": 0.5}
-"""Largest relative error of a component that passes where it is compiled, by its precision or what it computes in.
+"""The largest relative error of a component that passes when it is compiled, by its precision or compute type.
 
-fp16 weights of an fp16 checkpoint are exact.  What INT8 costs is for ``f2edge eval`` to say; here only nonsense fails.
+fp16 weights of an fp16 checkpoint are exact.  ``f2edge eval`` measures what INT8 costs; here only gross errors fail.
 """
 _LIKE_THERE = 2.0
-"""Elsewhere INT8 and bf16 may be off by no more than this many times what they were off where they were compiled."""
+"""On other machines the error of INT8 and bf16 may be at most this many times the error recorded when compiled."""
 
 
 class Model(Protocol):
-    """What is verified: a bundle opened on a device, as :class:`f2edge.Florence2` is."""
+    """The model to verify: a bundle opened on a device, such as :class:`f2edge.Florence2`."""
 
     @property
     def bundle(self) -> Bundle:
@@ -40,15 +40,15 @@ class Model(Protocol):
         ...
 
     def settings(self, num_beams: int, max_new_tokens: int, /) -> GenerationSettings:
-        """The bundle's settings of a search with so many beams and new tokens."""
+        """Return the settings of the bundle with this number of beams and new tokens."""
         ...
 
 
 def verify(model: Model) -> Verified:
-    """Replay the golden cases on the model's device.
+    """Replay the golden cases on the device of the model.
 
-    The vision tower is given the golden picture.  Encoder and decoder are given the *golden* image features, so that
-    an error of the tower does not count against them; the decoder stands on this device's encoder, and is fed the
+    The vision tower gets the golden picture.  Encoder and decoder get the *golden* image features, so that an error of
+    the tower does not count against them.  The decoder reads the output of the encoder on this device, and is fed the
     golden tokens one by one.  The answers are end to end, from the picture.
     """
     bundle, runtime = model.bundle, model.runtime
@@ -66,7 +66,7 @@ def verify(model: Model) -> Verified:
 
 
 def _text_errors(bundle: Bundle, runtime: Runtime, golden: GoldenArrays) -> dict[str, float]:
-    """The worst error of encoder and decoder over all golden cases, given the golden image features."""
+    """Return the largest error of encoder and decoder over all golden cases, with the golden image features."""
     features = runtime.features_from_host(golden.image_features)
     errors = {"encoder": 0.0, "decoder": 0.0}
     for index, case in enumerate(bundle.golden):
@@ -79,7 +79,7 @@ def _text_errors(bundle: Bundle, runtime: Runtime, golden: GoldenArrays) -> dict
 
 
 def _tolerance(bundle: Bundle, name: str) -> float:
-    """The decoder stands on the encoder, and cannot be nearer to the reference."""
+    """Return the largest error of a component that passes; the decoder may be as wrong as the encoder it reads."""
     component = bundle.components[name]
     allowed = max(TOLERANCE[component.precision], TOLERANCE[component.compute])
     recorded = bundle.verified.components[name].relative_error if bundle.verified else None
@@ -89,7 +89,7 @@ def _tolerance(bundle: Bundle, name: str) -> float:
 
 
 def _agreeing(model: Model, features: Features, case: GoldenCase) -> int:
-    """How many tokens of the model's own answer agree before the first difference."""
+    """Count the tokens of the answer of the model that agree before the first difference."""
     session = model.runtime.start(features, np.array(case.prompt_ids))
     answer = generate(session, model.settings(case.num_beams, case.max_new_tokens)).token_ids
     same = [ours == theirs for ours, theirs in zip(answer, case.token_ids, strict=False)]
@@ -101,5 +101,5 @@ def _answer(case: GoldenCase, agreeing: int) -> VerifiedAnswer:
 
 
 def _worst(a: float, b: float) -> float:
-    """The larger; not-a-number wins, which ``max`` would lose."""
+    """Return the larger error; unlike with ``max``, NaN is larger than any number."""
     return float(np.maximum(a, b))
