@@ -184,7 +184,7 @@ class SelfCheck(Generic[M]):
         return verdict
 
     def _file(self, on_mismatch: OnMismatch) -> Path:
-        """Return the file of the verdict: one for each bundle, placement, device, driver, version and ``on_mismatch``."""
+        """Return the file of the verdict: one per bundle, placement, device, driver, version and ``on_mismatch``."""
         runtime = self.bundle.recipe.runtime
         parts = {
             "manifest": sha256(self.bundle.path / MANIFEST),
