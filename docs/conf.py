@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
@@ -42,3 +47,13 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = project
 html_copy_source = False
+
+
+def setup(app: Sphinx) -> None:
+    """Have the API reference link to the pages that docstrings name, docs/PAGE.md#HEADING."""
+
+    def link_pages(*event: list[str]) -> None:
+        lines = event[-1]
+        lines[:] = [re.sub(r"docs/([\w-]+)\.md(#[\w-]+)?", r"`\g<0> <\1.html\2>`__", line) for line in lines]
+
+    app.connect("autodoc-process-docstring", link_pages)
