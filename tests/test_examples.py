@@ -75,7 +75,8 @@ def test_ask(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "boxes.png"
     printed = run("ask.py", tiny_bundle, photo, "od", drawn)
     assert printed.startswith(repr(f2edge.load(tiny_bundle).run(photo, "od")))
-    assert Image.open(drawn).size == (110, 70)
+    with Image.open(drawn) as picture:
+        assert picture.size == (110, 70)
 
 
 def test_stream(tiny_bundle: Path, photo: Path) -> None:
