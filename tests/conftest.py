@@ -57,21 +57,27 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory of stages for compilations of the tiny checkpoint: its export takes most of their time."""
+    return tmp_path_factory.mktemp("stages")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny checkpoint compiled for the CPU in fp32; a test that changes it copies it first."""
-    return _compile(tiny_checkpoint, tmp_path_factory, "cpu")
+    return _compile(tiny_checkpoint, stages, tmp_path_factory, "cpu")
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_onnx_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny checkpoint compiled for ONNX Runtime in fp32."""
-    return _compile(tiny_checkpoint, tmp_path_factory, "onnx")
+    return _compile(tiny_checkpoint, stages, tmp_path_factory, "onnx")
 
 
 @pytest.fixture(scope="session")
-def tiny_npu_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_npu_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny checkpoint compiled with fixed shapes in fp32, for up to 8 beams."""
-    return _compile(tiny_checkpoint, tmp_path_factory, "npu", num_beams=8)
+    return _compile(tiny_checkpoint, stages, tmp_path_factory, "npu", num_beams=8)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,14 +87,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_jetson_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_jetson_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny checkpoint compiled for TensorRT in fp32: graphs from which a device builds its engines."""
-    return _compile(tiny_checkpoint, tmp_path_factory, "jetson")
+    return _compile(tiny_checkpoint, stages, tmp_path_factory, "jetson")
 
 
 def _compile(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, target: str, num_beams: int | None = None
+    checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory, target: str, num_beams: int | None = None
 ) -> Path:
     path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
-    build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams))
+    build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams, stages=stages))
     return path

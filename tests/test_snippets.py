@@ -1,0 +1,182 @@
+"""The code in README.md and docs/ works: a test runs each page from top to bottom, on a tiny checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from scenes import make_scene, write_scenes
+
+import f2edge.compile.build as compiling
+from f2edge.cli import cli
+from f2edge.compile.stages import open_stages
+from tests.support.command import f2edge
+from tests.support.snippets import NOT_RUN, Block, blocks, commands
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {page.name: list(blocks(page)) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+WITH_CODE = [name for name, page in PAGES.items() if any(block.language in {"python", "sh"} for block in page)]
+
+OUTPUT = ("", "text", "json", "console")
+"""Languages of blocks that show output, data or drawings."""
+
+REASONS: dict[str, int] = {}
+"""The reasons not to run a block, each with the number of its blocks.  Another one is a decision, to be made here."""
+
+SET_UP = (
+    r"(.*/)?pip install( -e)?( \S*?(\[(?P<extras>[\w,]+)\])?)+",
+    r"(.*/)?python3? (?P<script>(demo|benchmarks|examples)/\w+\.py)( .*)?",
+    r"make (?P<target>[\w-]+)",
+    r"git clone \S+",
+    r"cd \S+",
+    r"python3 -m venv \S+",
+    r"\. \S+/bin/activate",
+)
+"""Commands of other programs in blocks that are run: not run, but what the groups name must be there."""
+
+
+@pytest.fixture
+def _desk(
+    tmp_path: Path, tiny_checkpoint: Path, tiny_bundle: Path, stages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work in a reader's directory, with checkpoints, a bundle and pictures by the names that pages use.
+
+    Compilations there share the export of the checkpoint.
+    """
+    for name in ("microsoft/Florence-2-base", "demo/checkpoint"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).symlink_to(tiny_checkpoint)
+    (tmp_path / "florence-2-base.cpu").symlink_to(tiny_bundle)
+    write_scenes(tmp_path / "scenes", 8, 2000)
+    make_scene(2000, 5).image.save(tmp_path / "street.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compiling, "open_stages", lambda place, _, **rest: open_stages(place, stages, **rest))
+
+
+@pytest.mark.usefixtures("_desk")
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_code_works(page: str) -> None:
+    """Python blocks of a page run one after the other in one namespace, and every command ends with 0."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in PAGES[page]:
+        if block.language == "python":
+            program = compile(block.code, block.place, "exec")
+            if not block.not_run:
+                exec(program, names)  # noqa: S102 - it is our own
+        elif block.language == "sh":
+            for words in commands(block):
+                check_command(words, block)
+
+
+def check_command(words: list[str], block: Block) -> None:
+    """Run a command of f2edge; parse its arguments only where the block is not run, and look at others' alone."""
+    if words[0] != "f2edge":
+        assert block.not_run or is_set_up(" ".join(words)), f"{block.place}: {words}"
+    elif block.not_run:
+        parse(words[1:])
+    else:
+        make_room(words)
+        outcome = f2edge(*words[1:])
+        assert outcome.code == 0, (block.place, words, outcome.stderr)
+
+
+def is_set_up(line: str) -> bool:
+    """Whether a reader may be told to type this beside commands of f2edge."""
+    matches = [match for pattern in SET_UP if (match := re.fullmatch(pattern, line))]
+    named = {kind: name for match in matches for kind, name in match.groupdict().items() if name}
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    return (
+        bool(matches)
+        and {*named.get("extras", "").split(",")} <= {"", *metadata("f2edge").get_all("Provides-Extra", [])}
+        and (ROOT / named.get("script", "")).exists()
+        and ("target" not in named or re.search(rf"^{named['target']}:", makefile, re.MULTILINE) is not None)
+    )
+
+
+def parse(arguments: list[str]) -> None:
+    """Have click read the arguments of a command that is not run.
+
+    Raises:
+        click.UsageError: there is no such command, or one of its arguments is wrong.
+    """
+    parent = click.Context(cli, info_name="f2edge")
+    name, command, rest = cli.resolve_command(parent, arguments)
+    assert name
+    assert command
+    command.make_context(name, rest, parent)
+
+
+def make_room(words: list[str]) -> None:
+    """Take the bundle off the desk that the page makes itself."""
+    if words[1] == "compile" and (output := Path(words[words.index("-o") + 1])).is_symlink():
+        output.unlink()
+
+
+def test_every_block_is_known() -> None:
+    """A block is code that a test runs, output, or a directive of Sphinx; nothing escapes by its language's name."""
+    languages = {block.language for page in PAGES.values() for block in page}
+    assert {language for language in languages if not language.startswith("{")} - {"python", "sh", *OUTPUT} == set()
+    assert {"python", "sh"} <= {block.language for block in PAGES["README.md"]}
+
+
+def test_reasons_not_to_run_are_few() -> None:
+    """Every block that is not run has one of the reasons above, and every such comment belongs to a block."""
+    reasons = Counter(block.not_run for page in PAGES.values() for block in page if block.not_run)
+    assert reasons == REASONS
+    texts = [page.read_text("utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    assert sum(text.count(NOT_RUN) for text in texts) == reasons.total()
+
+
+def test_blocks_of_a_page(tmp_path: Path) -> None:
+    """Language, line and reason of a block; a fence in a longer fence is text."""
+    page = tmp_path / "page.md"
+    page.write_text("a\n\n```python\nx = 1\n```\n\n<!-- not run: why -->\n\n````sh\n```\n````\nb\n~~~\nc\n~~~\n")
+    found = list(blocks(page))
+    assert [(block.place, block.language, block.not_run) for block in found] == [
+        ("page.md:3", "python", ""),
+        ("page.md:9", "sh", "why"),
+        ("page.md:13", "", ""),
+    ]
+    assert [block.code.splitlines()[-1] for block in found] == ["x = 1", "```", "c"]
+    assert found[0].code.index("x") == 3
+
+
+def test_commands_of_a_block() -> None:
+    """Comments go, continued lines are one, quotes keep words together, and no command is hidden behind another."""
+    block = Block("p:1", "sh", "f2edge run b \\\n  --text 'a b'  # c\n\n# d\npip install '.[e]'", "")
+    assert list(commands(block)) == [["f2edge", "run", "b", "--text", "a b"], ["pip", "install", ".[e]"]]
+    for line in ("f2edge targets | head", "f2edge targets > a", "f2edge targets; f2edge devices"):
+        with pytest.raises(ValueError, match="one command a line"):
+            list(commands(Block("p:1", "sh", line, "")))
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("pip install .", True),
+        ("pip install .[compile,onnx] f2edge-0.1.0-py3-none-any.whl[eval]", True),
+        (".venv/bin/pip install -e .[dev]", True),
+        ("pip install .[compile,frobnicate]", False),
+        ("python demo/scenes.py OUT --count 1", True),
+        ("python demo/gone.py", False),
+        ("make demo", True),
+        ("make frobnicate", False),
+        ("curl example.org", False),
+    ],
+)
+def test_other_programs(line: str, known: bool) -> None:
+    """Extras, scripts and targets of make must be there, and programs that no one thought of are refused."""
+    assert is_set_up(line) == known
+
+
+@pytest.mark.parametrize("line", ["frobnicate", "run bundle picture", "run b p --task od --num-beams 0", "targets x"])
+def test_wrong_usage_is_noticed(line: str) -> None:
+    """The arguments of a command that is not run are checked all the same."""
+    parse(["run", "bundle", "picture", "--task", "od"])
+    with pytest.raises(click.UsageError):
+        parse(line.split())
