@@ -25,7 +25,18 @@ WITH_CODE = [name for name, page in PAGES.items() if any(block.language in {"pyt
 OUTPUT = ("", "text", "json", "console")
 """Languages of blocks that show output, data or drawings."""
 
-REASONS: dict[str, int] = {}
+REASONS = {
+    "calibrates on pictures of yours": 3,
+    "needs TensorRT for RTX": 1,
+    "needs a Jetson": 2,
+    "needs an Intel GPU": 3,
+    "needs an Intel NPU": 2,
+    "needs an NVIDIA GPU": 1,
+    "needs the data set's file": 1,
+    "needs two bundles and a data set": 3,
+    "sets up the shell of the reader": 3,
+    "takes a quarter of an hour": 1,
+}
 """The reasons not to run a block, each with the number of its blocks.  Another one is a decision, to be made here."""
 
 SET_UP = (
