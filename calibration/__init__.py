@@ -1,1 +1,1 @@
-"""What INT8 is calibrated on: pictures, prompts, and a record of what flows into each graph for them."""
+"""Calibrate INT8: choose pictures and prompts, and record the inputs of each graph on them."""

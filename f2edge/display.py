@@ -1,4 +1,4 @@
-"""How a result shows itself: one line in a terminal, a picture and a table in a notebook."""
+"""Show a result: one line in a terminal, a picture and a table in a notebook."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEFT = ' style="text-align:left"'
 
 
 class Shown(Located, Protocol):
-    """What is shown of a result: what it located, and these."""
+    """The parts of a result that are shown."""
 
     @property
     def task(self) -> str:
@@ -158,7 +158,7 @@ def _jpeg(picture: Image.Image) -> bytes:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """What a result located, in pixels of its thumbnail."""
+    """The objects of a result, in pixels of its thumbnail."""
 
     labels: Sequence[str]
     boxes: Sequence[Sequence[float]]

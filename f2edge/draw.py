@@ -33,9 +33,9 @@ _LIGHT = 150  # of 255: black letters on lighter colours, white ones on darker
 
 
 class Located(Protocol):
-    """What can be drawn: a :class:`~f2edge.Result`, or anything else with these, such as annotations.
+    """Objects that can be drawn: a :class:`~f2edge.Result`, or anything else with these parts, such as annotations.
 
-    A label for each thing, and for each a box, a quad or a list of polygons; confidences may be absent.  All
+    Each object has a label, and a box, a quad or a list of polygons; confidences may be absent.  All
     coordinates are pixels of the picture.
     """
 

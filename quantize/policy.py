@@ -18,7 +18,7 @@ attention with values), depthwise convolutions, and the convolution that reads t
 
 @dataclass(frozen=True)
 class Policy:
-    """How one graph is quantized.
+    """The quantization of one graph.
 
     Args:
         activations: ``True`` to quantize weights and activations (W8A8), ``False`` to quantize weights only.

@@ -22,10 +22,10 @@ def section(config: Section, name: str) -> Section:
     Raises:
         CheckpointError: it is missing, or is not an object.
     """
-    found = config.get(name)
-    if not isinstance(found, Mapping):
+    section = config.get(name)
+    if not isinstance(section, Mapping):
         raise CheckpointError(f"config.json has no {name}: this is not a Florence-2 checkpoint")
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in section.items() if value is not None}
 
 
 def integer(values: Section, name: str) -> int:
@@ -44,12 +44,12 @@ def per_stage(values: Section, name: str, stages: int, *, kind: type = int, leas
     Raises:
         CheckpointError: they are missing, or of another number or kind.
     """
-    found = _wanted(values, name)
-    if not isinstance(found, (list, tuple)) or not found or len(found) != stages:
+    entries = _wanted(values, name)
+    if not isinstance(entries, (list, tuple)) or not entries or len(entries) != stages:
         raise CheckpointError(
-            f"config.json: {name} is {found!r:.60}; it must have one entry for each of {stages} stages"
+            f"config.json: {name} is {entries!r:.60}; it must have one entry for each of {stages} stages"
         )
-    return _checked(name, kind, found, least)
+    return _checked(name, kind, entries, least)
 
 
 def _wanted(values: Section, name: str) -> Any:
@@ -75,8 +75,8 @@ def image_size(processor: Section) -> tuple[int, int]:
     if type(size) is int:
         return size, size
     known = isinstance(size, Mapping) and size.keys() <= {"height", "width"}
-    found = [size.get(name) for name in ("height", "width")] if known else []
-    sides = [DEFAULT_IMAGE_SIZE if side is None else side for side in found]
+    given = [size.get(name) for name in ("height", "width")] if known else []
+    sides = [DEFAULT_IMAGE_SIZE if side is None else side for side in given]
     if not sides or any(type(side) is not int for side in sides):
         raise CheckpointError(f"the image processor's size is {size!r:.60}; it must have a height and a width")
     return sides[0], sides[1]
@@ -88,11 +88,11 @@ def channels(processor: Section, name: str, default: tuple[float, float, float])
     Raises:
         CheckpointError: the value is of another form.
     """
-    found = processor.get(name)
-    if found is None:
+    value = processor.get(name)
+    if value is None:
         return default
     try:
-        values: tuple[float, float, float] = parse(tuple[float, float, float], found, name)
+        values: tuple[float, float, float] = parse(tuple[float, float, float], value, name)
     except ValueError as error:
         raise CheckpointError(f"the image processor: {error}") from error
     if not all(map(math.isfinite, values)):

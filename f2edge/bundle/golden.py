@@ -1,4 +1,4 @@
-"""Golden cases: what the float reference answered when the bundle was made, so that a device can check itself."""
+"""Golden cases: answers of the float reference model from the compilation, against which a device is checked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class GoldenCase:
     token_ids: tuple[int, ...]
 
     def faults(self, geometry: Geometry) -> list[str]:
-        """What of it a model of these sizes cannot replay, each as a short sentence."""
+        """List the values that a model of these sizes cannot replay, each as a short sentence."""
         limits = {
             "num_beams": (self.num_beams, 1, MAX_NUM_BEAMS),
             "max_new_tokens": (self.max_new_tokens, 1, geometry.decoder_positions),

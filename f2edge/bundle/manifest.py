@@ -48,7 +48,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was asked for: the checkpoint's name, the target, the precision of each component, shapes that are fixed."""
+    """The request: name of the checkpoint, target, precision of each component, and fixed shapes if any."""
 
     checkpoint: str
     target: str
@@ -198,7 +198,7 @@ def _impossible(bundle: Bundle) -> list[str]:
 
 
 def _wrong_records(bundle: Bundle) -> list[str]:
-    """What was measured, but cannot have been."""
+    """List measurements that are impossible."""
     verified, quantization = bundle.verified, bundle.quantization
     faults = verified.faults(COMPONENTS, len(bundle.golden)) if verified else []
     faults = [f"verified: {fault}" for fault in faults]
@@ -219,7 +219,7 @@ def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:
 
 
 def _gaps(bundle: Bundle) -> list[str]:
-    """What a manifest must have beyond values of the right types."""
+    """List what is missing in a manifest whose values have the right types."""
     components = bundle.components
     faults = [f"there is no component {name}" for name in COMPONENTS if name not in components]
     faults += [f"component {name} is called {c.name}" for name, c in components.items() if c.name != name]

@@ -1,4 +1,4 @@
-"""What was measured of INT8 when a bundle was compiled, as the manifest records it."""
+"""The measurements of INT8 from the compilation of a bundle, as the manifest records them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MeasuredMix:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was measured of INT8.
+    """The measurements of INT8.
 
     Args:
         blocks: each block alone in INT8.

@@ -122,7 +122,7 @@ def _literal(kind: Any, value: Any, where: str) -> Any:
 
 
 def _plain(kind: Any, value: Any, where: str) -> Any:
-    """Of exactly this type, since to Python True is an int; an int will do for a float, unless it is too large."""
+    """Accept a value of exactly this type, since to Python True is an int; a float may be a small enough int."""
     if kind is Any or type(value) is kind:
         return value
     if kind is float and type(value) is int:

@@ -1,4 +1,4 @@
-"""What replaying the golden cases measured: one record, in the manifest and for whoever verifies a bundle again."""
+"""The record of replayed golden cases, in the manifest and as the result of :func:`f2edge.verify.verify`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class VerifiedComponent:
 
     @property
     def off_by(self) -> str:
-        """How far the component is from the reference, in words."""
+        """The error of the component against the reference, in words."""
         return f"off by {math.nan if self.relative_error is None else self.relative_error:.2g}"
 
     def faults(self) -> list[str]:
@@ -135,7 +135,7 @@ class Verified:
 
 
 def _possible(name: str, value: float | None) -> bool:
-    """Whether a number can have been measured; decibels alone may be negative."""
+    """Tell whether a number can have been measured; only decibels may be negative."""
     return value is None or (math.isfinite(value) and (name == "sqnr_db" or value >= 0))
 
 

@@ -1,4 +1,4 @@
-"""What a shell completes where click cannot know it: names of tasks, and paths in arguments that take any text."""
+"""Shell completion that click cannot know: names of tasks, and paths in arguments that take any text."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class TimedSession:
 
     @property
     def steps(self) -> int:
-        """How many steps the search took."""
+        """The number of steps that the search took."""
         return len(self.done)
 
     def timings_ms(self) -> dict[str, float]:

@@ -68,8 +68,8 @@ def to_answer(task: Task, text: str, instances: Sequence[Instance], scores: Sequ
             polygons=_polygons(masks),
             polygons_labels=_labels(masks),
         )
-    found = BoxesAnswer(bboxes=_shapes(boxes), labels=_ascii_labels(boxes))
-    return ScoredBoxesAnswer(**found, scores=list(scores)) if scores else found
+    answer = BoxesAnswer(bboxes=_shapes(boxes), labels=_ascii_labels(boxes))
+    return ScoredBoxesAnswer(**answer, scores=list(scores)) if scores else answer
 
 
 def _shapes(instances: Sequence[Instance]) -> list[list[float]]:

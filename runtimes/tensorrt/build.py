@@ -32,7 +32,7 @@ Progress: TypeAlias = Callable[[float], None]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What decides how an engine is built, beside the graph and its profile.
+    """Options of building an engine, beside the graph and its profile.
 
     Args:
         workspace: bytes of device memory that a kernel may take for intermediate values; None for no limit.
