@@ -62,9 +62,9 @@ def test_free_prompt_and_region(tiny_bundle: Path, photo: Path) -> None:
 
 
 def test_help_lists_the_tasks() -> None:
-    """Each on a line of its own, with what it needs."""
+    """The help has a line for each task, with its input."""
     lines = [line.split() for line in f2edge("run", "-h").stdout.splitlines()]
-    needs = {"none": "nothing", "text": "--text", "region": "--region"}
+    needs = {"none": "none", "text": "--text", "region": "--region"}
     assert len(TASKS) == 15
     for task in TASKS.values():
         assert [task.name.strip("<>").lower(), needs[task.input]] in lines

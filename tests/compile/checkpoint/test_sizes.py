@@ -278,7 +278,7 @@ def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("num_beams", 0, "the checkpoint's generation settings: num_beams is 0; it must be at least 1"),
+        ("num_beams", 0, "the checkpoint's generation settings: text_config: num_beams is 0; it must be at least 1"),
         ("num_beams", "x", "the checkpoint's generation settings: text_config.num_beams is 'x', not int"),
     ],
 )
