@@ -23,6 +23,7 @@ from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.targets import TARGETS
 from f2edge.verify import verify
 from tests.support.pictures import write_pictures
+from tests.support.processor import needs_vnni
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +91,7 @@ def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("f2edge.runtimes.openvino.loading.compile_options", lambda *a: usual(*a) | exact)
 
 
+@needs_vnni
 def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same INT8 graphs give the same on both, up to the rounding of floats (docs/traps.md).
 

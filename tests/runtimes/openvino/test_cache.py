@@ -14,7 +14,7 @@ from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
 from tests.support.pictures import write_pictures
 
-EMBEDDED = Path(__file__).parents[2] / "demo" / "checkpoint"
+EMBEDDED = Path(__file__).parents[3] / "demo" / "checkpoint"
 SAMPLES = 2
 
 
