@@ -13,6 +13,7 @@ from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
 from tests.support.pictures import write_pictures
+from tests.support.processor import needs_vnni
 
 EMBEDDED = Path(__file__).parents[3] / "demo" / "checkpoint"
 SAMPLES = 2
@@ -54,6 +55,7 @@ def test_fp16_weights_stay_fp16(tmp_path: Path, cache: Path) -> None:
     check(tmp_path / "bundle", cache)
 
 
+@needs_vnni
 def test_int8_and_int4_weights_stay_what_they_are(tiny_checkpoint: Path, tmp_path: Path, cache: Path) -> None:
     """A second start multiplies by INT8 weights, and by a decoder's INT4 weights, as the first one does."""
     write_pictures(tmp_path / "pictures", SAMPLES)
