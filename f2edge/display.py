@@ -122,7 +122,8 @@ def _clipped(text: str, longest: int) -> str:
 
 
 def _image(result: Shown, thumbnail: Thumbnail) -> str:
-    drawn = draw(thumbnail.open(), _Scaled.to_thumbnail(result, thumbnail))
+    picture = thumbnail.open()
+    drawn = draw(picture, _Scaled.to_size(result, thumbnail.size, picture.size))
     data = base64.b64encode(_jpeg(drawn)).decode("ascii")
     return f'<img style="max-width:100%" alt="the picture with the answer" src="data:image/jpeg;base64,{data}">'
 
@@ -167,9 +168,9 @@ class _Scaled:
     confidences: Sequence[float]
 
     @classmethod
-    def to_thumbnail(cls, result: Located, thumbnail: Thumbnail) -> _Scaled:
-        """Scale each coordinate by the thumbnail's size over the original's."""
-        scales = [new / old for new, old in zip(thumbnail.open().size, thumbnail.size, strict=True)]
+    def to_size(cls, result: Located, original: tuple[int, int], size: tuple[int, int]) -> _Scaled:
+        """Scale each coordinate from a picture of (width, height) ``original`` to one of ``size``."""
+        scales = [new / old for new, old in zip(size, original, strict=True)]
 
         def scaled(shapes: Sequence[Sequence[float]]) -> list[list[float]]:
             return [[number * scales[i % 2] for i, number in enumerate(shape)] for shape in shapes]
