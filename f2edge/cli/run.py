@@ -11,7 +11,7 @@ import click
 import f2edge
 from f2edge.cli.completion import complete_path, complete_task
 from f2edge.cli.drawing import create_directories, destinations, save_drawing
-from f2edge.cli.failure import print_failure, reason
+from f2edge.cli.failure import print_failure, reason, with_options
 from f2edge.cli.options import (
     PATH,
     POSITIVE,
@@ -127,7 +127,8 @@ def _answer(ask: Callable[[str], Result], image: str, drawing: Path | None, *, s
         with spinner(image):
             result = ask(image)
     except InputError as error:
-        print_failure(str(error) if image in str(error) else f"{image}: {error}")
+        told = _told(error)
+        print_failure(told if image in told else f"{image}: {told}")
         return False
     if as_json:
         print_json({"image": image, **result.to_json()})
@@ -141,9 +142,14 @@ def _draw(image: str, result: Result, drawing: Path) -> bool:
     try:
         save_drawing(image, result, drawing)
     except (InputError, OSError) as error:
-        print_failure(reason(error))
+        print_failure(_told(error))
         return False
     return True
+
+
+def _told(error: InputError | OSError) -> str:
+    """Return the reason of an error about one picture, with options in place of arguments."""
+    return with_options(reason(error), click.get_current_context().command)
 
 
 def _print(image: str, result: Result, *, several: bool) -> None:

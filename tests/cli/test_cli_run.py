@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from f2edge.cli.plain_text import answer_lines, remark
-from f2edge.model import load
+from f2edge.errors import LimitError
+from f2edge.model import Florence2, load
 from f2edge.result import Result
 from f2edge.tasks.table import TASKS
 from tests.support.command import Outcome, f2edge
@@ -120,6 +121,18 @@ def test_questions_that_the_bundle_refuses(tiny_bundle: Path, photo: Path) -> No
     assert "not inside the image of 120x90" in line
     assert str(photo) in line
     assert "no device XPU" in run(tiny_bundle, photo, "--task", "od", "--device", "XPU").error
+
+
+def test_an_error_about_one_picture_names_options(
+    tiny_bundle: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An argument that an engine's limit names in backticks is called by its option."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise LimitError("the engine takes answers of 8 tokens; lower `max_new_tokens`")
+
+    monkeypatch.setattr(Florence2, "run", refuse)
+    assert run(tiny_bundle, photo, "--task", "caption").error.endswith("8 tokens; lower --max-new-tokens")
 
 
 def test_device_in_any_case(tiny_bundle: Path, photo: Path) -> None:
