@@ -12,7 +12,7 @@ from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
 from f2edge.decoding.session import TimedSession
 from f2edge.display import Thumbnail, in_notebook
-from f2edge.errors import LimitError
+from f2edge.errors import DeviceError, LimitError
 from f2edge.image import load_image, pixel_values
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
@@ -23,6 +23,8 @@ from f2edge.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from typing_extensions import Self
 
     from f2edge.arrays import IntArray
     from f2edge.decoding.settings import GenerationSettings
@@ -70,7 +72,13 @@ def load(
 
 
 class Florence2:
-    """A bundle opened on a device.  Not thread-safe: one answer at a time.
+    """A bundle opened on a device.
+
+    Any thread may ask; answers of several threads come one after the other as far as the engine needs it.  As a context
+    manager it closes itself::
+
+        with f2edge.load("florence2.cpu") as model:
+            print(model.run("street.jpg", "od").labels)
 
     Attributes:
         thumbnails: whether results keep a small copy of their picture, which a notebook shows.  By default they do
@@ -80,9 +88,33 @@ class Florence2:
 
     def __init__(self, bundle: Bundle, runtime: Runtime, tokenizer: Tokenizer) -> None:
         self.bundle = bundle
-        self.runtime = runtime
         self.tokenizer = tokenizer
         self.thumbnails = in_notebook()
+        self._runtime: Runtime | None = runtime
+
+    @property
+    def runtime(self) -> Runtime:
+        """The engine.
+
+        Raises:
+            DeviceError: the model is closed.
+        """
+        if self._runtime is None:
+            raise DeviceError("this model is closed; open its bundle again with f2edge.load")
+        return self._runtime
+
+    def close(self) -> None:
+        """Release the engine and its memory; answers that are being decoded end as usual.
+
+        Later questions raise DeviceError.  Closing a model again does nothing.
+        """
+        self._runtime = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def run(
         self,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import openvino as ov
@@ -17,6 +18,7 @@ from f2edge.bundle.user_cache import claimed
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError
 from f2edge.runtimes.openvino.bf16 import decodes_in_bf16, split_head, with_bf16_cross
+from f2edge.runtimes.openvino.decoders import take_idle
 from f2edge.runtimes.openvino.devices import (
     KERNELS,
     WEIGHTS,
@@ -42,6 +44,8 @@ _SMALL_IMAGE = 96
 _WORKERS = 2
 """Graphs that are compiled at the same time: the tower takes most of the time and one thread, and the other two are
 finished before it is."""
+_LOADING = Lock()
+"""Models are loaded one after the other: the locale belongs to the whole process (docs/traps.md)."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def compile_graphs(plan: LoadPlan) -> dict[str, ov.CompiledModel]:
     if not decodes_in_bf16(core, devices, plan.compute):
         # a decoder in bf16 that gets fp32 keys and values would convert them at each step, at more cost than it saves
         plan = replace(plan, compute={**plan.compute, "decoder": "fp32"})
-    with _same_locale(), ThreadPoolExecutor(_WORKERS) as pool:
+    with _LOADING, _same_locale(), ThreadPoolExecutor(_WORKERS) as pool:
         components = list(pool.map(partial(_compile_component, core, plan), plan.graphs))
     if plan.bundle_hash:
         bound_cache()
@@ -137,6 +141,8 @@ def _parts(plan: LoadPlan, component: str, model: ov.Model) -> Iterator[tuple[st
 
 
 def _compile_part(core: ov.Core, plan: LoadPlan, component: str, model: ov.Model, compute: Compute) -> ov.CompiledModel:
+    if model.get_sinks() and (idle := take_idle(plan)) is not None:
+        return idle
     device, weights = plan.device(component), plan.graphs[component].with_name(WEIGHTS)
     options = compile_options(component, device, plan.placement.threads, compute, plan.decoder_precision)
     directory = None

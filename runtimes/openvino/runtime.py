@@ -6,6 +6,7 @@ The decoder is stateful: keys and values of its self-attention never leave the e
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ try:
     import openvino as ov
 
     from f2edge.runtimes.openvino.bf16 import to_fp32
+    from f2edge.runtimes.openvino.decoders import leave_at_end
     from f2edge.runtimes.openvino.loading import LoadPlan, compile_graphs, last_line
 except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
@@ -63,18 +65,36 @@ class _MappedWeights:
 
     def release_once(self) -> None:
         """Give the file's pages back to the system; later calls do nothing."""
-        if self._path is not None:
-            release_mapped_pages(self._path)
-            self._path = None
+        path, self._path = self._path, None
+        if path is not None:
+            release_mapped_pages(path)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise OpenVINO's errors as DeviceError; one is that another thread is using the same infer request."""
+    """Raise OpenVINO's errors as DeviceError."""
     try:
         yield
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO failed while running: {last_line(error)}") from error
+
+
+class _SharedRequest:
+    """An infer request that threads take turns to use.
+
+    Args:
+        model: the compiled model to make it of.
+    """
+
+    def __init__(self, model: ov.CompiledModel) -> None:
+        self._request = model.create_infer_request()
+        self._lock = Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[ov.InferRequest]:
+        """Wait until no other thread uses the request, and hand it out; set all its inputs and outputs."""
+        with self._lock:
+            yield self._request
 
 
 class OpenVINORuntime:
@@ -90,10 +110,11 @@ class OpenVINORuntime:
     def __init__(self, plan: LoadPlan) -> None:
         self.device = str(plan.placement)
         self._compiled = compile_graphs(plan)
+        leave_at_end(self, plan, self._compiled["decoder"])
         self._weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in plan.graphs.items()}
         self._weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, others at their first run
-        self._vision = self._compiled["vision"].create_infer_request()
-        self._encoder = self._compiled["encoder"].create_infer_request()
+        self._vision = _SharedRequest(self._compiled["vision"])
+        self._encoder = _SharedRequest(self._compiled["encoder"])
 
     @property
     def threads(self) -> int | None:
@@ -106,13 +127,14 @@ class OpenVINORuntime:
     @_translated()
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Encode pixels (1, 3, H, W) into a tensor that later calls do not change."""
-        self._vision.set_output_tensor(ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape))
-        _set_inputs(self._vision, {"pixel_values": pixel_values})
-        _infer(self._vision)
-        features = self._vision.get_output_tensor(0)
-        # The tower's feature maps, 137 MB at base size, are not needed while the answer is decoded.  Allocating them
-        # again for the next image takes 2 % of its time.
-        self._compiled["vision"].release_memory()
+        features = ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape)
+        with self._vision.turn() as request:
+            request.set_output_tensor(features)
+            _set_tensors(request, {"pixel_values": pixel_values})
+            _infer(request)
+            # The tower's feature maps, 137 MB at base size, are not needed while the answer is decoded.  Allocating
+            # them again for the next image takes 2 % of its time.
+            self._compiled["vision"].release_memory()
         return features
 
     @_translated()
@@ -122,11 +144,10 @@ class OpenVINORuntime:
         cross = {}
         for port in self._compiled["encoder"].outputs:
             shape = [tokens if size.is_dynamic else size.get_length() for size in port.partial_shape]
-            tensor = ov.Tensor(port.element_type, ov.Shape(shape))
-            self._encoder.set_tensor(port, tensor)
-            cross[port.get_any_name()] = tensor
-        _set_inputs(self._encoder, {"image_features": features, "input_ids": prompt_ids[None]})
-        _infer(self._encoder)
+            cross[port.get_any_name()] = ov.Tensor(port.element_type, ov.Shape(shape))
+        with self._encoder.turn() as request:
+            _set_tensors(request, {"image_features": features, "input_ids": prompt_ids[None], **cross})
+            _infer(request)
         self._weights["encoder"].release_once()
         parts = [self._compiled[part] for part in ("decoder", "head") if part in self._compiled]
         requests = [part.create_infer_request() for part in parts]
@@ -202,8 +223,8 @@ class OpenVINOSession:
         return [array.swapaxes(2, 3) if shapes[name][3].is_dynamic else array for name, array in values.items()]
 
 
-def _set_inputs(request: ov.InferRequest, inputs: Mapping[str, ov.Tensor | FloatArray | IntArray]) -> None:
-    for name, value in inputs.items():
+def _set_tensors(request: ov.InferRequest, tensors: Mapping[str, ov.Tensor | FloatArray | IntArray]) -> None:
+    for name, value in tensors.items():
         request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
 
 

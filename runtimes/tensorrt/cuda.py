@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,8 @@ except ImportError as error:
     raise MissingExtraError("cuda-python", "tensorrt", "on JetPack 6 add 'cuda-python<13'") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _PREFIX = "CUDA"
@@ -49,6 +53,7 @@ class Gpu:
             _call(cudart.cudaGetDeviceCount())
             raise DeviceError(f"TensorRT has no device {name} here; it has: {', '.join(names) or 'none'}")
         self._index = names.index(name)
+        self._lock = Lock()
         self.activate()
         properties = _properties(self._index)
         self.full_name: str = properties.name.decode()
@@ -60,6 +65,13 @@ class Gpu:
     def activate(self) -> None:
         """Make this the GPU of the calling thread; each thread has a GPU of its own."""
         _call(cudart.cudaSetDevice(self._index))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other thread uses the stream, the engines and the mirrors, and make this the thread's GPU."""
+        with self._lock:
+            self.activate()
+            yield
 
     def synchronize(self) -> None:
         """Wait until the work on the stream is done.

@@ -73,7 +73,6 @@ class LoadedEngine:
         Raises:
             DeviceError: the engine was not built for one of the shapes.
         """
-        self._gpu.activate()
         for name, shape in shapes.items():
             if not self._context.set_input_shape(name, shape):
                 raise self._failure(f"{name} of shape {shape}")

@@ -71,8 +71,8 @@ def missing() -> list[str]:
 class TensorRTRuntime:
     """The contract of :class:`f2edge.engine.Runtime` over three engines.
 
-    One execution context of each engine serves all answers.  Whatever belongs to one answer lies in memory of its own,
-    and every method returns when the GPU is done.
+    One execution context of each engine serves all answers, and threads take turns to use it.  Whatever belongs to one
+    answer lies in memory of its own, and every method returns when the GPU is done.
 
     Args:
         engines: the engine of each component.
@@ -95,11 +95,12 @@ class TensorRTRuntime:
     def encode_image(self, pixel_values: FloatArray) -> Features:
         """Encode pixels (1, 3, H, W) into image features in memory of their own on the GPU."""
         vision = self._engines["vision"]
-        shape = vision.set_shapes({"pixel_values": pixel_values.shape})["image_features"]
-        self._pixels.upload(pixel_values)
-        features = Tensor(DeviceMemory(vision.size("image_features", shape)), shape)
-        vision.begin({"pixel_values": self._pixels.memory, "image_features": features.memory})
-        self._gpu.synchronize()
+        with self._gpu.turn():
+            shape = vision.set_shapes({"pixel_values": pixel_values.shape})["image_features"]
+            self._pixels.upload(pixel_values)
+            features = Tensor(DeviceMemory(vision.size("image_features", shape)), shape)
+            vision.begin({"pixel_values": self._pixels.memory, "image_features": features.memory})
+            self._gpu.synchronize()
         return features
 
     def start(self, features: Features, prompt_ids: IntArray) -> TensorRTSession:
@@ -111,25 +112,30 @@ class TensorRTRuntime:
         encoder = self._engines["encoder"]
         if len(prompt_ids) > (longest := encoder.largest("input_ids")[1]):
             raise LimitError(f"the prompt has {len(prompt_ids)} tokens, this engine takes {longest}; shorten the text")
-        ids = prompt_ids[None]
-        shapes = encoder.set_shapes({"image_features": features.shape, "input_ids": ids.shape})
-        self._prompt.upload(ids)
+        with self._gpu.turn():
+            return TensorRTSession(self._decoder, self._gpu, self._cross_of(features, prompt_ids[None]))
+
+    def _cross_of(self, features: Tensor, input_ids: IntArray) -> dict[str, Tensor]:
+        """Run the encoder, and return keys and values of the cross-attention by name."""
+        encoder = self._engines["encoder"]
+        shapes = encoder.set_shapes({"image_features": features.shape, "input_ids": input_ids.shape})
+        self._prompt.upload(input_ids)
         cross = {name: Tensor(DeviceMemory(encoder.size(name, shape)), shape) for name, shape in shapes.items()}
         inputs = {"image_features": features.memory, "input_ids": self._prompt.memory}
         encoder.begin(inputs | {name: tensor.memory for name, tensor in cross.items()})
         self._gpu.synchronize()
-        return TensorRTSession(self._decoder, self._gpu, cross)
+        return cross
 
     def features_to_host(self, features: Features) -> FloatArray:
         """Copy image features to an array (1, tokens, d_model)."""
-        self._gpu.activate()
-        return self._gpu.fetch(features.memory, features.shape, self._engines["vision"].types["image_features"])
+        with self._gpu.turn():
+            return self._gpu.fetch(features.memory, features.shape, self._engines["vision"].types["image_features"])
 
     def features_from_host(self, features: FloatArray) -> Features:
         """Copy an array (1, tokens, d_model) to the GPU."""
-        self._gpu.activate()
         array = np.ascontiguousarray(features, self._engines["encoder"].types["image_features"])
-        tensor = Tensor(DeviceMemory(array.nbytes), array.shape)
-        self._gpu.to_device(tensor.memory, array.ctypes.data, array.nbytes)
-        self._gpu.synchronize()
+        with self._gpu.turn():
+            tensor = Tensor(DeviceMemory(array.nbytes), array.shape)
+            self._gpu.to_device(tensor.memory, array.ctypes.data, array.nbytes)
+            self._gpu.synchronize()
         return tensor

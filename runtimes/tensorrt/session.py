@@ -88,8 +88,12 @@ class TensorRTSession:
         Raises:
             LimitError: there are more beams, or the answer is longer, than the engine was built for.
         """
-        engine = self._decoder.engine
         self._decoder.check(len(tokens), self._position)
+        with self._gpu.turn():
+            return self._step(tokens, beam_indices)
+
+    def _step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        engine = self._decoder.engine
         values = {"input_ids": tokens, "position": np.array([self._position]), "beam_idx": beam_indices}
         arrays = {name: np.ascontiguousarray(array, engine.types[name]) for name, array in values.items()}
         shapes = engine.set_shapes(
@@ -135,8 +139,8 @@ class TensorRTSession:
         self._position += 1
 
     def _fetch(self, memory: DeviceMemory, shape: tuple[int, ...], name: str) -> FloatArray:
-        self._gpu.activate()
-        return self._gpu.fetch(memory, shape, self._decoder.engine.types[name]).astype(np.float32, copy=False)
+        with self._gpu.turn():
+            return self._gpu.fetch(memory, shape, self._decoder.engine.types[name]).astype(np.float32, copy=False)
 
 
 def _present(past: str) -> str:

@@ -9,7 +9,9 @@ import gc
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -193,6 +195,30 @@ def test_sessions_do_not_disturb_each_other(runtime: Runtime, model: ReferenceMo
         runtime.encode_image(pixels(step))
     late = Pair(runtime.start(features, np.array(SHORT)), Expected(model, pixels(4), SHORT), 0)
     assert_scores(*late.step(1))
+
+
+def record(runtime: Runtime, seed: int) -> list[FloatArray]:
+    """Answer question ``seed`` and return all that the engine computed for it: features, keys, values and scores."""
+    rng = np.random.default_rng(seed)
+    features = runtime.encode_image(pixels(seed % 5))
+    session = runtime.start(features, np.array((SHORT, LONG)[seed % 2]))
+    values, beams = [runtime.features_to_host(features), *session.cross_key_values()], 1
+    for step in range(6):
+        width = 1 + (seed + step) % 4 if step else 1
+        scores = session.step(rng.integers(0, 1600, width), rng.integers(0, beams, width))
+        beams = width
+        values += [scores.logits, scores.log_sum_exp, scores.token_ids, scores.fetch_logits().copy()]
+    return values
+
+
+def test_threads_get_their_own_answers(runtime: Runtime) -> None:
+    """Eight threads that share an engine each get what a single thread gets, to the bit."""
+    questions = list(range(10)) * 8
+    expected = [record(runtime, seed) for seed in range(10)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(partial(record, runtime), questions))
+    for seed, answer in zip(questions, answers, strict=True):
+        assert all(map(np.array_equal, answer, expected[seed]))
 
 
 def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: ReferenceModel) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import f2edge
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
+from f2edge.runtimes.openvino.decoders import forget_idle
 from f2edge.targets import TARGETS
 from tests.support.pictures import write_pictures
 from tests.support.processor import needs_vnni
@@ -21,6 +22,7 @@ SAMPLES = 2
 
 def products(path: Path) -> dict[str, Counter[tuple[str, str]]]:
     """Count the linear layers of each graph, by the type of their weights and by their kernel."""
+    forget_idle()  # a new process has no decoder of an earlier model
     model = f2edge.load(path)
     model.run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=4)  # kernels are chosen when they first run
     runtime: Any = model.runtime
