@@ -87,7 +87,7 @@ def curve(axis: str, points: Mapping[float, list[float]]) -> Curve:
 def curves(outcomes: Mapping[str, Outcome], workload: Workload, precision: str) -> list[Curve]:
     """Return the curves of all axes that were measured."""
     growing = outcomes[f"growing-{precision}"]
-    found = [
+    fitted = [
         curve(axis, {amount: _samples(growing, axis_name(axis, amount)) for amount in amounts})
         for axis, amounts in AXES[workload.name].items()
         if growing.rounds
@@ -95,7 +95,7 @@ def curves(outcomes: Mapping[str, Outcome], workload: Workload, precision: str) 
     scaled = {side: outcomes[_sized(precision, side)] for side in SIDES[workload.name]}
     measured = {side**2 / 1e6: outcome for side, outcome in scaled.items() if outcome.rounds}
     stages = ("caption", "vision", "encoder") if len(measured) > 1 else ()
-    return found + [curve(f"size, {s}", {x: _samples(o, s) for x, o in measured.items()}) for s in stages]
+    return fitted + [curve(f"size, {s}", {x: _samples(o, s) for x, o in measured.items()}) for s in stages]
 
 
 def _samples(outcome: Outcome, measure: str) -> list[float]:
@@ -117,10 +117,10 @@ def turns(workload: Workload, precision: str, threads: int) -> dict[str, int]:
     return chosen | {_threaded(precision, count): count for count in range(1, threads + 1)}
 
 
-def to_markdown(head: str, found: list[Curve], outcomes: Mapping[str, Outcome], precision: str) -> str:
+def to_markdown(head: str, fitted: list[Curve], outcomes: Mapping[str, Outcome], precision: str) -> str:
     """Write each curve with its line and deviations, then the threads and the failures."""
     parts = [head, "Deviations of more than 5 % are in bold; docs/performance.md explains them."]
-    for one in found:
+    for one in fitted:
         title = f"## {one.axis}\n\n{one.intercept:.1f} ms + {one.slope:.2f} ms x {UNITS[one.axis]}"
         rows = [
             [f"{x:g}", f"{y:.1f} ({low:.1f} to {high:.1f})", _percent(departure)]
@@ -168,7 +168,7 @@ def main() -> None:
     who, cache = turns(workload, chosen.precision, chosen.threads), Cache(workload, chosen.cache)
     outcomes, started = prepare(who, cache), time.monotonic()
     run(outcomes, who, cache, chosen.rounds, progress)
-    found, seconds = curves(outcomes, workload, chosen.precision), time.monotonic() - started
+    fitted, seconds = curves(outcomes, workload, chosen.precision), time.monotonic() - started
     machine = fingerprint()
     head = (
         f"Florence-2-{workload.name}, f2edge {chosen.precision}, random weights, rounds: {chosen.rounds}, "
@@ -178,16 +178,16 @@ def main() -> None:
         "machine": machine,
         "versions": versions(),
         "seconds": round(seconds),
-        "curves": [asdict(one) | {"departures": one.departures} for one in found],
+        "curves": [asdict(one) | {"departures": one.departures} for one in fitted],
         "rounds": {name: outcome.rounds for name, outcome in outcomes.items()},
     }
-    text = to_markdown(head, found, outcomes, chosen.precision)
+    text = to_markdown(head, fitted, outcomes, chosen.precision)
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / "curves.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (chosen.output / "curves.md").write_text(text, encoding="utf-8")
     from chart import draw_curves
 
-    draw_curves(found, UNITS, chosen.output / "curves.png", head)
+    draw_curves(fitted, UNITS, chosen.output / "curves.png", head)
     print(text)
 
 

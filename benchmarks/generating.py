@@ -75,14 +75,14 @@ class Generating(WholeModel):
 
         The search uses the encoder states that :meth:`stages` computed.
         """
-        found = {}
+        milliseconds = {}
         for position in self.workload.positions:
             begun = torch.arange(2, 2 + position - AROUND)[None]  # no trigram comes twice
             clock = _Clock()
             given = {"encoder_outputs": BaseModelOutput(self._states), "decoder_input_ids": begun}
             self._generate(2 * AROUND + 2, num_beams, **given, logits_processor=[clock])
-            found[position] = around(clock.done, begun.shape[1] - 1, position)
-        return found
+            milliseconds[position] = around(clock.done, begun.shape[1] - 1, position)
+        return milliseconds
 
     def _generate(self, tokens: int, num_beams: int, **inputs: Any) -> Any:
         """Generate exactly ``tokens`` tokens with Florence-2's own settings."""

@@ -56,7 +56,7 @@ class WholeModel(Contender):
 
     @abstractmethod
     def answer(self, case: str, tokens: int) -> str:
-        """Return the text of an answer of exactly ``tokens`` tokens, found with 3 beams."""
+        """Return the text of an answer of exactly ``tokens`` tokens, searched with 3 beams."""
 
     @abstractmethod
     def stages(self) -> dict[str, float]:

@@ -52,13 +52,13 @@ def to_json(outcomes: Mapping[str, Outcome], workload: Workload, threads: int, s
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that are installed."""
-    found = {}
+    installed = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _other(outcomes: Mapping[str, Outcome]) -> str:
     return table(["machine limits and process", "median (least to largest)"], rows)
 
 
-def _targets(found: Sequence[Check]) -> str:
+def _targets(judged: Sequence[Check]) -> str:
     words = {True: "met", False: "**missed**", None: "not measured"}
     rows = [
         [
@@ -123,7 +123,7 @@ def _targets(found: Sequence[Check]) -> str:
             f"{'at least' if check.at_least else 'at most'} {check.target:g}",
             words[check.met],
         ]
-        for check in found
+        for check in judged
     ]
     return table(["target of the INT8 bundle", "measured", "limit", "result"], rows)
 

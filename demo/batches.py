@@ -1,4 +1,4 @@
-"""Scenes as training batches: drawn on the fly, batch k always the same."""
+"""Scenes as training batches, drawn on the fly; batch k is always the same."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
 
 class SceneBatches(Dataset[Batch]):
-    """Batch k holds scenes k * size to (k + 1) * size - 1 of the training seed."""
+    """The batches of training: batch k holds scenes k * size to (k + 1) * size - 1 of the training seed."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -69,7 +69,7 @@ class SceneBatches(Dataset[Batch]):
 
 
 def choose(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Some of the questions on a scene; those about words mostly where there is one."""
+    """Choose some of the questions about a scene; questions about words only rarely if it has no word."""
     weights = _WEIGHTS if scene.word else _WEIGHTS_WITHOUT_WORD
     chosen = rng.choice(len(TASKS), QUESTIONS_PER_IMAGE, replace=False, p=weights / weights.sum())
     questions = ask(scene, rng)
@@ -77,7 +77,7 @@ def choose(scene: Scene, rng: np.random.Generator) -> list[Question]:
 
 
 def collate(scenes: list[Scene], questions: list[tuple[int, Question]], tokenizer: Any) -> Batch:
-    """Pictures, and pairs of picture number and question, as tensors."""
+    """Turn scenes, and pairs of (scene number, question), into tensors."""
     prompts = [tokenizer.encode(q.prompt).ids for _, q in questions]
     answers = [tokenizer.encode(q.answer).ids for _, q in questions]
     return Batch(
@@ -93,7 +93,7 @@ def collate(scenes: list[Scene], questions: list[tuple[int, Question]], tokenize
 
 
 def picture(scene: Scene) -> Tensor:
-    """A scene as the model sees it, (1, 3, H, W): the product's own resizing and normalisation."""
+    """Return a scene as the model gets it, (1, 3, H, W), with the product's own resizing and normalisation."""
     sizes = geometry(vocab_size=0)
     size = (IMAGE_SIZE, IMAGE_SIZE)
     return torch.from_numpy(pixel_values(scene.image, size, sizes.image_mean, sizes.image_std))
@@ -105,12 +105,12 @@ def _pad(rows: list[list[int]], value: int) -> Tensor:
 
 
 def _yield_to_training(_: int) -> None:
-    """Drawing has time to spare; the threads of the training have not."""
+    """Lower the priority of the drawing process, because training needs the time more."""
     os.nice(4)
 
 
 def stream(size: int, first: int) -> Iterator[Batch]:
-    """Batches from `first` on, without end, drawn by one process in the background."""
+    """Yield batches from `first` on, without end, drawn by one process in the background."""
     loader = DataLoader(
         SceneBatches(size),
         batch_size=None,

@@ -31,7 +31,7 @@ _EOS = 2
 
 @torch.no_grad()
 def evaluate(model: ReferenceModel, tokenizer: Any) -> dict[str, float]:
-    """Greedy answers to all questions on unseen scenes, scored."""
+    """Ask all questions about unseen scenes greedily, and score the answers."""
     scenes, questions, batch = _unseen(tokenizer)
     with torch.autocast("cpu", torch.bfloat16):
         answers = tokenizer.decode_batch(_greedy(model, batch).tolist(), skip_special_tokens=False)
@@ -70,7 +70,7 @@ def _greedy(model: ReferenceModel, batch: Batch) -> Tensor:
 
 
 def _score(question: Question, answer: str, size: tuple[int, int]) -> float:
-    """Between 0 and 1: exact text, boxes at IoU 0.5 in their order, or the IoU of the mask."""
+    """Return a score from 0 to 1: exact text, boxes at IoU 0.5 in their order, or the IoU of the mask."""
     wanted, given = _parts(question.answer, size), _parts(answer, size)
     if question.task in ("OD", "CAPTION_TO_PHRASE_GROUNDING"):
         hits = [a[0] == b[0] and box_iou(a[1], b[1]) >= 0.5 for a, b in zip(wanted, given, strict=False)]
@@ -83,7 +83,7 @@ def _score(question: Question, answer: str, size: tuple[int, int]) -> float:
 
 
 def _parts(answer: str, size: tuple[int, int]) -> list[tuple[str, list[float]]]:
-    """An answer as labels with the coordinates behind them."""
+    """Split an answer into labels, each with the coordinates that follow it."""
     parts: list[tuple[str, list[float]]] = []
     for piece in answer.replace("<loc_", "\0<").replace(">", "\0").split("\0"):
         if piece.startswith("<") and piece[1:].isdigit():

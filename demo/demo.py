@@ -50,7 +50,7 @@ def answer(model: f2edge.Florence2, scene: Scene, questions: list[Question]) -> 
 
 
 def show(console: Console, title: str, questions: list[Question], results: list[f2edge.Result]) -> None:
-    """A table of what was asked, what the model said and what would have been right."""
+    """Print a table of the questions, the model's answers and the true answers."""
     table = Table("task", "about", "answer", "truth", title=title, title_justify="left", box=None)
     for question, result in zip(questions, results, strict=True):
         about = question.text if question.region is None else str([round(v) for v in question.region])
@@ -59,7 +59,7 @@ def show(console: Console, title: str, questions: list[Question], results: list[
 
 
 def plain(text: str) -> str:
-    """The answer without begin and end tokens; a run of location tokens as its numbers, a long one cut short."""
+    """Return an answer without begin and end tokens; runs of location tokens become numbers, and long ones are cut."""
 
     def numbers(run: re.Match[str]) -> str:
         bins = re.findall(r"\d+", run.group())
@@ -69,7 +69,7 @@ def plain(text: str) -> str:
 
 
 def picture_of(scene: Scene, questions: list[Question], results: list[f2edge.Result]) -> Image.Image:
-    """Boxes, mask and word, as far as any were found, each drawn into the scene, side by side."""
+    """Draw the located boxes, mask and word, each into its own copy of the scene, side by side."""
     drawn = [
         draw(scene.image, result)
         for question, result in zip(questions, results, strict=True)
@@ -79,7 +79,7 @@ def picture_of(scene: Scene, questions: list[Question], results: list[f2edge.Res
 
 
 def compile_bundles(out: Path) -> dict[str, Path]:
-    """The checkpoint in fp32, and in INT8 calibrated on scenes drawn for that."""
+    """Compile the checkpoint in fp32, and in INT8 calibrated on scenes drawn for that."""
     write_scenes(out / "calibration", CALIBRATION_SCENES, CALIBRATION_SEED)
     bundles = {precision: out / f"demo.{precision}" for precision in ("fp32", "int8")}
     for precision, bundle in bundles.items():
@@ -89,7 +89,7 @@ def compile_bundles(out: Path) -> dict[str, Path]:
 
 
 def show_answers(console: Console, bundle: Path, picture: Path) -> None:
-    """Everything about a few unseen scenes, and a picture of what was found in them."""
+    """Print the answers about a few unseen scenes, and save a picture of what was located in them."""
     model = f2edge.load(bundle)
     rows = []
     for index in range(SCENES):
@@ -103,7 +103,7 @@ def show_answers(console: Console, bundle: Path, picture: Path) -> None:
 
 
 def compare(console: Console, bundles: dict[str, Path], out: Path) -> None:
-    """Metrics, size and latency of the bundles side by side."""
+    """Print metrics, size and latency of the bundles side by side."""
     write_scenes(out / "scenes", MEASURED_SCENES, UNSEEN_SEED)
     command("eval", *bundles.values(), "--data", out / "scenes")
     table = Table("bundle", "MiB", *STAGES, title="median milliseconds, 3 beams", title_justify="left", box=None)
@@ -119,7 +119,7 @@ def compare(console: Console, bundles: dict[str, Path], out: Path) -> None:
 
 
 def main() -> None:
-    """Compile, ask, draw, measure."""
+    """Compile the checkpoint, ask about scenes, draw the answers, and measure both bundles."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "out")
     out = parser.parse_args().out
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def stack(rows: list[Image.Image]) -> Image.Image:
-    """Pictures of different sizes below each other."""
+    """Return pictures of different sizes one below the other."""
     sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)), "white")
     top = 0
     for row in rows:

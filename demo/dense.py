@@ -1,6 +1,6 @@
-"""A teacher for the tower: what is where, asked at 10 x 10 places of the picture, thrown away after training.
+"""A teacher for the vision tower: classes and boxes at 10 x 10 places of the picture, used in training only.
 
-From the text loss alone the tower of so small a model learns to see only after many thousands of pictures.
+From the text loss alone, the tower of so small a model learns to see only after many thousands of pictures.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _COLOUR_NAMES, _SIZE_NAMES = list(COLOURS), list(SIZES)
 
 
 class DenseTarget(NamedTuple):
-    """Of each place: classes (B, 4, 10, 10), kind, colour, size and letter, and boxes (B, 10, 10, 4).
+    """The targets of each place: classes (B, 4, 10, 10), kind, colour, size and letter, and boxes (B, 10, 10, 4).
 
-    Kind 0 is background; -100 marks what does not apply. Boxes are relative to the place, in parts of the
+    Kind 0 is background; -100 marks what does not apply. Boxes are relative to the place, in fractions of the
     picture.
     """
 
@@ -36,7 +36,7 @@ class DenseTarget(NamedTuple):
 
 
 def dense_target(scene: Scene) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The target of one scene: every place belongs to the last shape or word whose box covers it."""
+    """Return the target of one scene: every place belongs to the last shape or word whose box covers it."""
     classes = np.full((4, GRID, GRID), IGNORE, np.int64)
     classes[0] = 0
     boxes = np.zeros((GRID, GRID, 4), np.float32)
@@ -59,7 +59,7 @@ def _centres() -> NDArray[np.float32]:
 
 
 def _cover(box: Box, size: tuple[int, int], boxes: NDArray[np.float32]) -> tuple[slice, slice]:
-    """The rows and columns whose centres a box covers, at least the nearest; writes the box there."""
+    """Write the box at the places whose centres it covers, at least the nearest; return their rows and columns."""
     x1, y1, x2, y2 = np.array(box, np.float32) / np.array(size * 2, np.float32)
     columns, rows = _span(x1, x2), _span(y1, y2)
     x, y = np.meshgrid(_centres()[columns], _centres()[rows])
@@ -75,7 +75,7 @@ def _span(low: float, high: float) -> slice:
 
 
 def _letters(scene: Scene, columns: slice) -> NDArray[np.int64]:
-    """The letter nearest to each column's centre."""
+    """Return the letter nearest to each column's centre."""
     assert scene.word is not None
     middles = np.array([(box[0] + box[2]) / 2 for box in scene.word.letter_boxes]) / scene.image.size[0]
     nearest = np.abs(_centres()[columns, None] - middles).argmin(1)
@@ -83,7 +83,7 @@ def _letters(scene: Scene, columns: slice) -> NDArray[np.int64]:
 
 
 class DenseHeads(nn.Module):
-    """A linear head on the third stage's map, and one on the last, whose positions tell of 2 x 2 places."""
+    """A linear head on the third stage's map, and one on the last, each of whose positions predicts 2 x 2 places."""
 
     def __init__(self, dims: tuple[int, ...]) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class DenseHeads(nn.Module):
         self.last = nn.Sequential(nn.LayerNorm(dims[3]), nn.Linear(dims[3], 4 * outputs))
 
     def forward(self, maps: list[Tensor], target: DenseTarget) -> Tensor:
-        """The sum of both heads' losses, given the tower's maps (B, h, w, C)."""
+        """Return the sum of both heads' losses, given the tower's maps (B, h, w, C)."""
         fine = F.pixel_shuffle(self.last(maps[3]).permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
         return _loss(self.third(maps[2]).float(), target) + _loss(fine.float(), target)
 
@@ -117,6 +117,6 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 
 def stack(targets: list[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> DenseTarget:
-    """The targets of several scenes as one batch."""
+    """Return the targets of several scenes as one batch."""
     classes, boxes = zip(*targets, strict=True)
     return DenseTarget(torch.from_numpy(np.stack(classes)), torch.from_numpy(np.stack(boxes)))

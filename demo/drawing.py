@@ -1,4 +1,4 @@
-"""How backgrounds, shapes and words get onto a picture."""
+"""Drawing of backgrounds, shapes and words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PITCH = 0.74  # distance of letters in font sizes; wider than any letter but W a
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a word goes: the origin (left, top) of its first letter's slot, and the box it needs."""
+    """The place of a word: the origin (left, top) of its first letter's slot, and the box it needs."""
 
     text: str
     font_size: int
@@ -43,7 +43,7 @@ def word_layout(text: str, size: tuple[int, int], rng: np.random.Generator) -> L
 
 
 def draw_word(image: Image.Image, layout: Layout, rng: np.random.Generator) -> list[Box]:
-    """Write the word in black or white, whichever stands out; returns the boxes of its letters in pixels."""
+    """Write the word in black or white, whichever contrasts more; return the boxes of its letters in pixels."""
     bright = np.asarray(image.convert("L").crop(layout.box)).mean() > 127
     shade = int(rng.integers(0, 30))
     colour = (shade,) * 3 if bright else (255 - shade,) * 3
@@ -67,7 +67,7 @@ def draw_shape(
     colour: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> None:
-    """Fill a polygon (pixels of the picture) with a colour that strays a little."""
+    """Fill a polygon (pixels of the picture) with a slightly varied colour."""
     fill = np.clip(np.array(colour) + rng.integers(-14, 15, size=3), 0, 255)
     points = np.array(polygon)
     left, top = (int(v) - 1 for v in points.min(axis=0))
@@ -80,7 +80,7 @@ def draw_shape(
 
 
 def draw_background(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """A muted gradient, grain, stripes or checks of two tones."""
+    """Draw a muted gradient, grain, stripes or checks of two tones."""
     base = rng.uniform(50, 105) if rng.random() < 0.5 else rng.uniform(150, 205)
     tones = base + rng.uniform(-22, 22, size=(2, 1)) + rng.uniform(-14, 14, size=(2, 3))
     blend = _TEXTURES[rng.integers(len(_TEXTURES))](size, rng)
@@ -93,7 +93,7 @@ Blend = NDArray[np.float32]
 
 
 def _axes(size: tuple[int, int], rng: np.random.Generator) -> tuple[Blend, Blend]:
-    """Two perpendicular coordinates in picture widths, turned by a random angle."""
+    """Return two perpendicular coordinates in picture widths, turned by a random angle."""
     y, x = np.mgrid[: size[1], : size[0]].astype(np.float32) / size[0]
     angle = rng.uniform(0, np.pi)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))

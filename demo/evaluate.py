@@ -1,8 +1,8 @@
-"""How well a bundle answers about unseen scenes, measured through the product's own runtime and metrics.
+"""Measure how well a bundle answers about unseen scenes, with the product's own runtime and metrics.
 
 Usage: ``python demo/evaluate.py BUNDLE [--count 500] [--seed 3000] [--device CPU] [--json]``
 
-On what ``demo/scenes.py`` writes, ``f2edge eval BUNDLE --data DIR`` gives the same numbers and more.
+For scenes written by ``demo/scenes.py``, ``f2edge eval BUNDLE --data DIR`` gives the same numbers and more.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MEASURES = {
 
 
 def samples(count: int, seed: int) -> Iterator[Sample]:
-    """Scenes 0 to `count` - 1 of a seed, with the questions that `scenes.py` writes down."""
+    """Yield scenes 0 to `count` - 1 of a seed, with the questions that `scenes.py` writes."""
     for index in range(count):
         scene = make_scene(seed, index)
         questions = ask_about(scene, np.random.default_rng([seed, index, 1]))
@@ -49,34 +49,34 @@ def samples(count: int, seed: int) -> Iterator[Sample]:
 
 
 def evaluate(model: Model, count: int, seed: int) -> dict[str, float]:
-    """Ask all questions about scenes 0 to `count` - 1 of a seed: all measures, between 0 and 1.
+    """Ask all questions about scenes 0 to `count` - 1 of a seed; return all measures, between 0 and 1.
 
-    The error rates may exceed 1.
+    Only the error rates may exceed 1.
     """
     run = ask(model, samples(count, seed))
-    found = {(row.task, row.metric.key): row.estimates[0].value for row in score([run], resamples=0)}
-    return {name: found[key] for key, name in MEASURES.items()} | {"ocr_region_iou": _quad_overlap(run)}
+    measured = {(row.task, row.metric.key): row.estimates[0].value for row in score([run], resamples=0)}
+    return {name: measured[key] for key, name in MEASURES.items()} | {"ocr_region_iou": _quad_overlap(run)}
 
 
 def _quad_overlap(run: Run) -> float:
-    """Mean IoU of the upright boxes around the word and around the first line that was read."""
+    """Return the mean IoU of the upright boxes around the word and around the first line that was read."""
     asked = [one for one in run.answers.values() if one.question.quads]
     pairs = [(one.result.quads[0] if one.result.quads else (), one.question.quads[0]) for one in asked]
-    return float(np.mean([box_iou(_hull(found), _hull(truth)) for found, truth in pairs])) if pairs else 0.0
+    return float(np.mean([box_iou(_hull(answer), _hull(truth)) for answer, truth in pairs])) if pairs else 0.0
 
 
 def _hull(quad: Sequence[float]) -> tuple[float, ...]:
-    """The upright box around a quad."""
+    """Return the upright box around a quad."""
     return (min(quad[::2]), min(quad[1::2]), max(quad[::2]), max(quad[1::2])) if quad else ()
 
 
 def report(scores: Mapping[str, float]) -> str:
-    """One line for each measure."""
+    """Return one line for each measure."""
     return "\n".join(f"{name:20s}{value:8.3f}" for name, value in scores.items())
 
 
 def main() -> int:
-    """Command line: BUNDLE [--count N] [--seed S] [--device D] [--json]."""
+    """Run the command line: BUNDLE [--count N] [--seed S] [--device D] [--json]."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle")
     parser.add_argument("--count", type=int, default=500)

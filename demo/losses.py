@@ -13,7 +13,7 @@ LOCATION_WEIGHT = 0.7
 
 
 class TextLoss(NamedTuple):
-    """Loss to descend, and its parts: mean over words, over locations (above their entropy), and per task."""
+    """The loss to minimize, and its parts: means over words, over locations (above their entropy), and per task."""
 
     total: Tensor
     text: float
@@ -23,9 +23,9 @@ class TextLoss(NamedTuple):
 
 
 def text_loss(logits: Tensor, labels: Tensor, task: Tensor, first_location: int, sigma: float) -> TextLoss:
-    """Cross-entropy of logits (Q, T, vocab) with labels (Q, T), locations softened by `sigma` bins.
+    """Return the cross-entropy of logits (Q, T, vocab) and labels (Q, T), locations softened by `sigma` bins.
 
-    Words and locations count as two means, or the many location tokens would drown the words.
+    Words and locations are averaged separately; otherwise the many location tokens would outweigh the words.
     """
     known = labels != IGNORE_INDEX
     log_probabilities = logits[known].log_softmax(-1)
@@ -42,12 +42,12 @@ def text_loss(logits: Tensor, labels: Tensor, task: Tensor, first_location: int,
 
 
 def _soft_targets(bins: Tensor, sigma: float) -> Tensor:
-    """A Gaussian around each bin, (N, 1000)."""
+    """Return a Gaussian around each bin, (N, 1000)."""
     distances = torch.arange(BINS)[None] - bins[:, None]
     weights = torch.exp(-0.5 * (distances / sigma) ** 2)
     return weights / weights.sum(-1, keepdim=True)
 
 
 def _per_task(losses: Tensor, task: Tensor) -> Tensor:
-    """Mean loss of each task, NaN where a batch holds none of it."""
+    """Return the mean loss of each task, NaN for tasks that the batch lacks."""
     return torch.stack([losses[task == k].mean() for k in range(len(TASKS))])

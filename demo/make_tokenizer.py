@@ -1,4 +1,4 @@
-"""The demo's tokenizer: byte-level BPE as Florence-2's, with a vocabulary of this little world only.
+"""The demo's tokenizer: byte-level BPE like Florence-2's, with a vocabulary of the demo's texts only.
 
 Usage: ``python demo/make_tokenizer.py demo/checkpoint/tokenizer.json``
 """
@@ -19,7 +19,7 @@ VOCAB_SIZE = 700  # an upper bound: training stops when no pair of bytes is left
 
 
 def florence_tokens() -> list[str]:
-    """The 1024 tokens that Florence-2 adds to BART's, in their order (docs/florence2.md#tokenizer)."""
+    """Return the 1024 tokens that Florence-2 adds to BART's, in their order (docs/florence2.md#tokenizer)."""
     tokens = ["<od>", "</od>", "<ocr>", "</ocr>", *(f"<loc_{k}>" for k in range(1000))]
     for name in ("cap", "ncap", "dcap", "grounding", "seg"):
         tokens += [f"<{name}>", f"</{name}>"]
@@ -30,7 +30,7 @@ def florence_tokens() -> list[str]:
 
 
 def corpus() -> list[str]:
-    """All prompts and captions, but none of the words, which are to be spelled in letters."""
+    """Return all prompts and captions, without the words on pictures, which must be spelled letter by letter."""
     prompts = [task.prompt.replace("{input}", " ") for task in TASKS.values()]
     captions = [
         f"{a}{s} {c} {k}, {c} {k} and {a}{s} {c} {k} with the word"
@@ -40,7 +40,7 @@ def corpus() -> list[str]:
 
 
 def make_tokenizer() -> Tokenizer:
-    """Train the tokenizer; the same every time."""
+    """Train the tokenizer; the result is the same every time."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -59,7 +59,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def main() -> None:
-    """Command line: OUT."""
+    """Run the command line: OUT."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     out: Path = parser.parse_args().out

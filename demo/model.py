@@ -23,7 +23,7 @@ _DIMS = (32, 64, 128, 256)
 
 
 def geometry(vocab_size: int) -> Geometry:
-    """160 x 160 pixels, 26 image tokens, a text model of width 256 with two and three layers."""
+    """Return the demo's sizes: 160 x 160 pixels, 26 image tokens, a text model of width 256 with 2 + 3 layers."""
     heads = tuple(dim // 32 for dim in _DIMS)
     vision = VisionGeometry(
         embed_dim=_DIMS,
@@ -58,7 +58,7 @@ def geometry(vocab_size: int) -> Geometry:
 
 
 def new_model(vocab_size: int) -> ReferenceModel:
-    """A model to be trained: torch's own initialisation, but small embeddings, as the head is one."""
+    """Return an untrained model with torch's initialisation, but small embeddings, because the head shares them."""
     model = ReferenceModel(geometry(vocab_size))
     for module in model.modules():
         if isinstance(module, nn.Embedding):
@@ -84,7 +84,7 @@ def write_checkpoint(model: ReferenceModel, folder: Path) -> None:
 
 
 def configs(sizes: Geometry) -> dict[str, dict[str, Any]]:
-    """The JSON files of a checkpoint with Microsoft's key names (docs/florence2.md#table-sizes)."""
+    """Return the JSON files of a checkpoint with Microsoft's key names (docs/florence2.md#table-sizes)."""
     return {
         "config.json": _config(sizes),
         "generation_config.json": {"num_beams": 3, "early_stopping": False},
@@ -178,11 +178,11 @@ def _preprocessor_config(sizes: Geometry) -> dict[str, Any]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable parameters."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def image_features(model: ReferenceModel, pixel_values: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """What the text model reads, and the maps of all stages, for pixels (B, 3, H, W)."""
+    """Return the text model's image input, and the maps of all stages, for pixels (B, 3, H, W)."""
     maps = model.vision_tower.stages(pixel_values)
     return model.multi_modal_projector(maps[-1]), maps

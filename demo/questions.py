@@ -1,4 +1,4 @@
-"""What the demo asks about a scene, and the true answers in Florence-2's words and location tokens.
+"""The demo's questions about a scene, and the true answers in Florence-2's words and location tokens.
 
 The answers respect the ban on repeated trigrams (no_repeat_ngram_size 3): a caption lists
 three shapes at most, by different conjunctions, and no two shapes of a scene share colour and kind.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """One task on one picture: its text input, the answer, and the same as structured truth in pixels."""
+    """One task about one picture: its text input, the true answer, and the same truth as data in pixels."""
 
     task: str
     text: str
@@ -35,24 +35,24 @@ class Question:
 
     @property
     def prompt(self) -> str:
-        """The sentence the model reads (docs/florence2.md#task-prompts)."""
+        """The prompt that the model reads (docs/florence2.md#task-prompts)."""
         return build_prompt(resolve(self.task), self.text or None)
 
 
 def locations(values: Sequence[float], size: tuple[int, int]) -> str:
-    """Location tokens of x, y, x, y, ... in pixels of a picture of `size` (width, height)."""
+    """Return the location tokens of x, y, x, y, ... in pixels of a picture of `size` (width, height)."""
     return location_text(to_bins(values, size))
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """All questions on a scene; `rng` picks the shapes that phrases and regions refer to."""
+    """Return all questions about a scene; `rng` picks the shapes that phrases and regions refer to."""
     questions = [_caption(scene), _detection(scene), _grounding(scene, rng)]
     questions += [_segmentation(scene, rng), _category(scene, rng)]
     return [*questions, _text(scene), _text_regions(scene)]
 
 
 def describe(scene: Scene, seed: int, index: int) -> dict[str, object]:
-    """The truth of a scene as plain data: its shapes, its word and its questions."""
+    """Return the truth of a scene as plain data: its shapes, its word and its questions."""
     questions = ask(scene, np.random.default_rng([seed, index, 1]))
     return {
         "shapes": [asdict(shape) for shape in scene.shapes],
@@ -62,7 +62,7 @@ def describe(scene: Scene, seed: int, index: int) -> dict[str, object]:
 
 
 def _listing(names: Sequence[str]) -> str:
-    """`a`, `a and b`, or `a, b and c`."""
+    """Return `a`, `a and b`, or `a, b and c`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
@@ -83,7 +83,7 @@ def _detection(scene: Scene) -> Question:
 
 
 def _grounding(scene: Scene, rng: np.random.Generator) -> Question:
-    """The caption names some of the shapes in any order; the answer follows the caption."""
+    """Return a grounding question: its caption names some shapes in any order, and the answer has that order."""
     count = int(rng.integers(1, len(scene.shapes) + 1))
     chosen = [scene.shapes[k] for k in rng.permutation(len(scene.shapes))[:count]]
     names = [s.name for s in chosen]

@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]
 PICTURE_SIZES = ((320, 320), (320, 240), (240, 320), (320, 280), (280, 320))
 WORD_SHARE = 0.45
 MAX_IOU = 0.05
-MIN_ORDER_GAP = 0.06  # centres are further apart in x than this part of the width: left to right is clear
+MIN_ORDER_GAP = 0.06  # least distance of centres in x, as a fraction of the width, so that left to right is unambiguous
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Shape:
 
     @property
     def name(self) -> str:
-        """The phrase that no other shape of the scene fits: colour and kind."""
+        """The phrase that fits no other shape of the scene: colour and kind."""
         return f"{self.colour} {self.kind}"
 
     def polygon(self, circle_points: int = 12) -> list[Point]:
@@ -58,7 +58,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is on it; `shapes` run from left to right by the centre of their boxes."""
+    """A picture and its content; `shapes` are ordered from left to right by the centre of their boxes."""
 
     image: Image.Image
     shapes: tuple[Shape, ...]
@@ -84,7 +84,7 @@ def _write(image: Image.Image, layout: Layout, rng: np.random.Generator) -> Word
 
 
 def _place_shapes(size: tuple[int, int], layout: Layout | None, rng: np.random.Generator) -> list[Shape]:
-    """One to three shapes, no two alike in colour and kind; a shape that finds no room is left out."""
+    """Place one to three shapes of different names; a shape for which there is no space is left out."""
     wanted = int(rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4]))
     shapes: list[Shape] = []
     for _ in range(60):
@@ -141,7 +141,7 @@ def write_scenes(folder: Path, count: int, seed: int) -> None:
 
 
 def main() -> None:
-    """Command line: OUT --count N --seed S."""
+    """Run the command line: OUT --count N --seed S."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=16)

@@ -1,4 +1,4 @@
-"""The little world of the demo: kinds, colours, words, and the outline of every kind."""
+"""The world of the demo: kinds, colours, words, and the outline of every kind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CORNERS: dict[str, tuple[Point, ...]] = {
 
 
 def outline(kind: str, circle_points: int = 12) -> list[Point]:
-    """Outline of a kind in the unit square: clockwise, from its topmost (then leftmost) point."""
+    """Return the outline of a kind in the unit square: clockwise, from its topmost (then leftmost) point."""
     if kind == "circle":
         return _ring([0.5] * circle_points)
     if kind == "star":
@@ -49,7 +49,7 @@ def outline(kind: str, circle_points: int = 12) -> list[Point]:
 
 
 def _ring(radii: list[float]) -> list[Point]:
-    """Points at equal angles, clockwise from the top, at the given distances from the centre."""
+    """Return points at equal angles, clockwise from the top, at the given distances from the centre."""
     angles = [2 * math.pi * k / len(radii) for k in range(len(radii))]
     return [(0.5 + r * math.sin(a), 0.5 - r * math.cos(a)) for r, a in zip(radii, angles, strict=True)]
 

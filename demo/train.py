@@ -2,7 +2,7 @@
 
 Usage: ``python demo/train.py --minutes 120 [--out demo/training]``
 
-Stop it at any time and start it again: it goes on where its last saved state was.
+It may be stopped at any time; when it is started again, it continues from the last saved state.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ SAVE_EVERY = 250
 
 @dataclass(frozen=True)
 class Schedule:
-    """What changes over a run; `progress` goes from 0 to 1 with the clock."""
+    """The values that change over a training; `progress` goes from 0 to 1 with the time."""
 
     progress: float
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up over the first steps, then a cosine to zero."""
+        """Return the learning rate: a linear warm-up over the first steps, then a cosine to a hundredth."""
         return LEARNING_RATE * min(1.0, (step + 1) / WARMUP_STEPS) * (0.01 + 0.99 * self._cosine())
 
     def _cosine(self) -> float:
@@ -54,12 +54,12 @@ class Schedule:
 
     @property
     def dense_weight(self) -> float:
-        """The tower's teacher counts in full for 40 % of the run, then less and less."""
+        """The weight of the tower's teacher: full for 40 % of the training, then falling."""
         return _ramp(self.progress, 0.4, 0.8, 1.0, 0.15)
 
     @property
     def sigma(self) -> float:
-        """Width in bins of the target around a true location."""
+        """The width in bins of the target around a true location."""
         return _ramp(self.progress, 0.3, 0.85, 6.0, 2.5)
 
 
@@ -68,7 +68,7 @@ def _ramp(x: float, start: float, end: float, before: float, after: float) -> fl
 
 
 class Trainer:
-    """The model, its teacher, its optimizer and its average; everything a saved state holds."""
+    """The model, its teacher, its optimizer and its average: all that a saved state holds."""
 
     def __init__(self, out: Path, batch_size: int) -> None:
         torch.manual_seed(0)
@@ -82,7 +82,7 @@ class Trainer:
         self.step, self.progress = 0, 0.0
 
     def train_step(self, batch: Batch) -> TextLoss:
-        """One step of the optimizer and of the average."""
+        """Take one step of the optimizer and of the average."""
         schedule = Schedule(self.progress)
         with torch.autocast("cpu", torch.bfloat16):
             logits, dense = self._forward(batch)
@@ -112,14 +112,14 @@ class Trainer:
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
 
     def save(self) -> None:
-        """Write the state; a reader never sees half of one."""
+        """Write the state; a reader never gets an incomplete file."""
         state = {name: getattr(self, name).state_dict() for name in _STATEFUL}
         state |= {"step": self.step, "progress": self.progress}
         with whole_file(self.out / "state.pt") as partial:
             torch.save(state, partial)
 
     def load(self) -> None:
-        """Go on from the saved state, if there is one."""
+        """Continue from the saved state, if there is one."""
         path = self.out / "state.pt"
         if not path.is_file():
             return
@@ -139,7 +139,7 @@ _STATEFUL = ("model", "heads", "ema", "optimizer")
 
 
 def _groups(model: ReferenceModel, heads: nn.Module) -> list[dict[str, Any]]:
-    """Matrices decay, vectors and embeddings do not."""
+    """Return the optimizer's groups: weight decay applies to matrices, not to vectors and embeddings."""
     decayed: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in [*model.named_parameters(), *heads.named_parameters()]:
@@ -149,7 +149,7 @@ def _groups(model: ReferenceModel, heads: nn.Module) -> list[dict[str, Any]]:
 
 
 def location_id(tokenizer: Any) -> int:
-    """The id of the first location token."""
+    """Return the id of the first location token."""
     return int(tokenizer.token_to_id("<loc_0>"))
 
 
@@ -161,7 +161,7 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 
 
 def run(trainer: Trainer, minutes: float, evaluate_every: int) -> None:
-    """Train until the clock has run out; `minutes` is the time that is left, also after a resumption."""
+    """Train until the time is over; `minutes` is the time that is left, also after a resumption."""
     started, first = time.monotonic(), trainer.progress
     window = Window(trainer)
     for batch in stream(trainer.batch_size, trainer.step):
@@ -188,11 +188,11 @@ class Window:
         self.started = time.monotonic()
 
     def add(self, loss: TextLoss) -> None:
-        """Remember the losses of one step."""
+        """Record the losses of one step."""
         self.losses.append(loss)
 
     def log(self) -> None:
-        """Write one line of means, and begin anew."""
+        """Write one line of means, and start a new window."""
         pictures = len(self.losses) * self.trainer.batch_size
         record: dict[str, Any] = {"step": self.trainer.step, "progress": self.trainer.progress}
         record["images_per_s"] = pictures / (time.monotonic() - self.started)
@@ -204,7 +204,7 @@ class Window:
 
 
 def main() -> None:
-    """Command line: --minutes M [--out DIR] [--batch-size B] [--threads N] [--evaluate-every N]."""
+    """Run the command line: --minutes M [--out DIR] [--batch-size B] [--threads N] [--evaluate-every N]."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, required=True, help="time left for the whole run")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "training")

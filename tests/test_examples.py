@@ -1,4 +1,4 @@
-"""Every program in ``examples/`` runs, says what it should, and stays short."""
+"""Every program in ``examples/`` runs, prints what it promises, and stays short."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST = 30
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A picture of noise."""
+    """Write a picture of noise and return its path."""
     path = tmp_path / "photo.png"
     save_noise(path, 0)
     return path
@@ -60,7 +60,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 def test_every_example_is_short_and_says_how_to_run_it() -> None:
-    """Thirty lines, and a docstring with the command; the README has a line for each."""
+    """An example has at most 30 lines, its docstring has the command, and the README links to it."""
     assert len(PROGRAMS) == 5
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     for path in PROGRAMS:
@@ -71,7 +71,7 @@ def test_every_example_is_short_and_says_how_to_run_it() -> None:
 
 
 def test_ask(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
-    """The answer on stdout, and a picture of the same size."""
+    """``ask.py`` prints the answer and saves a drawing of the picture's size."""
     drawn = tmp_path / "boxes.png"
     printed = run("ask.py", tiny_bundle, photo, "od", drawn)
     assert printed.startswith(repr(f2edge.load(tiny_bundle).run(photo, "od")))
@@ -80,13 +80,13 @@ def test_ask(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
 
 
 def test_stream(tiny_bundle: Path, photo: Path) -> None:
-    """The greedy answer, whole."""
+    """``stream.py`` prints the whole greedy answer."""
     expected = f2edge.load(tiny_bundle).run(photo, "more_detailed_caption", num_beams=1)
     assert run("stream.py", tiny_bundle, photo).strip() == expected.plain_text
 
 
 def test_many_questions(tiny_bundle: Path, photo: Path) -> None:
-    """A line for each of the five questions."""
+    """``many_questions.py`` prints one line for each of the five questions."""
     lines = run("many_questions.py", tiny_bundle, photo).splitlines()
     tasks = [re.match(r"\d+ ms: Result\('(<\w+>)', ", line) for line in lines]
     assert [task[1] for task in tasks if task] == [
@@ -97,9 +97,9 @@ def test_many_questions(tiny_bundle: Path, photo: Path) -> None:
 def test_a_folder_is_watched(
     tiny_bundle: Path, tmp_path: Path, run_here: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture that is there, one that comes later in two pieces, and one that is damaged; then the watcher ends.
+    """The watcher answers a picture that is there and one that is written in two pieces, and reports a damaged one.
 
-    What happens in the folder happens while the watcher sleeps, and each sleep takes a second of its clock.
+    The folder changes only while the watcher sleeps, and each sleep takes one second of its clock.
     """
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -121,15 +121,15 @@ def test_a_folder_is_watched(
     monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
     first, second, third = map(json.loads, run_here("folder_watcher.py", tiny_bundle, folder, 5))
     model = f2edge.load(tiny_bundle)
-    for found, name in ((first, "first.png"), (second, "late.jpg")):
-        assert found == {"picture": name, "caption": model.run(folder / name, "caption").plain_text}
+    for line, name in ((first, "first.png"), (second, "late.jpg")):
+        assert line == {"picture": name, "caption": model.run(folder / name, "caption").plain_text}
     assert third["picture"] == "damaged.jpeg"
     assert "damaged.jpeg is not a picture" in third["error"]
     assert clock[-1] == 8 + 5  # seen at 7, whole at 8, then five seconds without a picture
 
 
 def test_compile_from_python(tiny_checkpoint: Path, tmp_path: Path, run_here: Callable[..., list[str]]) -> None:
-    """The steps as they begin, and a bundle that passes."""
+    """``compile_from_python.py`` prints the steps as they begin, and its bundle passes the verification."""
     output = tmp_path / "tiny.cpu"
     lines = run_here("compile_from_python.py", tiny_checkpoint, output)
     assert lines[0] == "load"

@@ -1,4 +1,4 @@
-"""Imports run one way, vendors stay in their place, and the edge runs without the build side's packages."""
+"""Imports run one way, vendors are imported in their rooms only, and the edge side runs without the build side."""
 
 from __future__ import annotations
 
@@ -65,25 +65,25 @@ def folders(room: str) -> list[Path]:
 
 
 def imports(text: str) -> set[str]:
-    """The modules that a file imports, anywhere in it; a name taken from one may be a module, too."""
-    found = set()
+    """Return the modules that a file imports, anywhere in it; a name imported from a module may be a module, too."""
+    modules = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
 
 
 def room_of(module: str) -> str:
-    """The room that a module of f2edge is in."""
+    """Return the room that a module of f2edge is in."""
     name = module.split(".")[1] if "." in module else ""
     return name if name in ROOMS else "core"
 
 
 def faults(place: str, text: str) -> list[str]:
-    """Imports against the order of the rooms, or of a package that has no business there."""
+    """Return the imports that go against the order of the rooms, or that import a package not allowed there."""
     wrong = []
     for module in imports(text):
         package = module.split(".")[0]
@@ -139,10 +139,10 @@ def test_cycles_are_noticed() -> None:
 
 
 def test_exceptions_are_needed() -> None:
-    """An exception that nothing uses is taken out."""
+    """Every exception is used; an unused one has to be removed."""
     files = sources()
     for place, module in EXCEPTIONS:
-        assert any(found.startswith(module) for found in imports(files[place]))
+        assert any(imported.startswith(module) for imported in imports(files[place]))
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,19 @@ def test_exceptions_are_needed() -> None:
         ("compile/x.py", "import transformers"),
     ],
 )
-def test_rules_bite(place: str, text: str) -> None:
-    """The rules find what they are there for."""
+def test_violations_are_reported(place: str, text: str) -> None:
+    """Each kind of forbidden import is reported once."""
     assert len(faults(place, text)) == 1
 
 
-def test_nothing_works_at_import_time() -> None:
+def test_importing_f2edge_imports_no_engine() -> None:
     """``import f2edge`` brings numpy, Pillow, tokenizers and filelock, no engine and nothing of the command line."""
     code = f"import f2edge, sys; print(set(sys.modules) & {set(VENDORS)}, file=sys.stderr); sys.exit()"
     assert ast.literal_eval(f2edge_process(first=code).stderr) == {"filelock", "numpy", "PIL", "tokenizers"}
 
 
 def test_edge_side_without_the_build_side(tiny_bundle: Path, tmp_path: Path) -> None:
-    """A bundle answers, and checks itself, where torch, onnx and the like are not installed."""
+    """A bundle answers, and checks itself, where torch, onnx and the other build packages are not installed."""
     picture = tmp_path / "grey.png"
     Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(picture)
     answered = f2edge_process("run", tiny_bundle, picture, "--task", "od", "--json", first=BLOCK)

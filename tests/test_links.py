@@ -1,4 +1,4 @@
-"""Every relative link and anchor of the pages, and every citation of a page in the code, leads somewhere."""
+"""Every relative link and anchor of the pages, and every citation of a page in the code, has a target."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def faults(root: Path) -> list[str]:
 
 
 def test_links_and_citations_lead_somewhere() -> None:
-    """No page links to a file or heading that is not there, and no docstring or comment cites one."""
+    """Every file and heading that a page links to, or that a docstring or comment cites, exists."""
     assert {page.name for page in pages(ROOT)} >= {"README.md", "CHANGELOG.md", "florence2.md"}
     assert any("#" in citation for _, citation in citations(ROOT))
     assert faults(ROOT) == []
@@ -106,7 +106,7 @@ def test_links_and_citations_lead_somewhere() -> None:
     ],
 )
 def test_slugs_are_githubs(heading: str, name: str) -> None:
-    """Case, blanks, punctuation, code, emphasis, links, underscores and letters beyond ASCII."""
+    """Anchors equal GitHub's for capitals, blanks, punctuation, code, emphasis, links and letters beyond ASCII."""
     assert slug(heading) == name
 
 
@@ -136,7 +136,7 @@ def test_links_of_a_page() -> None:
         ("", "there.md#gone).", ["there.md#gone"]),
     ],
 )
-def test_checker_bites(page: str, code: str, wrong: list[str], tmp_path: Path) -> None:
+def test_broken_targets_are_reported(page: str, code: str, wrong: list[str], tmp_path: Path) -> None:
     """A missing file or heading is reported once, for a link in a page and for a citation in a docstring."""
     for folder in (DOCS, "compile"):
         (tmp_path / folder).mkdir()

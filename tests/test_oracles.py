@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 ENGINES = ("torch", "cpu", "onnx")
 SCORE_TOLERANCE = 1e-4
 TOKEN_TOLERANCE = 2e-4
-"""For one token's log-probability: with logits up to 25, fp32 itself is good to 1e-4 (fixtures' own spread: 8.5e-5)."""
+"""Of a token's log-probability: with logits up to 25, fp32 is accurate to 1e-4 (the recorded ones spread by 8.5e-5)."""
 
 
 @pytest.fixture(scope="module")
 def bundles(checkpoints_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Compile Microsoft's tiny checkpoint for both engines, for each from another of its two files."""
+    """Compile Microsoft's tiny checkpoint for both engines, for each from a different one of its two files."""
     directory = tmp_path_factory.mktemp("oracle")
     sources = {"cpu": "ms_tiny", "onnx": "ms_tiny_safetensors"}
     for target, source in sources.items():
@@ -52,12 +52,12 @@ def model(request: pytest.FixtureRequest, bundles: dict[str, Path], checkpoints_
     )
 
 
-def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
+def check(answer: Generation | f2edge.Result, record: dict[str, Any]) -> None:
     """Compare with a recorded answer: tokens exactly, the score within 1e-4, log-probabilities within 2e-4."""
-    assert list(found.token_ids) == record["sequence"]
-    np.testing.assert_allclose(found.token_logprobs, record["transition_scores"], atol=TOKEN_TOLERANCE)
+    assert list(answer.token_ids) == record["sequence"]
+    np.testing.assert_allclose(answer.token_logprobs, record["transition_scores"], atol=TOKEN_TOLERANCE)
     if "sequences_score" in record:
-        assert found.score == pytest.approx(record["sequences_score"], abs=SCORE_TOLERANCE)
+        assert answer.score == pytest.approx(record["sequences_score"], abs=SCORE_TOLERANCE)
 
 
 @pytest.mark.parametrize("num_beams", [1, 3, 5])
@@ -65,29 +65,29 @@ def check(found: Generation | f2edge.Result, record: dict[str, Any]) -> None:
 def test_answers_equal_the_oracles(
     case: int, num_beams: int, model: f2edge.Florence2, oracle_answers: dict[str, Any]
 ) -> None:
-    """With 1, 3 and 5 beams each case has the recorded answer, and ``truncated`` is set if the limit ended it."""
+    """With 1, 3 and 5 beams each case has the recorded expected, and ``truncated`` is set if the limit ended it."""
     record = oracle_answers["cases"][case]
-    answer = record["generate"][f"num_beams_{num_beams}"]
+    expected = record["generate"][f"num_beams_{num_beams}"]
     features = model.runtime.encode_image(oracle_answers[f"case{case}_pixel_values"].astype(np.float32)[None])
     session = model.runtime.start(features, np.array(record["prompt_ids"]))
-    found = generate(session, model.settings(num_beams, max_new_tokens=40))
-    check(found, answer)
-    assert found.truncated == (answer["ended"] == "limit")
+    answer = generate(session, model.settings(num_beams, max_new_tokens=40))
+    check(answer, expected)
+    assert answer.truncated == (expected["ended"] == "limit")
 
 
 def test_pictures_are_answered_end_to_end(
     model: f2edge.Florence2, oracle_answers: dict[str, Any], oracles_dir: Path
 ) -> None:
-    """Each picture file and prompt gives the recorded ids, text and Microsoft's parsed answer."""
+    """Each picture file and prompt gives the recorded ids, text and Microsoft's parsed parsed."""
     for record in oracle_answers["end_to_end"]:
         with Image.open(oracles_dir / record["image"]) as file:
             picture = file.convert("RGB")
         text = record["prompt"].removeprefix(record["task"]) or None
-        found = model.run(picture, record["task"], text, max_new_tokens=40)
-        check(found, record["generate"])
-        assert found.text == record["generate"]["text"]
-        answer = json.loads(json.dumps(found.to_json()["result"]))
-        assert without_scores(answer) == without_scores(record["microsoft"])
+        answer = model.run(picture, record["task"], text, max_new_tokens=40)
+        check(answer, record["generate"])
+        assert answer.text == record["generate"]["text"]
+        parsed = json.loads(json.dumps(answer.to_json()["result"]))
+        assert without_scores(parsed) == without_scores(record["microsoft"])
     assert len(oracle_answers["end_to_end"]) == 6
 
 
@@ -121,5 +121,5 @@ def test_a_padded_batch_is_answered_as_the_oracle_says(
                 checkpoint.model.decoder.cross_key_values(states[row : row + 1]),
                 None if seen is None else seen[row : row + 1],
             )
-            found = list(generate(session, settings).token_ids)
-            assert found == [token for token in sequence if token != 1]
+            tokens = list(generate(session, settings).token_ids)
+            assert tokens == [token for token in sequence if token != 1]

@@ -1,4 +1,4 @@
-"""One answer everywhere: each engine against ``transformers.generate`` on random models, pictures and settings."""
+"""Every engine gives the tokens of ``transformers.generate`` on random models, pictures and settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TIE = 1e-5
 
 
 def engines(checkpoint: Path, directory: Path) -> dict[str, Runtime]:
-    """The reference, both compiled engines of one checkpoint, and the decoder of fixed shapes (on the CPU)."""
+    """Return the reference, both compiled engines of one checkpoint, and the decoder of fixed shapes (on the CPU)."""
     for target in COMPILED:
         beams = 5 if TARGETS[target].static else None
         build(checkpoint, directory / target, Options(TARGETS[target], "fp32", num_beams=beams))
@@ -41,7 +41,7 @@ def engines(checkpoint: Path, directory: Path) -> dict[str, Runtime]:
 
 
 def random_settings(rng: np.random.Generator, defaults: GenerationSettings) -> GenerationSettings:
-    """Greedy, 3 or 5 beams, up to 60 tokens; mostly Florence-2's other settings, sometimes others."""
+    """Draw settings: 1, 3 or 5 beams, up to 60 tokens; the rest is mostly Florence-2's, sometimes random."""
     usual = rng.random() < 0.6
     return replace(
         defaults,
@@ -56,7 +56,7 @@ def random_settings(rng: np.random.Generator, defaults: GenerationSettings) -> G
 def transformers_answer(
     native: Any, geometry: Geometry, pixels: FloatArray, prompt: list[int], settings: GenerationSettings
 ) -> tuple[list[int], float]:
-    """The sequence and its score (0 for greedy, which has none)."""
+    """Return transformers' sequence and its score (0 for greedy search, which has none)."""
     output = native.generate(
         **native_inputs(geometry, torch.from_numpy(pixels), prompt),
         do_sample=False,
@@ -78,7 +78,7 @@ def transformers_answer(
 def test_engines_answer_as_transformers(
     variant: int, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """40 random cases on each of 5 models: identical tokens on each engine; a tie closer than 1e-5 is reported."""
+    """40 random cases on each of 5 models give identical tokens on each engine, except at ties closer than 1e-5."""
     geometry = varied(variant)
     native = write_native(tmp_path / "checkpoint", geometry, seed=10 + variant)
     runtimes = engines(tmp_path / "checkpoint", tmp_path)
@@ -92,10 +92,10 @@ def test_engines_answer_as_transformers(
         expected, score = transformers_answer(native, geometry, pixels, prompt, settings)
         lengths.append(len(expected))
         for name, runtime in runtimes.items():
-            found = generate(runtime.start(runtime.encode_image(pixels), np.array(prompt)), settings)
-            if list(found.token_ids) != expected:
-                assert settings.num_beams > 1, (name, case, found.token_ids, expected)
-                assert abs(found.score - score) < TIE, (name, case, found.token_ids, expected)
+            answer = generate(runtime.start(runtime.encode_image(pixels), np.array(prompt)), settings)
+            if list(answer.token_ids) != expected:
+                assert settings.num_beams > 1, (name, case, answer.token_ids, expected)
+                assert abs(answer.score - score) < TIE, (name, case, answer.token_ids, expected)
                 ties.append((name, case))
     record_property("ties", ties)
     if ties:

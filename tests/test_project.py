@@ -43,8 +43,8 @@ def load(path: Path) -> Any:
 
 def jobs() -> dict[str, Any]:
     """Return the jobs of the workflow by their names."""
-    found: dict[str, Any] = load(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
-    return found
+    workflow_jobs: dict[str, Any] = load(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
+    return workflow_jobs
 
 
 def commands(job: str) -> str:
@@ -58,7 +58,7 @@ def matrix_pythons() -> list[str]:
 
 
 def number(text: str) -> tuple[int, ...]:
-    """Turn "3.10" into (3, 10), which is more than (3, 9)."""
+    """Turn "3.10" into (3, 10), so that versions compare by number."""
     return tuple(map(int, text.split(".")))
 
 
@@ -74,7 +74,7 @@ def make(*arguments: str) -> str:
 
 
 def phony() -> list[str]:
-    """Return the targets that the Makefile declares to be no files."""
+    """Return the targets that the Makefile declares as phony."""
     lines = re.findall(r"^\.PHONY:(.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     return " ".join(lines).split()
 
@@ -85,14 +85,14 @@ def test_a_bare_make_prints_the_help() -> None:
 
 
 def test_help_names_every_target_with_what_it_does() -> None:
-    """Every target that is no file has a line with a description, and no line names anything else."""
+    """Every phony target has a line with a description, and no line names anything else."""
     lines = [re.fullmatch(r"make ([\w-]+) +(\S.+)", line) for line in make("help").splitlines()]
     assert all(lines)
     assert sorted(line[1] for line in lines if line) == sorted(phony())
 
 
 def test_the_version_stands_in_one_place() -> None:
-    """The metadata take the version from a literal, which no import is needed to read."""
+    """The metadata read the version from a literal, so that no import is needed."""
     assert "version" not in metadata()["project"]
     assert metadata()["project"]["dynamic"] == ["version"]
     module, _, attribute = metadata()["tool"]["setuptools"]["dynamic"]["version"]["attr"].rpartition(".")
@@ -107,8 +107,8 @@ def test_the_version_stands_in_one_place() -> None:
     assert literals[attribute] == f2edge.__version__
 
 
-def test_the_installed_version_is_the_codes() -> None:
-    """After the version was raised, the package has to be installed again: ``touch pyproject.toml``, then make."""
+def test_the_installed_version_equals_the_code() -> None:
+    """After a change of the version, the package must be installed again: ``touch pyproject.toml``, then make."""
     assert version("f2edge") == f2edge.__version__
 
 
@@ -130,7 +130,7 @@ def test_the_workflow_covers_the_versions_of_python() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows_need_no_trust(path: Path) -> None:
-    """A workflow may only read the repository, uses no secret, pins the actions, and ends in any case."""
+    """A workflow only reads the repository, uses no secret, pins its actions, and has a time limit."""
     assert load(path)["permissions"] == {"contents": "read"}
     assert "secrets." not in path.read_text("utf-8")
     steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
@@ -163,7 +163,7 @@ def test_issue_forms_are_forms(path: Path) -> None:
 
 
 def test_hooks_run_the_pinned_tools() -> None:
-    """A hook runs what is in .venv or what pre-commit brings, so that it never disagrees with ``make lint``."""
+    """Hooks run the tools of .venv or pre-commit's own checks, so that they agree with ``make lint``."""
     config = load(ROOT / ".pre-commit-config.yaml")
     assert [repository["repo"] for repository in config["repos"]] == ["local"]
     hooks = {hook["id"]: hook for hook in config["repos"][0]["hooks"]}
@@ -174,13 +174,13 @@ def test_hooks_run_the_pinned_tools() -> None:
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy"])
 def test_linters_are_pinned_and_installed(tool: str) -> None:
-    """With every rule on, another version of a linter is a change of its own."""
+    """Linters are pinned, because with every rule on, another version is a change of its own."""
     pins = [entry for entry in metadata()["project"]["optional-dependencies"]["dev"] if entry.startswith(tool)]
     assert pins == [f"{tool}=={version(tool)}"]
 
 
 def test_dependencies_have_lower_bounds() -> None:
-    """The job with the oldest versions needs one for each dependency of the base install and of ``compile``."""
+    """Each dependency has a lower bound, which the job with the oldest versions installs."""
     project = metadata()["project"]
     extras = project["optional-dependencies"]
     entries = [*project["dependencies"], *extras["compile"], *extras["onnx"], *extras["eval"]]
@@ -189,7 +189,7 @@ def test_dependencies_have_lower_bounds() -> None:
 
 
 def test_files_that_contributing_names_are_there() -> None:
-    """CONTRIBUTING.md leads to files and folders that exist."""
+    """Every file and folder that CONTRIBUTING.md names exists."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     spans = re.findall(r"`([^`\s]+)`", prose)
@@ -199,7 +199,7 @@ def test_files_that_contributing_names_are_there() -> None:
 
 
 def test_names_that_contributing_uses_are_in_the_code() -> None:
-    """A name in capitals, or a private one, that CONTRIBUTING.md says to change stands in the code."""
+    """Every constant and private name that CONTRIBUTING.md mentions exists in the code."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     names = {name for name in re.findall(r"`(\w+)`", text) if name.isupper() or name.startswith("_")}
     code = "\n".join(path.read_text("utf-8") for path in (*ROOT.glob("*/*.py"), *ROOT.glob("*/*/*.py")))

@@ -1,4 +1,4 @@
-"""The public API is typed: a user's program passes mypy as strict as it gets, without a cast."""
+"""The public API is typed: a user's program passes mypy in strict mode, without a cast."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ follow_imports = silent
 follow_imports = skip
 ignore_missing_imports = true
 """
-"""``silent``, since a user's checker reports nothing of installed packages; ``skip`` saves the time of the vendors."""
+"""``silent``, because a user's checker reports no errors of installed packages; ``skip``, to save time on vendors."""
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it lies when it is installed; mypy does not follow the map of rooms of an editable install."""
+    """Copy the package as it looks when installed; mypy does not follow an editable install's map of folders."""
     root = tmp_path_factory.mktemp("installed")
     for room in ROOMS:
         spec = find_spec(f"f2edge{room}")
@@ -43,7 +43,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(installed: Path, *programs: Path) -> str:
-    """What mypy says of programs that import the package."""
+    """Return what mypy prints about programs that import the package."""
     options = ["--config-file", installed / "mypy.ini", "--cache-dir", installed / "cache", "--no-error-summary"]
     command = [sys.executable, "-m", "mypy", *options, *programs]
     done = subprocess.run(  # noqa: S603
@@ -58,24 +58,24 @@ def check(installed: Path, *programs: Path) -> str:
 
 
 def test_the_package_says_that_it_is_typed(installed: Path) -> None:
-    """Without this file a checker takes everything of it for Any."""
+    """The package has ``py.typed``; without it, a checker takes all its names for Any."""
     assert (installed / "f2edge" / "py.typed").is_file()
 
 
 def test_a_users_program_type_checks(installed: Path) -> None:
-    """What is right passes, what is marked as wrong is an error, and nothing is Any in secret."""
+    """Correct lines pass, marked mistakes are errors, and no type is Any."""
     assert check(installed, PROGRAM) == ""
 
 
 def test_the_examples_type_check(installed: Path) -> None:
-    """They are users' programs, too."""
+    """The examples are users' programs, too, and pass the type check."""
     programs = sorted((HERE.parent / "examples").glob("*.py"))
     assert programs
     assert check(installed, *programs) == ""
 
 
 def test_mistakes_are_noticed(installed: Path, tmp_path: Path) -> None:
-    """Without its marks the same program has an error for each of them."""
+    """If its marks are removed, the program has one error for each of them."""
     lines = [line.partition("  # type: ignore")[0] for line in PROGRAM.read_text().splitlines()]
     marked = PROGRAM.read_text().count("  # type: ignore[")
     program = tmp_path / PROGRAM.name

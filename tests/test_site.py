@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 @pytest.fixture(scope="module")
 def click_reference() -> ModuleType:
-    """The Sphinx extension that writes about the commands."""
+    """Load the Sphinx extension that documents the commands."""
     spec = spec_from_file_location("click_reference", DOCS / "_extensions" / "click_reference.py")
     assert spec
     assert spec.loader
@@ -31,7 +31,7 @@ def click_reference() -> ModuleType:
 
 
 def options(name: str) -> list[str]:
-    """Return the entries, as far as the options' names, that a subcommand's section must have."""
+    """Return the entry of each option, up to its names, that a subcommand's section must have."""
     command = cli.get_command(click.Context(cli), name)
     assert command
     return [f"\n`{', '.join(param.opts)}" for param in command.params if isinstance(param, click.Option)]
@@ -65,7 +65,7 @@ def test_reference_reads_as_in_a_terminal(click_reference: ModuleType) -> None:
 
 
 def test_api_reference_has_every_public_name() -> None:
-    """Whatever ``f2edge`` exports is documented, or named with the place where it is."""
+    """Every name that ``f2edge`` exports is documented in the API reference, or mentioned with its place."""
     page = (DOCS / "api.md").read_text("utf-8")
     documented = re.findall(r"^\.\. auto\w+:: (?:f2edge\.)?(\w+)", page, re.MULTILINE)
     assert sorted({*f2edge.__all__} - {*documented}) == ["F2EdgeError"]

@@ -37,7 +37,7 @@ REASONS = {
     "sets up the shell of the reader": 3,
     "takes a quarter of an hour": 1,
 }
-"""The reasons not to run a block, each with the number of its blocks.  Another one is a decision, to be made here."""
+"""The reasons not to run a block, each with the number of its blocks.  Adding a reason is a decision to make here."""
 
 SET_UP = (
     r"(.*/)?pip install( -e)?( \S*?(\[(?P<extras>[\w,]+)\])?)+",
@@ -48,11 +48,11 @@ SET_UP = (
     r"python3 -m venv \S+",
     r"\. \S+/bin/activate",
 )
-"""Commands of other programs in blocks that are run: not run, but what the groups name must be there."""
+"""Commands of other programs: the test does not run them, but the files and extras that they name must exist."""
 
 
 @pytest.fixture
-def _desk(
+def _reader_directory(
     tmp_path: Path, tiny_checkpoint: Path, tiny_bundle: Path, stages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Work in a reader's directory, with checkpoints, a bundle and pictures by the names that pages use.
@@ -69,10 +69,10 @@ def _desk(
     monkeypatch.setattr(compiling, "open_stages", lambda place, _, **rest: open_stages(place, stages, **rest))
 
 
-@pytest.mark.usefixtures("_desk")
+@pytest.mark.usefixtures("_reader_directory")
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_works(page: str) -> None:
-    """Python blocks of a page run one after the other in one namespace, and every command ends with 0."""
+    """The Python blocks of a page run in order in one namespace, and every command ends with exit code 0."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in PAGES[page]:
         if block.language == "python":
@@ -85,19 +85,19 @@ def test_code_works(page: str) -> None:
 
 
 def check_command(words: list[str], block: Block) -> None:
-    """Run a command of f2edge; parse its arguments only where the block is not run, and look at others' alone."""
+    """Run a command of f2edge, or only parse it if its block is not run; check that other commands are known."""
     if words[0] != "f2edge":
         assert block.not_run or is_set_up(" ".join(words)), f"{block.place}: {words}"
     elif block.not_run:
         parse(words[1:])
     else:
-        make_room(words)
+        remove_bundle(words)
         outcome = f2edge(*words[1:])
         assert outcome.code == 0, (block.place, words, outcome.stderr)
 
 
 def is_set_up(line: str) -> bool:
-    """Whether a reader may be told to type this beside commands of f2edge."""
+    """Return whether a page may show this command of another program beside commands of f2edge."""
     matches = [match for pattern in SET_UP if (match := re.fullmatch(pattern, line))]
     named = {kind: name for match in matches for kind, name in match.groupdict().items() if name}
     makefile = (ROOT / "Makefile").read_text("utf-8")
@@ -122,14 +122,14 @@ def parse(arguments: list[str]) -> None:
     command.make_context(name, rest, parent)
 
 
-def make_room(words: list[str]) -> None:
-    """Take the bundle off the desk that the page makes itself."""
+def remove_bundle(words: list[str]) -> None:
+    """Remove the prepared bundle that the page compiles itself."""
     if words[1] == "compile" and (output := Path(words[words.index("-o") + 1])).is_symlink():
         output.unlink()
 
 
 def test_every_block_is_known() -> None:
-    """A block is code that a test runs, output, or a directive of Sphinx; nothing escapes by its language's name."""
+    """Every block is code that a test runs, output, or a Sphinx directive, so that no code goes untested."""
     languages = {block.language for page in PAGES.values() for block in page}
     assert {language for language in languages if not language.startswith("{")} - {"python", "sh", *OUTPUT} == set()
     assert {"python", "sh"} <= {block.language for block in PAGES["README.md"]}
@@ -144,21 +144,21 @@ def test_reasons_not_to_run_are_few() -> None:
 
 
 def test_blocks_of_a_page(tmp_path: Path) -> None:
-    """Language, line and reason of a block; a fence in a longer fence is text."""
+    """A block has its language, line and reason; a fence inside a longer fence is text."""
     page = tmp_path / "page.md"
     page.write_text("a\n\n```python\nx = 1\n```\n\n<!-- not run: why -->\n\n````sh\n```\n````\nb\n~~~\nc\n~~~\n")
-    found = list(blocks(page))
-    assert [(block.place, block.language, block.not_run) for block in found] == [
+    page_blocks = list(blocks(page))
+    assert [(block.place, block.language, block.not_run) for block in page_blocks] == [
         ("page.md:3", "python", ""),
         ("page.md:9", "sh", "why"),
         ("page.md:13", "", ""),
     ]
-    assert [block.code.splitlines()[-1] for block in found] == ["x = 1", "```", "c"]
-    assert found[0].code.index("x") == 3
+    assert [block.code.splitlines()[-1] for block in page_blocks] == ["x = 1", "```", "c"]
+    assert page_blocks[0].code.index("x") == 3
 
 
 def test_commands_of_a_block() -> None:
-    """Comments go, continued lines are one, quotes keep words together, and no command is hidden behind another."""
+    """Comments are dropped, continued lines joined, quoted words kept together; two commands in a line are refused."""
     block = Block("p:1", "sh", "f2edge run b \\\n  --text 'a b'  # c\n\n# d\npip install '.[e]'", "")
     assert list(commands(block)) == [["f2edge", "run", "b", "--text", "a b"], ["pip", "install", ".[e]"]]
     for line in ("f2edge targets | head", "f2edge targets > a", "f2edge targets; f2edge devices"):
@@ -181,7 +181,7 @@ def test_commands_of_a_block() -> None:
     ],
 )
 def test_other_programs(line: str, known: bool) -> None:
-    """Extras, scripts and targets of make must be there, and programs that no one thought of are refused."""
+    """Extras, scripts and make targets must exist, and unknown programs are refused."""
     assert is_set_up(line) == known
 
 

@@ -1,4 +1,4 @@
-"""Compiled models of the benchmarks are made anew exactly when something that makes them has changed."""
+"""Compiled models of the benchmarks are made anew exactly if something that they depend on has changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CACHE = Cache(WORKLOADS["tiny"])
 
 @pytest.fixture(autouse=True)
 def _hash_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget the code's hash before and after a test that pretends a change; skip the slow look-up of versions."""
+    """Forget the code's hash before and after a test that simulates a change; skip the slow look-up of versions."""
     monkeypatch.setattr("artefacts.version", lambda _package: "1")
     code_digest.cache_clear()
     yield
@@ -35,7 +35,7 @@ def _hash_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def key_after_editing(changed: Path, artefact: str) -> str:
-    """Return an artefact's name as it would be if one more line stood in the file ``changed``."""
+    """Return an artefact's name as it would be if the file ``changed`` had one more line."""
     whole = Path.open
 
     def edited(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
@@ -51,7 +51,7 @@ def key_after_editing(changed: Path, artefact: str) -> str:
 
 
 def test_any_change_of_the_package_makes_bundles_anew() -> None:
-    """A bundle's golden answers come from the tokenizer, the prompts and the search as much as from the compiler."""
+    """A bundle's golden answers depend on all code, from the tokenizer to the compiler."""
     files = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
     assert {ROOT / "f2edge" / "image.py", ROOT / "compile" / "build.py"} <= set(files)
     name = CACHE.path("cpu-int8").name
@@ -60,7 +60,7 @@ def test_any_change_of_the_package_makes_bundles_anew() -> None:
 
 @pytest.mark.parametrize("file", CHECKPOINT)
 def test_a_changed_recipe_of_the_checkpoint_makes_it_and_all_bundles_anew(file: str) -> None:
-    """A bundle is as stale as the checkpoint that it was compiled from."""
+    """A change of the checkpoint also changes the names of all bundles compiled from it."""
     for artefact in ("checkpoint", *BUNDLES):
         assert key_after_editing(ROOT / file, artefact) != CACHE.path(artefact).name, artefact
 
@@ -69,7 +69,7 @@ def test_a_changed_recipe_of_the_checkpoint_makes_it_and_all_bundles_anew(file: 
     ("artefact", "file"), [("notebook", "notebook_conversion.py"), ("ctranslate2", "ctranslate2_decoder.py")]
 )
 def test_a_peer_depends_on_its_own_conversion(artefact: str, file: str) -> None:
-    """A change to one peer's conversion leaves bundles as they are."""
+    """A change of one peer's conversion leaves bundles as they are."""
     changed = ROOT / "benchmarks" / file
     assert key_after_editing(changed, artefact) != CACHE.path(artefact).name
     code_digest.cache_clear()
@@ -77,7 +77,7 @@ def test_a_peer_depends_on_its_own_conversion(artefact: str, file: str) -> None:
 
 
 def test_a_changed_tool_or_size_makes_everything_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of the same artefact of two workloads, or with two versions of the tools, differ beyond the prefix."""
+    """An artefact's hash differs between two workloads and between two versions of the tools."""
     name = CACHE.path("cpu-fp32").name
     assert Cache(WORKLOADS["base"]).path("cpu-fp32").name.split(".")[-1] != name.split(".")[-1]
     monkeypatch.setattr("artefacts.version", lambda _package: "2")

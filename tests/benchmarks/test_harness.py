@@ -1,4 +1,4 @@
-"""The benchmarks run end to end on a tiny model, and the peer that was written for them computes what it should."""
+"""The benchmarks run end to end on a tiny model, and the peer that was written for them computes correctly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.native import native_config
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow  # compiles half a dozen models and runs each in a process of its own
+pytestmark = pytest.mark.slow  # compiles six models and runs each in its own process
 TINY = WORKLOADS["tiny"]
 WHOLE = ("torch-fp32", "notebook", "onnxruntime-fp32", "f2edge-int8")
 CONTENDERS = (*WHOLE, "limits", "ctranslate2", "process")
@@ -40,20 +40,20 @@ def script(name: str, *arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled models are kept for this module."""
+    """Return the directory in which this module keeps compiled models."""
     return tmp_path_factory.mktemp("bench")
 
 
 @pytest.fixture(scope="module")
 def report(directory: Path) -> dict[str, Any]:
-    """One round of all kinds of contenders."""
+    """Return the report of one round with all kinds of contenders."""
     script("bench.py", "--only", ",".join(CONTENDERS), "--cache", directory, "--output", directory / "results")
     loaded: dict[str, Any] = json.loads((directory / "results" / "bench.json").read_text(encoding="utf-8"))
     return loaded
 
 
 def test_every_contender_measures_what_it_should(report: dict[str, Any]) -> None:
-    """Whole answers, stages and steps of the whole models; of the others what they are for."""
+    """Whole models measure answers, stages and steps; the other contenders measure their own parts."""
     measured = {name: contender["median"].keys() for name, contender in report["contenders"].items()}
     assert measured.keys() == set(CONTENDERS)
     assert not [contender["failure"] for contender in report["contenders"].values() if contender["failure"]]
@@ -65,14 +65,14 @@ def test_every_contender_measures_what_it_should(report: dict[str, Any]) -> None
 
 
 def test_the_limits_come_from_the_kernels_they_name(report: dict[str, Any]) -> None:
-    """An INT8 rate that a float kernel reached would be none."""
+    """The rates of INT8 and fp32 were measured with kernels of that precision."""
     kernels = report["contenders"]["limits"]["kernels"]
     assert all(kernel.endswith(("i8", "u8")) for kernel in kernels["int8"]), kernels
     assert all(kernel.endswith("f32") for kernel in kernels["fp32"]), kernels
 
 
 def test_every_target_is_judged(report: dict[str, Any], directory: Path) -> None:
-    """Those of the contender that was left out are not, and say so."""
+    """Every target is judged, except those of a contender that was left out, which the report says."""
     unjudged = [check["what"] for check in report["acceptance"] if check["met"] is None]
     assert len(report["acceptance"]) == 22
     assert unjudged == ["caption: times faster than torch-bf16", "od: times faster than torch-bf16"]
@@ -81,8 +81,8 @@ def test_every_target_is_judged(report: dict[str, Any], directory: Path) -> None
     assert (directory / "results" / "bench.png").stat().st_size > 1000
 
 
-def test_the_notebooks_decoder_is_transformers(report: dict[str, Any], directory: Path) -> None:
-    """Its logits over a prefix, and over steps whose beams are reordered; weights are stored in fp16."""
+def test_the_notebooks_decoder_equals_transformers(report: dict[str, Any], directory: Path) -> None:
+    """Its logits equal transformers', over a prefix and over steps with reordered beams, up to fp16 weights."""
     assert report["contenders"]["notebook"]["failure"] is None
     path = Cache(TINY, directory).get("notebook")
     compiled = [ov.Core().compile_model(path / f"{n}.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}) for n in PARTS]
@@ -102,7 +102,7 @@ def test_the_notebooks_decoder_is_transformers(report: dict[str, Any], directory
 
 
 def test_a_contender_that_fails_is_left_out(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others go on, and its last words are kept."""
+    """If a contender fails, its error is recorded and the others go on."""
     monkeypatch.setattr("rounds.WORKER", directory / "no-such-worker.py")
     outcome = Outcome()
     run({"limits": outcome}, {"limits": 1}, Cache(TINY, directory), 2, lambda _line: None)
@@ -110,19 +110,19 @@ def test_a_contender_that_fails_is_left_out(directory: Path, monkeypatch: pytest
     assert "No such file" in str(outcome.failure)
 
 
-def test_an_artefact_that_cannot_be_made_costs_its_contender_alone(directory: Path) -> None:
-    """Its outcome says why, and no process is started for it."""
+def test_an_artefact_that_cannot_be_made_fails_its_contender_only(directory: Path) -> None:
+    """The outcome of that contender gives the reason, and no process is started for it."""
     outcomes = prepare(["scaled-cpu-fp32-33", "limits"], Cache(TINY, directory))
     assert "33" in str(outcomes["scaled-cpu-fp32-33"].failure)
     assert outcomes["limits"].failure is None
 
 
 def test_curves(report: dict[str, Any], directory: Path) -> None:
-    """Each axis has its points and its line."""
+    """Each axis has its points and its fitted line."""
     assert report
     script("curves.py", "--rounds", 1, "--cache", directory, "--output", directory / "results")
-    found = json.loads((directory / "results" / "curves.json").read_text(encoding="utf-8"))
-    axes = [curve["axis"] for curve in found["curves"]]
+    written = json.loads((directory / "results" / "curves.json").read_text(encoding="utf-8"))
+    axes = [curve["axis"] for curve in written["curves"]]
     assert axes == ["tokens", "beams", "prompts", "images", "size, caption", "size, vision", "size, encoder"]
-    assert all(len(curve["amounts"]) == len(curve["departures"]) > 1 for curve in found["curves"])
+    assert all(len(curve["amounts"]) == len(curve["departures"]) > 1 for curve in written["curves"])
     assert (directory / "results" / "curves.png").stat().st_size > 1000

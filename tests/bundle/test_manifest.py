@@ -25,13 +25,13 @@ FILES = ["vision.xml", "encoder.xml", "decoder.xml", "weights.bin"]
 
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny bundle that a test may spoil."""
+    """Return a copy of the tiny bundle, which a test may damage."""
     return shutil.copytree(tiny_bundle, tmp_path / "bundle")
 
 
 @pytest.fixture
 def manifest(bundle: Path) -> dict[str, Any]:
-    """Its manifest."""
+    """Return the manifest of the copy."""
     return json.loads((bundle / MANIFEST).read_text())  # type: ignore[no-any-return]
 
 
@@ -41,7 +41,7 @@ def write(bundle: Path, manifest: object) -> None:
 
 
 def refused(bundle: Path) -> str:
-    """The one line that opening the bundle ends in."""
+    """Open a bundle that must be refused; return the error, which is one line that names the bundle."""
     with pytest.raises(BundleError) as error:
         open_bundle(bundle)
     assert "\n" not in str(error.value)
@@ -49,8 +49,8 @@ def refused(bundle: Path) -> str:
     return str(error.value)
 
 
-def test_what_is_written_is_read(bundle: Path) -> None:
-    """The manifest is the whole of it, and hashes every other file."""
+def test_a_written_bundle_is_read_back(bundle: Path) -> None:
+    """A bundle is equal after writing its manifest again, and the manifest has the hash of every other file."""
     opened = open_bundle(bundle)
     assert isinstance(opened, Bundle)
     assert opened.hashes().keys() == {*FILES, TOKENIZER, GOLDEN}
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(bundle: Path) -> None:
 
 @pytest.mark.parametrize("name", [*FILES, TOKENIZER, GOLDEN])
 def test_one_changed_byte(name: str, bundle: Path) -> None:
-    """In the middle of any file; without the hashes it is not looked for."""
+    """One changed byte in any file is reported, unless the hashes are not checked."""
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
@@ -74,7 +74,7 @@ def test_one_changed_byte(name: str, bundle: Path) -> None:
 
 @pytest.mark.parametrize("name", [*FILES, TOKENIZER, GOLDEN])
 def test_a_missing_file(name: str, bundle: Path) -> None:
-    """With or without the hashes."""
+    """A missing file is reported, whether or not the hashes are checked."""
     (bundle / name).unlink()
     assert f"{name} is missing" in refused(bundle)
     with pytest.raises(BundleError, match="is missing"):
@@ -82,7 +82,7 @@ def test_a_missing_file(name: str, bundle: Path) -> None:
 
 
 def test_all_faults_at_once(bundle: Path) -> None:
-    """One missing, one changed, one that leads out."""
+    """One message names a missing file, a changed one and one that leads out of the bundle."""
     (bundle / "vision.xml").unlink()
     (bundle / "weights.bin").write_bytes(b"")
     outside = bundle.with_name("outside")
@@ -95,7 +95,7 @@ def test_all_faults_at_once(bundle: Path) -> None:
 
 @pytest.mark.parametrize("place", ["../outside", "{parent}/outside", "sub/file", "link", "."])
 def test_a_manifest_that_points_outside(place: str, bundle: Path, manifest: dict[str, Any]) -> None:
-    """By parents, absolutely, through a folder or a link: even where the hash is right."""
+    """A path that leaves the bundle is refused, even if the hash of its file is right."""
     outside = bundle.with_name("outside")
     shutil.copy(bundle / "weights.bin", outside)
     (bundle / "link").symlink_to(outside)
@@ -110,7 +110,7 @@ def test_a_manifest_that_points_outside(place: str, bundle: Path, manifest: dict
 
 
 def test_a_component_whose_main_file_is_not_hashed(bundle: Path, manifest: dict[str, Any]) -> None:
-    """What would be loaded must be among what was checked."""
+    """The main file of a component must be among the hashed files."""
     manifest["components"]["decoder"]["file"] = "../decoder.xml"
     write(bundle, manifest)
     assert "component decoder has no file of its own" in refused(bundle)
@@ -118,7 +118,7 @@ def test_a_component_whose_main_file_is_not_hashed(bundle: Path, manifest: dict[
 
 @pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, "1", None, [], True])
 def test_an_unknown_version(version: Any, bundle: Path, manifest: dict[str, Any]) -> None:
-    """Both numbers are named, whatever else the manifest holds."""
+    """The error names both format versions, whatever else the manifest holds."""
     write(bundle, {**manifest, "format_version": version})
     assert f"format version {version}, this f2edge reads {FORMAT_VERSION}" in refused(bundle)
     write(bundle, {"format_version": version})
@@ -126,29 +126,29 @@ def test_an_unknown_version(version: Any, bundle: Path, manifest: dict[str, Any]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 200_000, b'{"format_version": 1}'])
-def test_a_manifest_that_is_none(content: bytes, bundle: Path) -> None:
-    """Empty, cut off, no object, not UTF-8, nested without end, or with nothing in it."""
+def test_a_manifest_that_is_not_readable(content: bytes, bundle: Path) -> None:
+    """A manifest that is empty, truncated, no object, not UTF-8, nested too deep or has no members is refused."""
     (bundle / MANIFEST).write_bytes(content)
     refused(bundle)
 
 
 def test_no_bundle_at_all(tmp_path: Path) -> None:
-    """A directory without a manifest, a file, nothing."""
+    """A directory without a manifest, a file and a missing path are not bundles."""
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file", tmp_path / "none"):
         with pytest.raises(BundleError, match="is not a bundle"):
             open_bundle(path)
 
 
-def test_a_manifest_too_large_to_be_one(bundle: Path) -> None:
-    """It is not even read."""
+def test_a_manifest_that_is_too_large(bundle: Path) -> None:
+    """A manifest of more than 16 MiB is refused without being read."""
     with (bundle / MANIFEST).open("r+b") as file:
         file.truncate(17 * 2**20)
     assert "too large" in refused(bundle)
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a manifest; of lists, the first two entries stand for all."""
+    """Yield every place in a manifest; of a list, only the first two entries."""
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
@@ -170,7 +170,7 @@ def _replaced(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> di
 
 @pytest.mark.parametrize("value", [None, [], {}, "x", 1, True, [None], ...], ids=str)
 def test_wrong_types_everywhere(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
-    """Every value of the manifest replaced, or taken away, in turn: a ``BundleError`` or a bundle, nothing else."""
+    """If any value is replaced or removed, the bundle is refused with a ``BundleError`` unless the value fits."""
     places = [path for path in _paths(manifest) if path != ("format_version",)]
     assert len(places) > 110
     accepted = set()
@@ -186,21 +186,21 @@ def test_wrong_types_everywhere(value: Any, bundle: Path, manifest: dict[str, An
 
 
 def _fits(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> bool:
-    """Whether the manifest may well hold ``value`` there: of the same type, and not a whole part of it emptied."""
+    """Return whether the manifest may hold ``value`` there: it has the same type, and no required part is emptied."""
     there: Any = manifest
     for key in path:
         there = there[key]
     if value is ... and str(path[-1]).endswith(".bin"):
-        return True  # which files a graph has beside its main one is the engine's business
+        return True  # the engine decides which files a graph has beside its main one
     if value is ... and path[-1] == "compute":
         return True  # fp32 by default
     if path == ("quantization",) and value in ({}, ...):
-        return True  # nothing was measured
+        return True  # INT8 was not measured
     kept = path[0] in ("tools", "recipe", "generation") or (path[0] == "golden" and len(path) > 1)
     if value in ({}, []) or value is ...:
         return kept and len(path) + (value == {}) > 1
     if path[-1] == "sqnr_db" and value is None:
-        return True  # of an error that is no number
+        return True  # the error was not finite
     nullable = isinstance(path[-1], str) and path[-1].startswith("forced_")
     number = isinstance(there, float) and type(value) in (int, float)
     return type(value) is type(there) or number or (nullable and value in (None, 1))
@@ -242,7 +242,7 @@ _IMPOSSIBLE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("place", "value"), _IMPOSSIBLE, ids=str)
 def test_values_that_no_model_has(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
-    """Of the right types: the manifest is damaged all the same, and the value is named."""
+    """A value of the right type that no model can have is refused, and the error names it."""
     path = tuple(int(key) if key.isdigit() else key for key in place.split("."))
     write(bundle, _replaced(manifest, path, value))
     message = refused(bundle)
@@ -255,7 +255,7 @@ def test_values_that_no_model_has(place: str, value: Any, bundle: Path, manifest
     [("num_beams", 2), ("num_beams", 65), ("prompt_tokens", 0), ("prompt_tokens", 87), ("new_tokens", 81)],
 )
 def test_fixed_shapes_that_no_model_has(name: str, value: int, bundle: Path, manifest: dict[str, Any]) -> None:
-    """More than the model has positions for, or too little for the golden cases; what fits is read."""
+    """Shapes beyond the model's positions, or too small for the golden cases, are refused; others are read."""
     shapes = {"num_beams": 3, "prompt_tokens": 60, "new_tokens": 80}
     manifest["recipe"]["static_shapes"] = shapes
     write(bundle, manifest)
@@ -267,14 +267,14 @@ def test_fixed_shapes_that_no_model_has(name: str, value: int, bundle: Path, man
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_every_precision_of_a_component(precision: str, bundle: Path, manifest: dict[str, Any]) -> None:
-    """INT8 too."""
+    """A component may be stored in each precision, INT8 included."""
     manifest["components"]["vision"]["precision"] = precision
     write(bundle, manifest)
     assert open_bundle(bundle).components["vision"].precision == precision
 
 
-def test_what_was_verified_is_whole(bundle: Path, manifest: dict[str, Any]) -> None:
-    """The tolerance of ``verify`` depends on it: where it is absent, damaged or lacks a part, the bundle is refused."""
+def test_verified_must_be_complete(bundle: Path, manifest: dict[str, Any]) -> None:
+    """``verified`` decides the tolerance of ``verify``, so a bundle without it or with a damaged one is refused."""
     verified = open_bundle(bundle).verified
     assert verified
     assert verified.to_json() == manifest["verified"]
@@ -311,8 +311,8 @@ def test_what_was_verified_is_whole(bundle: Path, manifest: dict[str, Any]) -> N
         ("answers", []),
     ],
 )
-def test_what_no_verification_gives(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
-    """Numbers that contradict each other, or a verdict with which no bundle is finished."""
+def test_verified_must_be_consistent(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
+    """Numbers that contradict each other, and a verdict with which no bundle is written, are refused."""
     path = ("verified", *(int(key) if key.isdigit() else key for key in place.split(".")))
     write(bundle, _replaced(manifest, path, value))
     assert "is damaged (verified: " in refused(bundle)
@@ -335,8 +335,8 @@ QUANTIZATION = {
 
 
 @pytest.mark.parametrize("measured", [QUANTIZATION, {"blocks": QUANTIZATION["blocks"]}, {"blocks": []}, {}])
-def test_what_was_measured_of_int8(measured: dict[str, Any], bundle: Path, manifest: dict[str, Any]) -> None:
-    """With a search for a mix, without one, or nothing at all: what is read is written again as it was."""
+def test_quantization_is_read_and_written(measured: dict[str, Any], bundle: Path, manifest: dict[str, Any]) -> None:
+    """Measurements with a search for a mix, without one, or none at all are written back unchanged."""
     write(bundle, {**manifest, "quantization": measured})
     opened = open_bundle(bundle)
     assert (opened.quantization is None) == (measured == {})
@@ -350,8 +350,8 @@ def test_a_bundle_without_quantization(bundle: Path, manifest: dict[str, Any]) -
     assert open_bundle(bundle).quantization is None
 
 
-def test_quantization_is_whole(bundle: Path, manifest: dict[str, Any]) -> None:
-    """Damaged anywhere, it is refused, and so is the object without a part that ``inspect`` prints."""
+def test_quantization_must_be_complete(bundle: Path, manifest: dict[str, Any]) -> None:
+    """A quantization record that is damaged, or lacks a part that ``inspect`` prints, is refused."""
     whole = {**manifest, "quantization": QUANTIZATION}
     spoilt = [path for path in _paths(whole) if path[0] == "quantization"]
     assert len(spoilt) > 25
@@ -374,15 +374,17 @@ def test_quantization_is_whole(bundle: Path, manifest: dict[str, Any]) -> None:
         ("int8", [], "not exactly one of its mixes is the chosen one"),
     ],
 )
-def test_what_no_search_gives(place: str, value: Any, fault: str, bundle: Path, manifest: dict[str, Any]) -> None:
-    """Values of the right types that do not belong together."""
+def test_quantization_must_be_consistent(
+    place: str, value: Any, fault: str, bundle: Path, manifest: dict[str, Any]
+) -> None:
+    """Values of the right types that contradict each other are refused."""
     path = tuple(int(key) if key.isdigit() else key for key in f"quantization.{place}".split("."))
     write(bundle, _replaced({**manifest, "quantization": QUANTIZATION}, path, value))
     assert f"quantization: {fault}" in refused(bundle)
 
 
 def test_all_damage_of_a_manifest_at_once(bundle: Path, manifest: dict[str, Any]) -> None:
-    """A missing part, a wrong type, a setting that no search follows, and parts within parts; each is named."""
+    """One message names a missing part, wrong types, an invalid setting and missing parts within parts."""
     del manifest["recipe"]
     manifest["geometry"]["d_model"] = "64"
     manifest["generation"]["num_beams"] = 0
@@ -403,7 +405,7 @@ def test_all_damage_of_a_manifest_at_once(bundle: Path, manifest: dict[str, Any]
 
 
 def test_golden_arrays_that_are_damaged(bundle: Path) -> None:
-    """Cut off, emptied, another kind of file, or with fewer cases than the manifest."""
+    """Golden arrays that are truncated, empty, of another file type or too few are refused."""
     file = bundle / GOLDEN
     intact = file.read_bytes()
     assert len(GoldenArrays.load(file, 2).logits) == 2

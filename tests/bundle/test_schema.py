@@ -50,7 +50,7 @@ def test_values_that_fit() -> None:
     ],
 )
 def test_values_that_do_not_fit(value: Any, message: str) -> None:
-    """A name that is missing and one that is not known are told apart."""
+    """The message distinguishes missing names, unknown names and values of a wrong type."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
         parse(Outer, value, "x")
     assert str(caught.value) == message
@@ -70,7 +70,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Whole:
-    """Records within a record: optional, by name, and in a row; and a value that may be anything."""
+    """A record that contains others: optional, by name and in a tuple; and a value that may be anything."""
 
     parts: dict[str, Part]
     row: tuple[Part, ...]
@@ -104,12 +104,12 @@ WHOLE = st.builds(
 
 @given(WHOLE)
 def test_records_survive(whole: Whole) -> None:
-    """A record that was written is read as it was."""
+    """A record that is written as JSON is read back equal."""
     assert parse(Whole, json.loads(json.dumps(asdict(whole))), "whole") == whole
 
 
 def read(kind: Any, value: Any) -> None:
-    """Parse a value; it is of the kind, or refused in one line that can be printed."""
+    """Parse a value; check that it is of the kind, or refused in one printable line."""
     try:
         record = parse(kind, value, "value")
     except ValueError as error:
@@ -123,13 +123,13 @@ def read(kind: Any, value: Any) -> None:
 @example({"na\nme": 1}, Part)
 @example({"parts": {"\ud800": None}, "row": [], "first": None}, Whole)
 def test_any_value_is_read_or_refused(value: Any, kind: Any) -> None:
-    """No other exception, whatever the value is."""
+    """No value causes another exception than the parser's own."""
     read(kind, value)
 
 
 @given(WHOLE, JSON, st.data())
 def test_any_damage_is_read_or_refused(whole: Whole, value: Any, data: st.DataObject) -> None:
-    """A record of which one place, at any depth, holds another value."""
+    """A record with one wrong value, at any depth, causes no other exception, and the input is not changed."""
     damaged = json.loads(json.dumps(asdict(whole)))
     inner = damaged
     while True:
@@ -144,7 +144,7 @@ def test_any_damage_is_read_or_refused(whole: Whole, value: Any, data: st.DataOb
 
 
 def test_a_value_nested_deeper_than_python_goes() -> None:
-    """It is named by its beginning."""
+    """A value nested too deep for Python's recursion is refused, and the error shows its beginning."""
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
@@ -153,7 +153,7 @@ def test_a_value_nested_deeper_than_python_goes() -> None:
 
 
 def test_all_faults_of_a_record_are_named() -> None:
-    """Missing, unknown and wrong members in one message."""
+    """One message lists all missing, unknown and wrong members."""
     part = {"name": "n", "size": True, "share": "x", "kind": "three", "pair": [1], "colour": 1}
     with pytest.raises(SchemaError) as caught:
         parse(Whole, {"parts": {"a": part}, "row": [None]}, "whole")
@@ -169,14 +169,14 @@ def test_all_faults_of_a_record_are_named() -> None:
 
 
 def test_many_faults_are_counted() -> None:
-    """The message stays short; the rest is a number."""
+    """The message names the first faults and counts the rest, so that it stays short."""
     with pytest.raises(SchemaError, match=r"v\[7\] is 'x', not int; and 992 more faults$") as caught:
         parse(tuple[int, ...], ["x"] * 1000, "v")
     assert len(caught.value.faults) == 1000
 
 
 def test_several_values() -> None:
-    """They are given in turn; faults that were known before come first."""
+    """The values are returned in order; if one does not fit, faults that were known before come first."""
     assert parse_all([(int, 1, "a"), (float, 2, "b")]) == [1, 2.0]
     with pytest.raises(SchemaError, match=r"^c is missing; a is 'x', not int$"):
         parse_all([(int, "x", "a"), (str, "y", "b")], ["c is missing"])

@@ -1,4 +1,4 @@
-"""Where cached files are, and that nothing there is needed."""
+"""The cache of the user: where its files are, and that everything works without it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from f2edge.bundle.user_cache import cache_key, claimed, clear_oldest, usable_di
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of its own."""
+    """Set the cache to an empty directory and return its path."""
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def test_the_place(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one asked for, else f2edge's folder where the system has caches."""
+def test_the_directory_of_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F2EDGE_CACHE decides; without it, the cache is f2edge's folder in the system's cache directory."""
     assert user_cache() == cache
     monkeypatch.delenv("F2EDGE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
@@ -36,13 +36,13 @@ def test_the_place(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys() -> None:
-    """Every part counts, their order does not."""
+    """Every part of a key counts; the order of the parts does not."""
     assert cache_key({"a": 1, "b": 2}) == cache_key({"b": 2, "a": 1})
     assert len({cache_key({"a": 1}), cache_key({"a": 2}), cache_key({"b": 1}), cache_key({"a": "1"})}) == 4
 
 
-def test_what_was_not_used_for_longest_is_cleared_away(cache: Path) -> None:
-    """Until the rest fits; using a directory again keeps it."""
+def test_the_least_recently_used_is_removed(cache: Path) -> None:
+    """The oldest directories are removed until the rest fits the limit; using a directory makes it new."""
     for age, key in enumerate(("new", "middle", "old")):
         directory = usable_directory("blobs", key)
         assert directory
@@ -54,8 +54,8 @@ def test_what_was_not_used_for_longest_is_cleared_away(cache: Path) -> None:
     clear_oldest("nothing", 0)
 
 
-def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is cached, and nothing fails."""
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nothing can be written, nothing is cached and nothing fails."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "file" / "cache"))
     assert usable_directory("blobs", "key") is None
@@ -63,15 +63,15 @@ def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
     clear_oldest("blobs", 0)
 
 
-def test_files_are_there_whole(cache: Path) -> None:
-    """Written beside their place and renamed, over what was there; nothing else is left."""
+def test_files_are_written_whole(cache: Path) -> None:
+    """A file is written under another name and renamed over the old one; no other file is left."""
     for data in (b"one", b"two"):
         write_whole(cache / "deep" / "file", data)
     assert [(path.name, path.read_bytes()) for path in (cache / "deep").iterdir()] == [("file", b"two")]
 
 
 def test_a_claimed_directory(tmp_path: Path) -> None:
-    """Whoever wants it too waits until it is free."""
+    """A second claim of the same directory waits until the first ends."""
 
     def claim() -> bool:
         with claimed(tmp_path) as mine:
@@ -85,8 +85,8 @@ def test_a_claimed_directory(tmp_path: Path) -> None:
         assert other.result(timeout=60)
 
 
-def test_what_cannot_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that takes no lock, or that another keeps for too long: the block runs, and knows it."""
+def test_a_directory_that_cannot_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block runs unclaimed if the directory takes no lock, or if another keeps the lock too long."""
     (tmp_path / "lock").mkdir()
     with claimed(tmp_path) as mine:
         assert not mine

@@ -1,4 +1,4 @@
-"""A bundle appears whole or not at all, and nothing but a bundle is ever replaced."""
+"""A bundle is written completely or not at all, and only a bundle is ever replaced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUNDLE = '{"format_version": 1}'
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A bundle that is there already."""
+    """Return a bundle that exists already."""
     path = tmp_path / "bundle"
     path.mkdir()
     (path / MANIFEST).write_text(BUNDLE)
@@ -32,26 +32,26 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def dead() -> int:
-    """The id of a process that has ended."""
+    """Return the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
 def names(directory: Path) -> set[str]:
-    """What is in a directory, hidden things too."""
+    """Return the names in a directory, including hidden ones."""
     return {path.name for path in directory.iterdir()}
 
 
 def attempt(destination: Path, error: BaseException, *, force: bool = False) -> None:
-    """Write something, then fail."""
+    """Write a file, then fail with the given error."""
     with new_bundle_directory(destination, force=force) as partial:
         (partial / "new").touch()
         raise error
 
 
-def test_it_appears_at_the_end(tmp_path: Path) -> None:
-    """Until then there is only the partial beside it, on the same file system."""
+def test_the_bundle_appears_at_the_end(tmp_path: Path) -> None:
+    """Until the block ends, only the partial directory exists, beside the destination on the same file system."""
     destination = tmp_path / "bundle"
     with new_bundle_directory(destination) as partial:
         assert partial.parent == tmp_path
@@ -62,14 +62,14 @@ def test_it_appears_at_the_end(tmp_path: Path) -> None:
 
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
-    """Not even the partial."""
+    """After an error, not even the partial directory is left."""
     with pytest.raises(KeyboardInterrupt):
         attempt(tmp_path / "bundle", KeyboardInterrupt())
     assert names(tmp_path) == set()
 
 
 def test_an_error_leaves_the_old_bundle(old: Path) -> None:
-    """With --force too."""
+    """After an error the old bundle is unchanged, even with ``force``."""
     with pytest.raises(ZeroDivisionError):
         attempt(old, ZeroDivisionError(), force=True)
     assert names(old) == {MANIFEST, "old"}
@@ -77,7 +77,7 @@ def test_an_error_leaves_the_old_bundle(old: Path) -> None:
 
 
 def test_an_old_bundle_needs_force(old: Path) -> None:
-    """Refused before anything is written; replaced as a whole with it."""
+    """An existing bundle is refused before anything is written; with ``force`` it is replaced as a whole."""
     with pytest.raises(BundleError, match="`force` replaces it"), new_bundle_directory(old):
         pytest.fail("the block must not be entered")
     assert names(old.parent) == {"bundle"}
@@ -90,7 +90,7 @@ def test_an_old_bundle_needs_force(old: Path) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_only_a_bundle_or_an_empty_directory_is_replaced(force: bool, old: Path, tmp_path: Path) -> None:
-    """Files, links, other people's directories and other programs' manifests stay, whatever is asked."""
+    """Files, links, other directories and other manifests are kept, with or without ``force``."""
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(old)
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
@@ -115,8 +115,8 @@ def test_only_a_bundle_or_an_empty_directory_is_replaced(force: bool, old: Path,
     assert names(tmp_path / "empty") == {"new"}
 
 
-def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    """A compilation takes minutes, in which somebody may have put something there."""
+def test_a_directory_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    """A directory created while the bundle was compiled, which takes minutes, is kept."""
     destination = tmp_path / "bundle"
 
     def compile_slowly() -> None:
@@ -130,8 +130,8 @@ def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == {"bundle"}
 
 
-def test_no_directory_to_put_it_in(tmp_path: Path) -> None:
-    """Neither made nor guessed."""
+def test_a_missing_parent_directory(tmp_path: Path) -> None:
+    """A destination whose parent is not a directory is refused; the parent is not created."""
     (tmp_path / "file").touch()
     for parent in ("none", "file"):
         with pytest.raises(BundleError, match="is not a directory; create it first"):
@@ -139,8 +139,8 @@ def test_no_directory_to_put_it_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bundle", "bundle[1]", "b*"])
-def test_what_killed_attempts_left_is_removed(name: str, dead: int, tmp_path: Path) -> None:
-    """Of dead processes, and of one that had this process's id; what living ones are at stays, and all else."""
+def test_leftovers_of_killed_attempts_are_removed(name: str, dead: int, tmp_path: Path) -> None:
+    """Leftovers of dead processes and of this process id go; those of living processes and other names stay."""
     left = {
         f".{name}.partial-{dead}",
         f".{name}.partial-{os.getpid()}",
@@ -161,10 +161,10 @@ def test_what_killed_attempts_left_is_removed(name: str, dead: int, tmp_path: Pa
     assert names(tmp_path) == {name, *kept}
 
 
-def test_on_windows_nobody_is_asked_whether_he_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There the question kills: what another process left is removed when it is a day old."""
+def test_on_windows_leftovers_are_removed_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There ``os.kill`` would end the process, so leftovers of other processes are removed after a day."""
     monkeypatch.setattr(atomic, "_WINDOWS", True)
-    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("os.kill was called"))
     for name, age in (("1", 0), ("2", 25 * 3600), (os.getpid(), 0)):
         path = tmp_path / f".bundle.partial-{name}"
         path.mkdir()
@@ -175,7 +175,7 @@ def test_on_windows_nobody_is_asked_whether_he_lives(tmp_path: Path, monkeypatch
 
 
 def test_a_bundle_moved_aside_by_a_killed_attempt_comes_back(dead: int, old: Path) -> None:
-    """Killed between the two renames: if this attempt fails too, the old bundle is there again."""
+    """If an attempt was killed between its two renames and the next one fails, the old bundle is restored."""
     old.rename(old.with_name(f".{old.name}.old-{dead}"))
     with pytest.raises(ZeroDivisionError), new_bundle_directory(old, force=True):
         raise ZeroDivisionError
@@ -184,7 +184,7 @@ def test_a_bundle_moved_aside_by_a_killed_attempt_comes_back(dead: int, old: Pat
 
 
 def test_a_failed_rename_puts_the_old_bundle_back(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last step may fail too; it is an error of ours, and everything is as it was."""
+    """If the last rename fails, the error is a BundleError and the old bundle is restored."""
     rename = type(old).rename
 
     def fail(self: Path, target: Path) -> Path:
@@ -200,14 +200,14 @@ def test_a_failed_rename_puts_the_old_bundle_back(old: Path, monkeypatch: pytest
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
-    """Whatever could not be written inside the block."""
+    """An OSError inside the block becomes a BundleError of one line."""
     with pytest.raises(BundleError, match=r"bundle cannot be written: No space left on device"):
         attempt(tmp_path / "bundle", OSError(28, "No space left on device"))
     assert names(tmp_path) == set()
 
 
 def test_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``.`` has no name of its own; if it is empty it can be replaced all the same."""
+    """``.`` has no name of its own; if it is empty, it is replaced all the same."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with new_bundle_directory(type(tmp_path)(".")) as partial:
@@ -217,7 +217,7 @@ def test_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
-    """Inside the block the old file stands; after it the new one stands alone."""
+    """Inside the block the old file is there; after the block only the new one is."""
     path = tmp_path / "file"
     path.write_text("old")
     with whole_file(path) as partial:
@@ -227,7 +227,7 @@ def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """After an error in the block the old file stands alone."""
+    """After an error in the block, only the old file is there."""
     path = tmp_path / "file"
     path.write_text("old")
 

@@ -1,4 +1,4 @@
-"""Which pictures INT8 is calibrated on, and what they are asked."""
+"""The pictures that INT8 is calibrated on, and the questions asked about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six pictures, two of them below, a text file and a picture that was cut off."""
+    """Write six pictures, two of them in a subfolder, a text file and a truncated picture."""
     (tmp_path / "below").mkdir()
     for name in ("a.png", "b.jpg", "c.PNG", "d.webp", "below/e.png", "below/f.bmp"):
         Image.new("RGB", (8, 6), "red").save(tmp_path / name)
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_seed_gives_the_same_pictures_each_time(folder: Path) -> None:
-    """And another seed others; every readable one where there are few."""
+    """The same seed selects the same pictures, another seed others."""
     chosen = select_samples(folder, 3, seed=1).samples
     assert chosen == select_samples(folder, 3, seed=1).samples
     assert len({sample.name for sample in chosen}) == 3
@@ -38,14 +38,14 @@ def test_a_seed_gives_the_same_pictures_each_time(folder: Path) -> None:
 
 
 def test_unreadable_pictures_are_named_and_replaced(folder: Path) -> None:
-    """Other files are no pictures and are not mentioned."""
+    """An unreadable picture is named; files that are not pictures are ignored."""
     selection = select_samples(folder, 100)
     assert len(selection.samples) == 6
     assert selection.unreadable == ("broken.jpg",)
 
 
 def test_a_data_set_brings_its_questions(folder: Path) -> None:
-    """A JSONL beside the pictures; one that is missing is left out as an unreadable one is."""
+    """A JSONL beside the pictures gives the questions; a missing picture is reported as unreadable."""
     lines = [{"image": name, "questions": [{"task": "caption", "answer": "red"}]} for name in ("a.png", "gone.png")]
     (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     selection = select_samples(folder, 100)
@@ -54,7 +54,7 @@ def test_a_data_set_brings_its_questions(folder: Path) -> None:
 
 
 def test_a_coco_file(folder: Path) -> None:
-    """The annotation file itself may be named; one without annotations is refused."""
+    """The annotation file itself may be given; one without annotations is refused."""
     box = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4], "iscrowd": 0}
     coco = {"images": [{"id": 1, "file_name": "b.jpg"}], "categories": [{"id": 1, "name": "red"}], "annotations": [box]}
     file = folder / "instances.json"
@@ -68,7 +68,7 @@ def test_a_coco_file(folder: Path) -> None:
 
 @pytest.mark.parametrize("what", ["missing", "empty", "broken alone"])
 def test_nothing_to_calibrate_on_is_one_clear_line(what: str, tmp_path: Path) -> None:
-    """Each says which directory, and what is wrong with it."""
+    """The error names the directory and what is wrong with it."""
     directory = tmp_path / "pictures"
     if what != "missing":
         directory.mkdir()
@@ -79,18 +79,18 @@ def test_nothing_to_calibrate_on_is_one_clear_line(what: str, tmp_path: Path) ->
 
 
 def test_prompts_are_of_all_kinds() -> None:
-    """Without questions of its own a picture is asked a task of each kind; over the pictures all tasks come up."""
-    asked = [prompt for index in range(10) for prompt in prompts(Sample("x", "x.png"), (8, 6), "a red square", index)]
-    assert len(asked) == 10 * PROMPTS_PER_PICTURE
+    """A picture without questions gets a task of each kind; over all pictures, every task occurs."""
+    texts = [prompt for index in range(10) for prompt in prompts(Sample("x", "x.png"), (8, 6), "a red square", index)]
+    assert len(texts) == 10 * PROMPTS_PER_PICTURE
     for task in TASKS.values():
         begin = task.prompt.split("{input}")[0]
-        assert any(prompt.startswith(begin) for prompt in asked), task.name
-    assert any("a red square" in prompt for prompt in asked)
+        assert any(prompt.startswith(begin) for prompt in texts), task.name
+    assert any("a red square" in prompt for prompt in texts)
 
 
 def test_a_picture_is_asked_its_own_questions_first() -> None:
-    """In pixels as the data set has them; what is no question is left out."""
+    """A data set's regions in pixels become location tokens; a question that lacks its input is left out."""
     own = (Question("<REGION_TO_CATEGORY>", region=(0, 0, 4, 6)), Question("<CAPTION_TO_PHRASE_GROUNDING>"))
-    asked = prompts(Sample("x", "x.png", own), (8, 6), "words", 0)
-    assert asked[0] == "What is the region <loc_0><loc_0><loc_499><loc_999>?"
-    assert len(asked) == PROMPTS_PER_PICTURE
+    texts = prompts(Sample("x", "x.png", own), (8, 6), "words", 0)
+    assert texts[0] == "What is the region <loc_0><loc_0><loc_499><loc_999>?"
+    assert len(texts) == PROMPTS_PER_PICTURE

@@ -1,4 +1,4 @@
-"""``f2edge bench``: table on stderr, JSON on stdout, a page."""
+"""``f2edge bench``: a table on stderr, JSON on stdout, and an HTML page."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from tests.support.command import f2edge
 
 @pytest.fixture(scope="module")
 def report(tiny_bundle: Path) -> LatencyReport:
-    """A real report."""
+    """Return the report of two measured runs on the tiny bundle."""
     return bench(tiny_bundle, new_tokens=4, num_beams=1, runs=2, warmup=0)
 
 
 def test_json_and_table(tiny_bundle: Path, photo: Path) -> None:
-    """JSON on stdout, indented unless --json; every stage a line of the table on stderr."""
+    """JSON goes to stdout, indented unless --json is given; stderr shows a table with one line per stage."""
     arguments = ("bench", tiny_bundle, "--image", photo, "--new-tokens", 5, "--num-beams", 2, "--runs", 2)
     outcome = f2edge(*arguments)
     assert outcome.code == 0
     assert outcome.stdout.count("\n") > 20
-    found = outcome.json
-    assert (found["runs"], found["tokens"], found["num_beams"], found["task"]) == (2, 5, 2, "<CAPTION>")
-    assert list(found["stages_ms"]) == list(STAGES)
-    assert list(found["stages_ms"]["total"]) == ["p50", "p90", "p99", "mean", "stdev"]
+    summary = outcome.json
+    assert (summary["runs"], summary["tokens"], summary["num_beams"], summary["task"]) == (2, 5, 2, "<CAPTION>")
+    assert list(summary["stages_ms"]) == list(STAGES)
+    assert list(summary["stages_ms"]["total"]) == ["p50", "p90", "p99", "mean", "stdev"]
     assert [line.split()[0] for line in outcome.stderr.splitlines()[1:-1]] == list(STAGES)
 
 
 def test_compact_json(tiny_bundle: Path) -> None:
-    """With --json it is one line."""
+    """With --json, the JSON is a single line."""
     outcome = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--threads", 1, "--json")
     assert outcome.stdout.count("\n") == 1
     assert (outcome.json["runs"], outcome.json["threads"]) == (1, 1)
 
 
 def test_bad_input(tiny_bundle: Path, tmp_path: Path) -> None:
-    """A task that needs an input, a missing picture, a place that cannot take the page."""
+    """A task that needs an input, a missing picture and a missing folder for the page are refused in one line."""
     assert "needs one; choose caption" in f2edge("bench", tiny_bundle, "--task", "region_to_ocr").error
     assert "is not there" in f2edge("bench", tiny_bundle, "--image", tmp_path / "no.png", "--runs", 1).error
     assert "--html" in f2edge("bench", tmp_path / "none", "--html", tmp_path / "no" / "x.html").error
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a directory that takes no files, whoever asks")
-def test_page_in_a_place_that_takes_no_files(tmp_path: Path) -> None:
-    """It is told before the bundle, here missing, is opened, and by the name that the user gave."""
-    line = f2edge("bench", tmp_path / "none", "--html", "/proc/self/x.html").error
-    assert line.startswith("f2edge: /proc/self: ")
+def test_page_in_a_directory_that_takes_no_files(tmp_path: Path) -> None:
+    """The error comes before the bundle is opened (here it is missing) and names the path that the user gave."""
+    error = f2edge("bench", tmp_path / "none", "--html", "/proc/self/x.html").error
+    assert error.startswith("f2edge: /proc/self: ")
 
 
 def test_page_that_cannot_be_written_after_the_runs(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numbers are printed all the same."""
+    """If the page cannot be written after the runs, stdout still has the measured numbers."""
     folder = tmp_path / "folder"
     folder.mkdir()
     monkeypatch.setattr(command_module, "render", lambda *_: (shutil.rmtree(folder), "page")[1])
@@ -69,16 +69,16 @@ def test_page_that_cannot_be_written_after_the_runs(
 
 
 def test_stages_are_explained(report: LatencyReport) -> None:
-    """In the help and on the page, one sentence each."""
-    told, page = " ".join(f2edge("bench", "-h").stdout.split()), Tags(render(report, "tiny")).text
+    """The help and the page explain each stage in one sentence."""
+    help_text, page = " ".join(f2edge("bench", "-h").stdout.split()), Tags(render(report, "tiny")).text
     assert {"first_answer", "decode", "second_question", "total"} < set(MEANINGS)
     for stage, meaning in MEANINGS.items():
-        assert f"{stage}: {meaning}" in told
+        assert f"{stage}: {meaning}" in help_text
         assert meaning in page
 
 
 def test_page(tiny_bundle: Path, tmp_path: Path) -> None:
-    """One file, whole, that loads nothing from elsewhere."""
+    """The page is one complete file that loads nothing from elsewhere."""
     page = tmp_path / "page.html"
     assert f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--html", page).code == 0
     text = page.read_text()
@@ -88,7 +88,7 @@ def test_page(tiny_bundle: Path, tmp_path: Path) -> None:
 
 
 class Tags(HTMLParser):
-    """Counts start tags and keeps the text."""
+    """A parser that collects the start tags and the text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -97,16 +97,16 @@ class Tags(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, _attrs: object) -> None:
-        """One more tag."""
+        """Record one start tag."""
         self.tags.append(tag)
 
     def handle_data(self, data: str) -> None:
-        """More text."""
+        """Append text."""
         self.text += data
 
 
 def test_chart(report: LatencyReport) -> None:
-    """One bar a stage, but for those measured once, and one row a stage."""
+    """The chart has one bar per stage, except for stages measured once; the tables have one row per stage."""
     tags = Tags(render(report, "tiny")).tags
     assert tags.count("rect") == len(STAGES) - 2
     assert tags.count("table") == 2
@@ -114,7 +114,7 @@ def test_chart(report: LatencyReport) -> None:
 
 
 def test_page_is_escaped(report: LatencyReport) -> None:
-    """A bundle's name cannot bring in markup."""
+    """Markup in a bundle's name is escaped, so it cannot bring a script into the page."""
     parsed = Tags(render(report, "<script>alert(1)</script>"))
     assert "script" not in parsed.tags
     assert "<script>alert(1)</script>: latency" in parsed.text

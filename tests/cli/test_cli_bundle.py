@@ -1,4 +1,4 @@
-"""``f2edge inspect`` and ``verify``, and what every subcommand says of a bundle that is not in order."""
+"""``f2edge inspect`` and ``verify``, and the error of every subcommand about a damaged bundle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def edit_bundle(tiny_bundle: Path, tmp_path: Path) -> EditBundle:
-    """Copies the tiny bundle and lets a function change its manifest."""
+    """Return a function that copies the tiny bundle and applies a change to the copy's manifest."""
 
     def edit(change: Callable[[dict[str, Any]], object]) -> Path:
         path = tmp_path / "edited"
@@ -38,14 +38,14 @@ def edit_bundle(tiny_bundle: Path, tmp_path: Path) -> EditBundle:
 
 
 def test_inspect_json(tiny_bundle: Path) -> None:
-    """The manifest as it stands in the file, and the size of all files."""
+    """``inspect --json`` prints the manifest as it stands in the file, and the total size of the files."""
     printed = f2edge("inspect", tiny_bundle, "--json").json
     assert printed.pop("size_bytes") == sum(path.stat().st_size for path in tiny_bundle.iterdir())
     assert printed == json.loads((tiny_bundle / "manifest.json").read_text())
 
 
 def test_inspect(tiny_bundle: Path) -> None:
-    """What is in the bundle, for people."""
+    """``inspect`` prints device, sizes, limits, components and tasks of the bundle for people to read."""
     outcome = f2edge("inspect", tiny_bundle)
     assert (outcome.code, outcome.stderr) == (0, "")
     for words in (
@@ -63,7 +63,7 @@ def test_inspect(tiny_bundle: Path) -> None:
 
 
 def test_verify(tiny_bundle: Path) -> None:
-    """Every component and every answer has its line."""
+    """``verify`` prints one line for every component and one for every golden answer."""
     outcome = f2edge("verify", tiny_bundle)
     assert (outcome.code, outcome.stderr) == (0, "")
     lines = [line.split() for line in outcome.stdout.splitlines()]
@@ -73,7 +73,7 @@ def test_verify(tiny_bundle: Path) -> None:
 
 
 def test_verify_json(tiny_bundle: Path) -> None:
-    """The report as JSON, as from Python."""
+    """``verify --json`` prints the same report as ``verify`` returns in Python."""
     printed = f2edge("verify", tiny_bundle, "--device", "CPU", "--json").json
     verified = verify(load(tiny_bundle)).to_json()
     assert list(printed) == list(verified)
@@ -82,7 +82,7 @@ def test_verify_json(tiny_bundle: Path) -> None:
 
 
 def test_verify_that_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report is printed all the same, with null for what is no number; one line says what is wrong."""
+    """A failed verification still prints its report, with null for NaN; one line on stderr says what is wrong."""
     good = verify(load(tiny_bundle))
     vision = VerifiedComponent.measured("fp32", float("nan"), 1e-4)
     bad = Verified.of(good.device, good.components | {"vision": vision}, good.answers)
@@ -98,7 +98,7 @@ COMMANDS = ("inspect {}", "verify {}", "bench {} --runs 1", "run {} x.png --task
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_changed_byte(edit_bundle: EditBundle, command: str) -> None:
-    """A bundle whose files are not those that were compiled is refused by every subcommand."""
+    """Every subcommand refuses a bundle whose files have changed since it was compiled."""
     bundle = edit_bundle(lambda _manifest: None)
     weights = bytearray((bundle / "weights.bin").read_bytes())
     weights[1000] ^= 1
@@ -109,30 +109,30 @@ def test_a_changed_byte(edit_bundle: EditBundle, command: str) -> None:
 
 
 def test_no_bundle(tmp_path: Path) -> None:
-    """A directory without a manifest, and no directory at all."""
+    """A directory without a manifest is not a bundle, and neither is a directory that does not exist."""
     assert "is not a bundle" in f2edge("inspect", tmp_path).error
     assert "is not a bundle" in f2edge("inspect", tmp_path / "none").error
 
 
 def test_unknown_version(edit_bundle: EditBundle) -> None:
-    """A version that this f2edge does not know is named."""
+    """A format version that this f2edge does not know is named in the error."""
     bundle = edit_bundle(lambda manifest: manifest.update(format_version=99))
     assert "has format version 99" in f2edge("inspect", bundle).error
 
 
 def test_manifest_that_points_outside(edit_bundle: EditBundle) -> None:
-    """A file outside the bundle is refused, even with the right hash."""
+    """A manifest that lists a file outside the bundle is refused, even if the hash of that file is right."""
     bundle = edit_bundle(lambda manifest: manifest["components"]["vision"]["sha256"].update({"../secret": "0" * 64}))
     assert "../secret leads out of the bundle" in f2edge("inspect", bundle).error
 
 
 def test_unknown_runtime(edit_bundle: EditBundle) -> None:
-    """A bundle for an engine that this version lacks is refused when it is opened."""
+    """A bundle for an engine that this version does not support is refused when it is opened."""
     bundle = edit_bundle(lambda manifest: manifest["recipe"].update(runtime="abacus"))
     assert "abacus" in f2edge("verify", bundle).error
 
 
 def test_quantization_without_its_parts(edit_bundle: EditBundle) -> None:
-    """A record that cannot be printed is refused, in one line that says what it lacks."""
+    """A quantization record that lacks a field is refused in one line that names the field."""
     bundle = edit_bundle(lambda manifest: manifest.update(quantization={"blocks": [{}]}))
     assert "quantization.blocks[0]: missing component" in f2edge("inspect", bundle).error

@@ -1,4 +1,4 @@
-"""``f2edge compile``: what it prints, what it refuses, what a failed or killed one leaves behind."""
+"""``f2edge compile``: its output, its errors, and the files that a failed or killed compilation leaves behind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def asked(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """In place of compiling, gives the tiny bundle; holds what was asked for."""
+def build_calls(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Replace ``build`` by a function that returns the tiny bundle; return the list of its recorded calls."""
     calls: list[dict[str, Any]] = []
 
     def build(checkpoint: str, destination: Path, options: build_module.Options, **more: Any) -> Bundle:
@@ -37,8 +37,8 @@ def asked(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, 
     return calls
 
 
-def test_options(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    """All options reach the build."""
+def test_options(build_calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    """All options of the command line reach the build."""
     options = (
         "--target",
         "onnx",
@@ -51,33 +51,33 @@ def test_options(asked: list[dict[str, Any]], tmp_path: Path) -> None:
         "--force",
     )
     assert f2edge("compile", "some/model", "-o", tmp_path / "x" / ".." / "b", *options).code == 0
-    call = asked[0]
+    call = build_calls[0]
     assert (call["checkpoint"], call["destination"], call["force"]) == ("some/model", tmp_path / "b", True)
     chosen = call["options"]
     assert (chosen.target.name, chosen.precision) == ("onnx", "fp16")
     assert (chosen.image_size, chosen.max_new_tokens) == (128, 9)
 
 
-def test_defaults(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    """For the CPU, in the target's precision, in the checkpoint's sizes, and nothing is replaced."""
+def test_defaults(build_calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    """By default: target cpu, the target's precision, the checkpoint's sizes, and no bundle is replaced."""
     f2edge("compile", "some/model", "-o", tmp_path / "b")
-    options = asked[0]["options"]
+    options = build_calls[0]["options"]
     assert (options.target.name, options.precision, options.image_size) == ("cpu", None, None)
-    assert (options.max_new_tokens, options.num_beams, asked[0]["force"]) == (None, None, False)
+    assert (options.max_new_tokens, options.num_beams, build_calls[0]["force"]) == (None, None, False)
 
 
-def test_a_target_of_fixed_shapes(asked: list[dict[str, Any]], tmp_path: Path) -> None:
-    """It takes the most beams; both of Intel's other devices are there."""
+def test_a_target_of_fixed_shapes(build_calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    """A target with fixed shapes passes the maximum number of beams on; the NPU and the iGPU are both targets."""
     assert f2edge("compile", "some/model", "-o", tmp_path / "b", "--target", "npu", "--num-beams", 5).code == 0
     assert f2edge("compile", "some/model", "-o", tmp_path / "b", "--target", "igpu").code == 0
-    npu, igpu = (call["options"] for call in asked)
+    npu, igpu = (call["options"] for call in build_calls)
     assert (npu.target.static, npu.num_beams) == (True, 5)
     assert (igpu.target.name, igpu.target.static) == ("igpu", False)
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("build_calls")
 def test_output(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Where the bundle is, how large, and what was verified."""
+    """The output says where the bundle is, how large it is, and what was verified."""
     outcome = f2edge("compile", "some/model", "-o", tmp_path / "b")
     assert (outcome.code, outcome.stderr) == (0, "")
     assert outcome.stdout.startswith(
@@ -86,47 +86,47 @@ def test_output(tiny_bundle: Path, tmp_path: Path) -> None:
     assert all(words in outcome.stdout for words in ("weights.bin", "relative error", "25 of 25"))
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("build_calls")
 def test_json(tiny_bundle: Path, tmp_path: Path) -> None:
-    """A summary of the manifest in one line."""
+    """With --json, the output is a summary of the manifest in one line."""
     outcome = f2edge("compile", "some/model", "-o", tmp_path / "b", "--json")
     assert outcome.stdout.count("\n") == 1
-    found, bundle = outcome.json, open_bundle(tiny_bundle)
-    assert list(found) == ["path", "size_bytes", "recipe", "components", "verified", "quantization"]
-    assert (found["path"], found["size_bytes"]) == (str(tiny_bundle), bundle.size_bytes)
-    assert found["recipe"]["target"] == "cpu"
-    assert {name: c["precision"] for name, c in found["components"].items()} == bundle.recipe.precision
-    assert 0 < sum(c["size_bytes"] for c in found["components"].values()) < bundle.size_bytes
-    assert found["verified"]["passed"]
+    summary, bundle = outcome.json, open_bundle(tiny_bundle)
+    assert list(summary) == ["path", "size_bytes", "recipe", "components", "verified", "quantization"]
+    assert (summary["path"], summary["size_bytes"]) == (str(tiny_bundle), bundle.size_bytes)
+    assert summary["recipe"]["target"] == "cpu"
+    assert {name: c["precision"] for name, c in summary["components"].items()} == bundle.recipe.precision
+    assert 0 < sum(c["size_bytes"] for c in summary["components"].values()) < bundle.size_bytes
+    assert summary["verified"]["passed"]
 
 
 def test_a_bundle_is_no_checkpoint(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Compiling one again is told for what it is."""
+    """A bundle given in place of a checkpoint is refused, and the error says that it is a bundle."""
     line = f2edge("compile", tiny_bundle, "-o", tmp_path / "b").error
     assert f"{tiny_bundle} is a bundle" in line
 
 
 @pytest.mark.parametrize("options", [["--precision", "int8"], ["--calibration", "pictures"]])
 def test_int8_and_calibration_go_together(options: list[str], tmp_path: Path) -> None:
-    """One without the other is said before anything is loaded."""
+    """INT8 without --calibration, or --calibration without INT8, is refused before anything is loaded."""
     assert "--calibration" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
 
 
 def test_calibration_pictures_that_are_not_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Said before the export, which takes minutes."""
+    """A missing folder of calibration pictures is refused before the export, which takes minutes."""
     options = ["--precision", "int8", "--calibration", tmp_path / "nowhere"]
     assert "nowhere is not there" in f2edge("compile", tiny_checkpoint, "-o", tmp_path / "b", *options).error
     assert not list(tmp_path.iterdir())
 
 
 def test_compute_capabilities_are_for_rtx(tmp_path: Path) -> None:
-    """Elsewhere they would have no effect."""
+    """--compute-capability is refused for targets other than rtx, where it would have no effect."""
     line = f2edge("compile", "c", "-o", tmp_path / "b", "--target", "jetson", "--compute-capability", "87").error
     assert "--compute-capability goes with --target rtx" in line
 
 
 def test_missing_tensorrt_rtx(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Said before the export."""
+    """A missing tensorrt_rtx package is reported before the export, which takes minutes."""
     first = "import sys; sys.modules['tensorrt_rtx'] = None"
     options = ["compile", tiny_checkpoint, "-o", tmp_path / "b", "--target", "rtx"]
     assert (
@@ -136,7 +136,7 @@ def test_missing_tensorrt_rtx(tiny_checkpoint: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["torch", "onnxscript"])
 def test_missing_package(package: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Without the packages of the build side the extra to install is named."""
+    """If a package of the build side is missing, the error names the extra to install."""
     first = f"import sys; sys.modules[{package!r}] = None"
     outcome = f2edge_process("compile", tiny_checkpoint, "-o", tmp_path / "b", first=first)
     assert outcome.error == f"f2edge: {package} is not installed; run: pip install 'f2edge[compile]'"
@@ -144,12 +144,12 @@ def test_missing_package(package: str, tiny_checkpoint: Path, tmp_path: Path) ->
 
 @pytest.fixture
 def broken(tiny_checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint, to be damaged."""
+    """Return a copy of the tiny checkpoint, which a test may damage."""
     return shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
 
 
 def refused(checkpoint: Path, *options: object) -> str:
-    """The line that a checkpoint is refused with; nothing may be left beside it."""
+    """Compile a checkpoint that must be refused; return the error and check that no file is left beside it."""
     before = sorted(checkpoint.parent.iterdir())
     line = f2edge("compile", checkpoint, "-o", checkpoint.parent / "bundle", *options).error
     assert sorted(checkpoint.parent.iterdir()) == before
@@ -157,7 +157,7 @@ def refused(checkpoint: Path, *options: object) -> str:
 
 
 def test_missing_tensor(broken: Path) -> None:
-    """A tensor that is not there is named."""
+    """The error names the tensor that is missing."""
     tensors = load_file(broken / "model.safetensors")
     del tensors["language_model.model.decoder.layers.1.fc2.weight"]
     save_file(tensors, broken / "model.safetensors")
@@ -165,7 +165,7 @@ def test_missing_tensor(broken: Path) -> None:
 
 
 def test_wrong_config(broken: Path) -> None:
-    """A config that contradicts the tensors, or is none."""
+    """A config that contradicts the tensors, or is not valid JSON, is refused."""
     config = json.loads((broken / "config.json").read_text())
     config["text_config"]["d_model"] = 768
     (broken / "config.json").write_text(json.dumps(config))
@@ -175,7 +175,7 @@ def test_wrong_config(broken: Path) -> None:
 
 
 def test_bad_sizes_and_places(broken: Path, tiny_bundle: Path) -> None:
-    """An image size, a limit, a checkpoint or a place that cannot be."""
+    """A bad image size, a bad limit, a missing checkpoint and an occupied destination are each refused."""
     assert "multiples of 32" in refused(broken, "--image-size", 100)
     assert "takes 1 to 80" in refused(broken, "--max-new-tokens", 81)
     assert "is not a directory" in refused(broken / "nowhere")
@@ -191,7 +191,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
 def test_full_disk(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Files that cannot be written are one line, and nothing is left behind."""
+    """A file that cannot be written is reported in one line, and nothing is left behind."""
     pytest.importorskip("resource")
     outcome = f2edge_process("compile", tiny_checkpoint, "-o", tmp_path / "b", first=LIMIT)
     assert "File too large" in outcome.error
@@ -199,18 +199,18 @@ def test_full_disk(tiny_checkpoint: Path, tmp_path: Path) -> None:
 
 
 def compiling(checkpoint: Path, bundle: Path) -> subprocess.Popen[str]:
-    """A process that has begun to write its bundle."""
+    """Start a compilation and return its process once it has begun to write the bundle."""
     process = start("compile", checkpoint, "-o", bundle)
-    partial, patience = bundle.parent / f".b.partial-{process.pid}", time.monotonic() + 120
+    partial, deadline = bundle.parent / f".b.partial-{process.pid}", time.monotonic() + 120
     while not partial.exists():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < patience
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     return process
 
 
 def test_killed(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """What SIGKILL leaves, the next compile takes up or removes; SIGTERM leaves nothing."""
+    """SIGTERM leaves no file behind; the next compilation reuses or removes the files that SIGKILL left."""
     with compiling(tiny_checkpoint, tmp_path / "b") as process:
         process.kill()
     assert {path.name for path in tmp_path.iterdir()} <= {f".b.{kind}-{process.pid}" for kind in ("partial", "stages")}

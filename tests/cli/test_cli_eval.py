@@ -1,4 +1,4 @@
-"""``f2edge eval``: metrics of bundles side by side, and every bad data set in one line."""
+"""``f2edge eval``: metrics of bundles side by side, and one line of error for every bad data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = "import sys\nfor name in ('torch', 'onnx', 'nncf', 'transformers'): sys.
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three pictures with questions, of which one is missing and one is no picture."""
+    """Write a data set of four pictures with questions, of which one is missing and one is not a picture."""
     questions = [
         {"task": "REGION_TO_CATEGORY", "region": [0, 0, 30, 30], "answer": "red star"},
         {"task": "OD", "labels": ["star"], "boxes": [[0, 0, 30, 30]]},
@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> None:
-    """The table on stdout, what was left out on stderr; both engines give the same tokens."""
+    """The table goes to stdout, what was left out to stderr; both engines give the same tokens."""
     outcome = f2edge("eval", tiny_bundle, tiny_onnx_bundle, "--data", data, "--num-beams", 1)
     assert outcome.code == 0
     lines = outcome.stdout.splitlines()
@@ -47,21 +47,21 @@ def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> N
 
 
 def test_json(tiny_bundle: Path, data: Path) -> None:
-    """One line with the documented keys, the same twice."""
+    """With --json, the output is one line with the documented keys, and a second run prints the same line."""
     outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
     assert outcome.stdout.count("\n") == 1
     assert f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json") == outcome
-    found = outcome.json
-    assert list(found) == ["data", "num_beams", "interval", "bundles"]
-    assert found["data"]["pictures"] == 2
-    assert [skipped["image"] for skipped in found["data"]["skipped"]] == ["missing.png", "text.png"]
-    (bundle,) = found["bundles"]
+    summary = outcome.json
+    assert list(summary) == ["data", "num_beams", "interval", "bundles"]
+    assert summary["data"]["pictures"] == 2
+    assert [skipped["image"] for skipped in summary["data"]["skipped"]] == ["missing.png", "text.png"]
+    (bundle,) = summary["bundles"]
     assert set(bundle["metrics"]) == {"<REGION_TO_CATEGORY>", "<OD>"}
     assert set(bundle["metrics"]["<OD>"]["map"]) == {"value", "low", "high", "count"}
 
 
 def test_limit(tiny_bundle: Path, data: Path) -> None:
-    """The first N pictures of the file, and a word where there are fewer."""
+    """--limit N takes the first N pictures of the file; if there are fewer, stderr says so."""
     one = f2edge("eval", tiny_bundle, "--data", data, "--limit", 1, "--json", "--num-beams", 1)
     assert one.json["data"]["pictures"] == 1
     many = f2edge("eval", tiny_bundle, "--data", data, "--limit", 9, "--json", "--num-beams", 1)
@@ -69,7 +69,7 @@ def test_limit(tiny_bundle: Path, data: Path) -> None:
 
 
 def test_same_names(tiny_bundle: Path, data: Path) -> None:
-    """Bundles of one name are told apart by their paths; one that is given twice is measured once."""
+    """Bundles with the same name are distinguished by their paths, even if both are the same directory."""
     other = data / "tiny.cpu"
     other.symlink_to(tiny_bundle)
     outcome = f2edge("eval", tiny_bundle, other, "--data", data, "--limit", 1, "--json", "--num-beams", 1)
@@ -77,7 +77,7 @@ def test_same_names(tiny_bundle: Path, data: Path) -> None:
 
 
 def test_without_the_build_side(tiny_bundle: Path, data: Path) -> None:
-    """A device measures without torch; without the extra, the line names it."""
+    """Evaluation works without torch; without the packages of the eval extra, the error names that extra."""
     arguments = ("eval", tiny_bundle, "--data", data, "--limit", 1, "--json", "--num-beams", 1)
     assert f2edge_process(*arguments, first=BLOCK).code == 0
     missing = (
@@ -87,7 +87,7 @@ def test_without_the_build_side(tiny_bundle: Path, data: Path) -> None:
 
 
 def test_bad_data_sets(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Nothing known, no annotations, no readable picture, nothing with a metric: one line each, nothing on stdout."""
+    """An unknown data set, one without readable pictures, metrics or annotations is refused in one line."""
     coco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
     places = {
         "empty": ([], "looked for: *.jsonl"),
@@ -108,6 +108,6 @@ def test_bad_data_sets(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "is a COCO file without annotations" in line
 
 
-def test_a_bad_bundle_is_told_first(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Before the first has worked for hours, and before the data, here missing, is looked at."""
+def test_a_bad_bundle_is_reported_first(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A bad bundle is reported before the first bundle is measured for hours, and before the data is read."""
     assert "is not a bundle" in f2edge("eval", tiny_bundle, tmp_path / "none", "--data", tmp_path / "no").error

@@ -1,4 +1,4 @@
-"""``f2edge run``: answers, drawings, and every wrong input in one line."""
+"""``f2edge run``: its answers, and one line of error for every wrong input."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ SHORT = ("--max-new-tokens", 12)
 
 
 def run(bundle: Path, *arguments: object) -> Outcome:
-    """A short answer."""
+    """Run a question with a short answer."""
     return f2edge("run", bundle, *arguments, *SHORT)
 
 
 def test_json(tiny_bundle: Path, photo: Path) -> None:
-    """One line with the documented keys, and the same answer as from Python."""
+    """With --json, the output is one line with the documented keys and the same answer as from Python."""
     outcome = run(tiny_bundle, photo, "--task", "od", "--num-beams", 2, "--json")
     assert (outcome.code, outcome.stderr, outcome.stdout.count("\n")) == (0, "", 1)
-    found = outcome.json
-    assert tuple(found) == KEYS
+    printed = outcome.json
+    assert tuple(printed) == KEYS
     expected = load(tiny_bundle).run(photo, "od", num_beams=2, max_new_tokens=12)
-    assert (found["image"], found["task"], found["text"]) == (str(photo), "<OD>", expected.text)
-    assert tuple(found["token_ids"]) == expected.token_ids
-    assert found["result"] == dict(expected.answer)
+    assert (printed["image"], printed["task"], printed["text"]) == (str(photo), "<OD>", expected.text)
+    assert tuple(printed["token_ids"]) == expected.token_ids
+    assert printed["result"] == dict(expected.answer)
 
 
 def test_defaults_are_the_bundles(tiny_bundle: Path, photo: Path) -> None:
-    """Without options the search is the checkpoint's: 3 beams, up to the limit of 80 tokens."""
-    found = f2edge("run", tiny_bundle, photo, "--task", "<CAPTION>", "--json").json
-    assert tuple(found["token_ids"]) == load(tiny_bundle).run(photo, "caption").token_ids
+    """Without options, the bundle's generation settings apply: 3 beams, up to 80 tokens."""
+    printed = f2edge("run", tiny_bundle, photo, "--task", "<CAPTION>", "--json").json
+    assert tuple(printed["token_ids"]) == load(tiny_bundle).run(photo, "caption").token_ids
 
 
 def test_text_is_plain(tiny_bundle: Path, photo: Path) -> None:
-    """A caption alone is on stdout; that it was cut off is told on stderr."""
+    """Stdout has the caption alone; a note that the caption was cut off goes to stderr."""
     outcome = run(tiny_bundle, photo, "--task", "caption")
     expected = load(tiny_bundle).run(photo, "caption", max_new_tokens=12)
     assert outcome.stdout == f"{expected.answer['<CAPTION>']}\n"
@@ -57,13 +57,13 @@ def test_text_is_plain(tiny_bundle: Path, photo: Path) -> None:
 
 
 def test_free_prompt_and_region(tiny_bundle: Path, photo: Path) -> None:
-    """An empty task takes a text, a task about a region takes pixels."""
+    """An empty task takes --text; a task about a region takes --region in pixels."""
     assert run(tiny_bundle, photo, "--task", "", "--text", "What colour?").code == 0
     assert run(tiny_bundle, photo, "--task", "region_to_ocr", "--region", "0,0,119.5,90").code == 0
 
 
 def test_help_lists_the_tasks() -> None:
-    """The help has a line for each task, with its input."""
+    """The help has one line for each task, with the input that the task needs."""
     lines = [line.split() for line in f2edge("run", "-h").stdout.splitlines()]
     needs = {"none": "none", "text": "--text", "region": "--region"}
     assert len(TASKS) == 15
@@ -72,12 +72,12 @@ def test_help_lists_the_tasks() -> None:
 
 
 def result(**fields: object) -> Result:
-    """An answer of a task that locates things."""
+    """Return a result of object detection with the given fields."""
     return Result("<OD>", "", (2, 0, 2), (0.0, 0.0), 0.0, {"<OD>": {}}, **fields)  # type: ignore[arg-type]
 
 
-def test_things_are_lines() -> None:
-    """Label, coordinates and confidence, parted by tabs; polygons of one thing by semicolons."""
+def test_located_things_are_printed_as_lines() -> None:
+    """Tabs separate label, coordinates and confidence; semicolons separate the polygons of one thing."""
     boxes = result(labels=("a\n cat", "dog"), boxes=((1, 2, 3, 4.25), (0, 0, 5, 5)), confidences=(0.5, 0.02129))
     assert answer_lines(boxes) == ["a cat\t1.0,2.0,3.0,4.2\t0.500", "dog\t0.0,0.0,5.0,5.0\t0.0213"]
     polygons = result(labels=("",), polygons=(((1, 2, 3, 4), (5, 6)),), confidences=(1.0,))
@@ -86,7 +86,7 @@ def test_things_are_lines() -> None:
 
 
 def test_several_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
-    """A bad one among good ones is reported, the others are answered, and the command ends with 1."""
+    """A bad picture among good ones is reported, the others are answered, and the exit code is 1."""
     bad = tmp_path / "bad.png"
     bad.write_text("no picture")
     outcome = run(tiny_bundle, photo, bad, photo, "--task", "caption")
@@ -109,12 +109,12 @@ def test_several_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_questions(photo: Path, arguments: list[str], line: str) -> None:
-    """A wrong question is told before the bundle, here missing, is opened."""
+    """A wrong question is reported before the bundle is opened (here it is missing)."""
     assert line in run(photo.parent / "none", photo, *arguments).error
 
 
 def test_questions_that_the_bundle_refuses(tiny_bundle: Path, photo: Path) -> None:
-    """Too long a prompt, too many tokens, a region out of the picture, a device that is not there."""
+    """A prompt too long, too many tokens, a region outside the picture and an unknown device are refused."""
     assert "prompt has" in run(tiny_bundle, photo, "--task", "", "--text", "why " * 300).error
     assert "takes 1 to 80" in f2edge("run", tiny_bundle, photo, "--task", "od", "--max-new-tokens", 81).error
     line = run(tiny_bundle, photo, "--task", "region_to_ocr", "--region", "0,0,120,91").error
@@ -126,7 +126,7 @@ def test_questions_that_the_bundle_refuses(tiny_bundle: Path, photo: Path) -> No
 def test_an_error_about_one_picture_names_options(
     tiny_bundle: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An argument that an engine's limit names in backticks is called by its option."""
+    """If an engine's error names an argument in backticks, the command prints the name of the option instead."""
 
     def refuse(*_: object, **__: object) -> None:
         raise LimitError("the engine takes answers of 8 tokens; lower `max_new_tokens`")
@@ -136,7 +136,7 @@ def test_an_error_about_one_picture_names_options(
 
 
 def test_device_in_any_case(tiny_bundle: Path, photo: Path) -> None:
-    """Engines write their names in capitals, users need not; an empty name is wrong usage."""
+    """Device names may be written in lower case, although engines use capitals; an empty name is wrong usage."""
     assert run(tiny_bundle, photo, "--task", "od", "--device", "cpu").code == 0
     assert run(tiny_bundle, photo, "--task", "od", "--device", "vision=cpu,decoder=CPU").code == 0
     assert "'tower' is not a component" in run(tiny_bundle, photo, "--task", "od", "--device", "tower=CPU").error
@@ -146,7 +146,7 @@ def test_device_in_any_case(tiny_bundle: Path, photo: Path) -> None:
 
 
 def huge_png() -> bytes:
-    """A PNG of 30,000 x 30,000 pixels: small as a file."""
+    """Return a PNG of 30,000 x 30,000 pixels that is small as a file."""
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
     packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
@@ -154,7 +154,7 @@ def huge_png() -> bytes:
 
 
 def test_bad_pictures(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
-    """Missing, cut off, no picture at all, far too large: one line each, nothing on stdout, no drawing."""
+    """A picture that is missing, truncated, not a picture or far too large gives one line and no drawing."""
     (tmp_path / "truncated.jpg").write_bytes(photo.read_bytes()[:700])
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "huge.png").write_bytes(huge_png())

@@ -1,4 +1,4 @@
-"""Shell completion: values that only f2edge knows."""
+"""Shell completion of the values that only f2edge knows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 def completed(*words: str) -> list[tuple[str, str]]:
-    """Complete the last of the words after ``f2edge``; pairs of kind and value."""
+    """Complete the last of the words after ``f2edge``; return pairs of (kind, value)."""
     *before, last = words
     items = ShellComplete(cli, {}, "f2edge", "_F2EDGE_COMPLETE").get_completions(before, last)
     return [(item.type, item.value) for item in items]
@@ -56,7 +56,7 @@ def test_paths_are_completed() -> None:
 @pytest.mark.skipif(BASH is None, reason="needs bash")
 @pytest.mark.parametrize(("typed", "expected"), [("oc", ["ocr", "ocr_with_region"]), ("od", ["od"])])
 def test_bash_completes_tasks(typed: str, expected: list[str], tmp_path: Path) -> None:
-    """The script that bash is given completes the name of a task."""
+    """The script that is handed to bash completes the names of tasks."""
     program = tmp_path / "f2edge"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m f2edge "$@"\n')
     program.chmod(0o755)

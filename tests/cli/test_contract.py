@@ -1,4 +1,4 @@
-"""The contract of the command line: what goes where, and how a command ends."""
+"""The contract of the command line: what goes to stdout and stderr, and the exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RAISE = "import f2edge.cli.targets as t\ndef fail(*_): raise {}\nt.print_json = 
 
 @pytest.fixture
 def targets_raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Outcome]:
-    """Runs a command in which something raises."""
+    """Return a function that runs a command in which the given exception is raised."""
 
     def run(error: BaseException) -> Outcome:
         def fail(_value: object) -> None:
@@ -49,14 +49,14 @@ def test_help_names_every_command() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
-    """Every module has its command, by its name."""
+    """Every subcommand prints a usage line that starts with its own name."""
     outcome = f2edge(name, "--help")
     assert outcome.code == 0
     assert outcome.stdout.startswith(f"Usage: f2edge {name} ")
 
 
 def test_modules_are_imported_when_called() -> None:
-    """The help needs no subcommand's module; a subcommand needs its own, and neither torch nor an engine."""
+    """The help imports no subcommand; a subcommand imports its own module, but neither torch nor an engine."""
     code = "import atexit, sys\natexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))\n"
     loaded = set(f2edge_process("--help", first=code).stderr.split())
     assert "f2edge.cli" in loaded
@@ -66,8 +66,8 @@ def test_modules_are_imported_when_called() -> None:
     assert not {"torch", "onnx", "openvino", "onnxruntime"} & loaded
 
 
-def test_what_is_logged_goes_to_stderr() -> None:
-    """An engine that takes its time says so."""
+def test_log_messages_go_to_stderr() -> None:
+    """Log messages, such as the notice of an engine that takes its time, are printed on stderr."""
     first = (
         "import logging, f2edge.cli.targets as t\nt.print_json = lambda _: logging.getLogger('f2edge.x').info('wait')"
     )
@@ -75,13 +75,13 @@ def test_what_is_logged_goes_to_stderr() -> None:
 
 
 def test_module_is_the_command() -> None:
-    """``python -m f2edge`` works, and says its version."""
+    """``python -m f2edge`` runs the command and prints its version."""
     done = subprocess.run([sys.executable, "-m", "f2edge", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("f2edge, version ")
 
 
 def test_wrong_usage_ends_with_2() -> None:
-    """Unknown commands, unknown options, missing arguments and wrong values are click's to report."""
+    """Unknown commands and options, missing arguments and wrong values are reported by click with exit code 2."""
     for arguments in (
         ["frobnicate"],
         ["targets", "--frobnicate"],
@@ -99,19 +99,19 @@ def test_wrong_usage_ends_with_2() -> None:
 
 
 def test_out_of_memory_is_one_line(targets_raising: Callable[[BaseException], Outcome]) -> None:
-    """A MemoryError says what to do."""
+    """A MemoryError becomes one line that says what to do."""
     assert "out of memory; use fewer beams, a smaller" in targets_raising(MemoryError()).error
 
 
 def test_full_disk_is_one_line(targets_raising: Callable[[BaseException], Outcome]) -> None:
-    """An OSError says what failed, where, and what to do."""
+    """An OSError becomes one line that says what failed, where, and what to do."""
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/bundle")
     line = targets_raising(error).error
     assert line == "f2edge: /data/bundle: No space left on device; free some space or choose another disk"
 
 
 def test_bugs_keep_their_traceback() -> None:
-    """An unexpected exception is not hidden."""
+    """An unexpected exception keeps its traceback, so that a bug can be reported."""
     outcome = f2edge_process("targets", "--json", first=RAISE.format("ZeroDivisionError('a bug')"))
     assert outcome.code == 1
     assert outcome.stderr.startswith("Traceback")
@@ -119,12 +119,12 @@ def test_bugs_keep_their_traceback() -> None:
 
 
 def test_interrupt_is_quiet() -> None:
-    """Ctrl-C ends with 130 and no word."""
+    """Ctrl-C ends the command with exit code 130 and prints nothing."""
     assert f2edge_process("targets", "--json", first=RAISE.format("KeyboardInterrupt")) == Outcome(130, "", "")
 
 
 def test_real_interrupt_is_quiet() -> None:
-    """A SIGINT in the middle of a command does the same, also where the tests are a background job and ignore it."""
+    """SIGINT ends a running command with 130, even if the tests run as a background job that ignores it."""
     code = (
         "import f2edge.cli.targets as t, signal, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -139,7 +139,7 @@ def test_real_interrupt_is_quiet() -> None:
 
 
 def test_closed_pipe_is_quiet() -> None:
-    """A reader that has gone, as in ``| head``, causes no traceback."""
+    """A closed stdout, as in ``| head``, causes no traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     outcome = finish(start("targets", stdout=writing))
@@ -149,13 +149,13 @@ def test_closed_pipe_is_quiet() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_stdout_on_a_full_disk_is_one_line() -> None:
-    """Output that cannot be written is an error, reported once."""
+    """Output that cannot be written is one error, reported once."""
     with open("/dev/full", "w") as full:  # noqa: PTH123
         assert "No space left" in finish(start("targets", stdout=full.fileno())).error
 
 
 def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is not finite becomes null, however deep it lies; all else stays."""
+    """NaN and infinity become null at any depth; all other values stay."""
     print_json({"a": [1.5, float("inf"), {"b": (float("nan"), -0.25, "x", None, True)}]})
     assert capsys.readouterr().out == '{"a": [1.5, null, {"b": [null, -0.25, "x", null, true]}]}\n'
 
@@ -169,5 +169,5 @@ def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_errors_name_options(message: str, line: str) -> None:
-    """Arguments that an error of the library names in backticks are called by their options."""
+    """If an error of the library names arguments in backticks, the command prints their options instead."""
     assert with_options(message, compile_command) == line

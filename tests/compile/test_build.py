@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: what is in it, what is refused, and that a failure leaves nothing."""
+"""From a checkpoint to a bundle: its content, the refused inputs, and that a failure leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CPU, ONNX = Options(TARGETS["cpu"], "fp32"), Options(TARGETS["onnx"], "fp32")
 
 @pytest.fixture
 def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny checkpoint's graphs are taken from its bundle instead of being exported again."""
+    """Take the tiny checkpoint's graphs from its bundle instead of exporting them again."""
 
     def copy(_: Any, path: Path) -> None:
         for name in (path.name, "weights.data"):
@@ -45,22 +45,22 @@ def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Another geometry, compiled in fp16 for the CPU: a rectangular image, one decoder layer, padded vocabulary."""
+    """Compile another geometry in fp16 for the CPU: a rectangular image, one decoder layer, padded vocabulary."""
     path = tmp_path_factory.mktemp("other")
     write_checkpoint(path / "rectangle", seed=1, image_size=(64, 160), decoder_layers=1, vocab_size=1664)
     return build(path / "rectangle", path / "bundle", Options(TARGETS["cpu"], max_new_tokens=17))
 
 
 def leftovers(directory: Path) -> set[str]:
-    """What is in a directory."""
+    """Return the names in a directory."""
     return {path.name for path in directory.iterdir()}
 
 
 @pytest.mark.parametrize(
     ("target", "kind", "weights"), [("cpu", "xml", "weights.bin"), ("onnx", "onnx", "weights.data")]
 )
-def test_what_a_bundle_holds(target: str, kind: str, weights: str, request: pytest.FixtureRequest) -> None:
-    """Three graphs with their weights, the tokenizer, the golden cases, the manifest; nothing else."""
+def test_the_content_of_a_bundle(target: str, kind: str, weights: str, request: pytest.FixtureRequest) -> None:
+    """A bundle holds only three graphs with their weights, the tokenizer, the golden cases and the manifest."""
     path: Path = request.getfixturevalue("tiny_bundle" if target == "cpu" else "tiny_onnx_bundle")
     bundle = open_bundle(path)
     assert leftovers(path) == {f"{name}.{kind}" for name in COMPONENTS} | {
@@ -82,8 +82,8 @@ def test_what_a_bundle_holds(target: str, kind: str, weights: str, request: pyte
 
 
 @pytest.mark.parametrize("name", ["tiny_bundle", "tiny_onnx_bundle"])
-def test_nothing_of_this_machine_is_in_a_bundle(name: str, request: pytest.FixtureRequest) -> None:
-    """No path of the project, of Python, of the home or of temporary files; who reads the manifest can read all."""
+def test_a_bundle_holds_no_path_of_this_machine(name: str, request: pytest.FixtureRequest) -> None:
+    """No file contains a path of this machine, and all files have the manifest's permissions."""
     path: Path = request.getfixturevalue(name)
     root = Path(__file__).resolve().parents[2]
     places = [
@@ -102,7 +102,7 @@ def test_nothing_of_this_machine_is_in_a_bundle(name: str, request: pytest.Fixtu
 def test_half_precision_halves_the_weights(
     target: str, tiny_checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """And is recorded; the stages are told in order."""
+    """In fp16 the weights take about half the space, the manifest says so, and stages are reported in order."""
     stages: list[str] = []
     bundle = build(
         tiny_checkpoint, tmp_path / "half", Options(TARGETS[target], "fp16"), listener=Listener(stages.append)
@@ -118,7 +118,7 @@ def test_half_precision_halves_the_weights(
 
 
 def test_another_geometry(other: Bundle) -> None:
-    """The target's own precision, a rectangular image and a limit of tokens; it answers."""
+    """A rectangular image, the target's own precision and a limit of tokens are compiled, and the bundle answers."""
     assert other.recipe.precision == dict.fromkeys(COMPONENTS, "fp16")
     assert other.geometry.image_size == (64, 160)
     assert other.geometry.num_image_tokens == 11
@@ -129,8 +129,8 @@ def test_another_geometry(other: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("exported")
-def test_a_bundle_that_is_there_is_replaced_by_force_alone(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Refused before the checkpoint is even read."""
+def test_an_existing_bundle_is_replaced_only_by_force(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Without ``force``, the build is refused before the checkpoint is read."""
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / MANIFEST).write_text('{"format_version": 0}')
     stages: list[str] = []
@@ -142,7 +142,7 @@ def test_a_bundle_that_is_there_is_replaced_by_force_alone(tiny_checkpoint: Path
 
 
 def fail_with(error: BaseException) -> Callable[..., None]:
-    """A function that raises."""
+    """Return a function that raises the error."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
@@ -170,7 +170,7 @@ def test_a_failure_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At whatever stage: no partial, no scratch, and the old bundle as it was."""
+    """A failure at any stage leaves no partial and no scratch files, and the old bundle unchanged."""
     old = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
     before = (old / MANIFEST).read_bytes()
     monkeypatch.setattr(steps, function, fail_with(error))
@@ -184,10 +184,10 @@ def test_a_failure_leaves_nothing(
 
 @pytest.mark.usefixtures("exported")
 @pytest.mark.parametrize("damaged", COMPONENTS)
-def test_graphs_that_answer_otherwise_are_no_bundle(
+def test_a_wrongly_compiled_graph_is_named(
     damaged: str, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the engine made of a graph is checked before it is handed out, and named."""
+    """If an engine's graph differs from the reference, the build is refused and names the component."""
     compiled = components._TOOLS["onnxruntime"]
 
     def spoil(compiler: Any, graph: Path, precision: Any) -> list[Path]:
@@ -209,7 +209,7 @@ def test_graphs_that_answer_otherwise_are_no_bundle(
 
 @pytest.mark.parametrize("tokens", [0, -1, TINY.decoder_positions + 1])
 def test_max_new_tokens_beyond_the_model(tokens: int, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The limit is named; nothing is exported first."""
+    """A limit of tokens out of range is refused before anything is exported."""
     with pytest.raises(LimitError, match=f"`max_new_tokens` {tokens}: this checkpoint takes 1 to 80"):
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], max_new_tokens=tokens))
     assert leftovers(tmp_path) == set()
@@ -217,13 +217,13 @@ def test_max_new_tokens_beyond_the_model(tokens: int, tiny_checkpoint: Path, tmp
 
 @pytest.mark.parametrize(("size", "message"), [(100, "multiples of 32"), (672, "over what"), (320, "leaves no room")])
 def test_image_sizes_that_the_model_cannot_take(size: int, message: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """No multiple of 32, beyond the tables, no room for a prompt."""
+    """Sizes that are no multiple of 32, exceed the tables, or leave no room for a prompt are refused."""
     with pytest.raises(CheckpointError, match=message):
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], image_size=size))
 
 
 def test_too_little_room_for_the_golden_questions(tmp_path: Path) -> None:
-    """A model that cannot even be asked for a caption is refused before it is exported."""
+    """A model without room for the golden prompts is refused before it is exported."""
     write_checkpoint(tmp_path / "checkpoint", encoder_positions=TINY.num_image_tokens + 9)
     stages: list[str] = []
     with pytest.raises(LimitError, match=r"leaves 9 tokens for a prompt, and <OD> takes 12"):
@@ -232,20 +232,20 @@ def test_too_little_room_for_the_golden_questions(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
-    """They do not belong together: its last tokens would have no embedding."""
+    """A tokenizer with more tokens than the model has embeddings is refused."""
     write_checkpoint(tmp_path / "checkpoint", vocab_size=1300)
     with pytest.raises(CheckpointError, match=r"tokenizer.json has 1399 tokens, the model only 1300"):
         build(tmp_path / "checkpoint", tmp_path / "bundle", CPU)
 
 
-def test_the_api_of_the_package_reads_what_was_built(tiny_bundle: Path) -> None:
-    """``f2edge.open_bundle`` and the manifest on disk say the same."""
+def test_open_bundle_equals_the_manifest(tiny_bundle: Path) -> None:
+    """``f2edge.open_bundle`` returns the values of the manifest on disk."""
     manifest = json.loads((tiny_bundle / MANIFEST).read_text())
     assert json.loads(json.dumps(f2edge.open_bundle(tiny_bundle).to_json())) == manifest
 
 
 def test_a_checkpoint_that_is_not_florence(tmp_path: Path) -> None:
-    """The checkpoint's own error, and nothing left."""
+    """The error is the checkpoint's own, and no file is left."""
     write_json(tmp_path / "config.json", {"model_type": "bart"})
     with pytest.raises(CheckpointError, match="holds no weights"):
         build(tmp_path, tmp_path / "bundle", CPU)

@@ -1,4 +1,4 @@
-"""``--precision auto`` and ``--report``: what is measured, what is chosen, and that the manifest says so."""
+"""``--precision auto`` and ``--report``: what is measured, what is chosen, and what the manifest records."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PICTURES = 3
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a few noisy pictures."""
+    """Return a directory with a few noisy pictures."""
     path = tmp_path_factory.mktemp("auto")
     write_pictures(path / "pictures", PICTURES)
     return path
 
 
 def compiled(checkpoint: Path, directory: Path, budget: float, *, report: bool = False) -> Bundle:
-    """The tiny checkpoint under a budget; the stages are shared."""
+    """Compile the tiny checkpoint under a budget of loss; all builds share their stages."""
     options = Options(
         TARGETS["cpu"],
         "int8",
@@ -49,7 +49,7 @@ def compiled(checkpoint: Path, directory: Path, budget: float, *, report: bool =
 
 
 def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
-    """All may be lost, so the fastest mix is taken; blocks, mixes and choice are in the manifest, and it answers."""
+    """With a budget of 100 %, the fastest mix is chosen, recorded in the manifest, and answers."""
     bundle = compiled(tiny_checkpoint, directory, 1.0, report=True)
     quantization = open_bundle(bundle.path).quantization
     assert quantization
@@ -62,7 +62,7 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     mixes = quantization.mixes
     assert mixes[0].chosen == (mixes[0].loss is not None and mixes[0].loss <= 1.0)
     assert sum(mix.chosen for mix in mixes) == 1
-    assert set(bundle.recipe.precision.values()) == {"int8"}  # what was asked for, whatever the mix
+    assert set(bundle.recipe.precision.values()) == {"int8"}  # as requested, whatever the mix
     assert set(quantization.int8) <= {(block.component, block.name) for block in blocks}
     assert load(bundle.path).run(directory / "pictures" / "0.png", "caption").token_ids[0] == 2
     assert not list((directory / "stages").glob(".*"))  # variants are not kept
@@ -70,7 +70,7 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
 
 @pytest.mark.slow
 def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
-    """What is chosen loses nothing on the calibration pictures."""
+    """With a budget of 0, the chosen mix loses nothing on the calibration pictures."""
     quantization = compiled(tiny_checkpoint, directory, 0.0).quantization
     assert quantization
     (chosen,) = [mix for mix in quantization.mixes if mix.chosen]
@@ -87,13 +87,13 @@ def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
     ],
 )
 def test_options_that_do_not_go_together(options: Options, message: str, tmp_path: Path) -> None:
-    """Said before anything is loaded."""
+    """Options that contradict each other are refused before anything is loaded."""
     with pytest.raises(CompileError, match=message):
         build(tmp_path / "none", tmp_path / "bundle", options)
 
 
 def test_shapes_of_a_graph(tiny_onnx_bundle: Path) -> None:
-    """With the sizes of a sample in the place of names."""
+    """Symbolic sizes are replaced by the sizes of a sample's inputs."""
     model = onnx.load(tiny_onnx_bundle / "encoder.onnx", load_external_data=False)
     inputs = {"image_features": np.zeros((1, 10, 64), np.float32), "input_ids": np.zeros((1, 9), np.int64)}
     shapes = shapes_of(model, inputs)

@@ -1,4 +1,4 @@
-"""Finished stages are reused when all that went into them is the same, and never when anything is not."""
+"""Finished stages are reused if all their inputs are the same, and never otherwise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write(text: str) -> Callable[[Path], None]:
-    """What fills a stage's directory."""
+    """Return a function that fills a stage's directory with a text."""
 
     def make(directory: Path) -> None:
         with (directory / "file").open("a") as file:
@@ -25,21 +25,21 @@ def write(text: str) -> Callable[[Path], None]:
 
 
 def interrupted(stages: Stages) -> None:
-    """One stage is done, and then the user has enough."""
+    """Run one stage, then raise KeyboardInterrupt as if the user had stopped the build."""
     stages.run("export", {}, write("x"))
     raise KeyboardInterrupt
 
 
-def test_the_same_inputs_are_not_worked_on_twice(tmp_path: Path) -> None:
-    """The directory is the one of the first time, and holds what it held."""
+def test_the_same_inputs_reuse_the_stage(tmp_path: Path) -> None:
+    """A second run with the same inputs returns the first directory with its content."""
     stages = Stages(tmp_path)
     first = stages.run("export", {"weights": "a"}, write("x"))
     assert stages.run("export", {"weights": "a"}, write("y")) == first
     assert (first / "file").read_text() == "x"
 
 
-def test_other_inputs_tools_or_code_are_another_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each change by itself gives a directory of its own."""
+def test_other_inputs_tools_or_code_make_another_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the inputs, the stage, the tools or the code gives a new directory each."""
     stages = Stages(tmp_path)
     places = {stages.run("export", {"weights": "a"}, write("x"))}
     places.add(stages.run("export", {"weights": "b"}, write("x")))
@@ -53,7 +53,7 @@ def test_other_inputs_tools_or_code_are_another_stage(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("resumes", [True, False])
 def test_an_interrupted_stage(resumes: bool, tmp_path: Path) -> None:
-    """It is done again from the start, or goes on where it can; what was half done is never taken for done."""
+    """An interrupted stage starts again, or resumes if it can; a half-done stage never counts as done."""
     stages = Stages(tmp_path)
 
     def break_off(directory: Path) -> None:
@@ -67,27 +67,27 @@ def test_an_interrupted_stage(resumes: bool, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_what_is_beside_the_bundle_when_the_block_ends(tmp_path: Path) -> None:
-    """Nothing, but after an interrupt of a long build: then it is named, and the next build finds it."""
-    told: list[str] = []
-    with open_stages(tmp_path / "b", None, keep=True, notice=told.append) as stages:
+def test_the_stages_directory_is_removed_when_the_build_ends(tmp_path: Path) -> None:
+    """It is kept only after an interrupt of a long build; then the notice names it and the next build reuses it."""
+    notes: list[str] = []
+    with open_stages(tmp_path / "b", None, keep=True, notice=notes.append) as stages:
         stages.run("export", {}, write("x"))
-    with pytest.raises(OSError, match="full"), open_stages(tmp_path / "b", None, keep=True, notice=told.append):
+    with pytest.raises(OSError, match="full"), open_stages(tmp_path / "b", None, keep=True, notice=notes.append):
         raise OSError("full")
-    with pytest.raises(SystemExit), open_stages(tmp_path / "b", None, keep=False, notice=told.append):
+    with pytest.raises(SystemExit), open_stages(tmp_path / "b", None, keep=False, notice=notes.append):
         raise SystemExit
-    assert (told, list(tmp_path.iterdir())) == ([], [])
-    with pytest.raises(KeyboardInterrupt), open_stages(tmp_path / "b", None, keep=True, notice=told.append) as stages:
+    assert (notes, list(tmp_path.iterdir())) == ([], [])
+    with pytest.raises(KeyboardInterrupt), open_stages(tmp_path / "b", None, keep=True, notice=notes.append) as stages:
         interrupted(stages)
     (place,) = stages.directory.iterdir()
-    assert str(place.parent) in told[0]
-    with open_stages(tmp_path / "b", None, keep=True, notice=told.append) as stages:
+    assert str(place.parent) in notes[0]
+    with open_stages(tmp_path / "b", None, keep=True, notice=notes.append) as stages:
         assert stages.run("export", {}, write("y")).name == place.name
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_of_the_users_stays(tmp_path: Path) -> None:
-    """It is created, and kept for other builds."""
+    """A directory that the user names is created, and kept for other builds."""
     with open_stages(tmp_path / "b", tmp_path / "kept", keep=False, notice=print) as stages:
         stages.run("export", {}, write("x"))
     assert len(list((tmp_path / "kept").iterdir())) == 1

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def report(tiny_bundle: Path) -> LatencyReport:
-    """Three runs of an answer of seven tokens."""
+    """Return the report of three measured runs of a seven-token answer."""
     return bench(tiny_bundle, num_beams=3, new_tokens=7, runs=3, warmup=1)
 
 
 def test_samples(report: LatencyReport) -> None:
-    """Every stage has a sample for each run, load and first answer a single one; all are positive."""
+    """Every stage has one positive sample per run; load and the first answer have a single sample each."""
     assert tuple(report.samples_ms) == STAGES
     assert {stage: len(samples) for stage, samples in report.samples_ms.items()} == {
         **dict.fromkeys(STAGES, 3),
@@ -39,18 +39,18 @@ def test_samples(report: LatencyReport) -> None:
 
 
 def test_stages_add_up(report: LatencyReport) -> None:
-    """The total of a run is the sum of its parts."""
+    """The total of a run is the sum of its stages, and the decoding steps account for most of the decode stage."""
     parts = ("preprocess", "vision", "encoder", "decode", "postprocess")
     sums = np.sum([report.samples_ms[stage] for stage in parts], axis=0)
     assert report.samples_ms["total"] == pytest.approx(sums)
     assert all(np.less(report.samples_ms["first_token"], report.samples_ms["decode"]))
     steps = np.add(report.samples_ms["first_token"], np.multiply(report.steps - 1, report.samples_ms["per_token"]))
     assert all(np.less(steps, report.samples_ms["decode"]))
-    assert all(np.greater(steps, np.multiply(0.5, report.samples_ms["decode"])))  # the rest is the search's last word
+    assert all(np.greater(steps, np.multiply(0.5, report.samples_ms["decode"])))  # the rest is the end of the search
 
 
 def test_first_answer(tiny_bundle: Path) -> None:
-    """It is that of the very first question, warm-up or not."""
+    """The first answer is that of the very first question, whether or not there is a warm-up."""
     warm, cold = (bench(tiny_bundle, new_tokens=4, runs=1, warmup=warmup).samples_ms for warmup in (1, 0))
     assert warm["first_answer"] != warm["total"]
     assert cold["first_answer"] == cold["total"]
@@ -59,42 +59,42 @@ def test_first_answer(tiny_bundle: Path) -> None:
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("new_tokens", [1, 2, 20])
 def test_new_tokens_are_exact(tiny_bundle: Path, num_beams: int, new_tokens: int) -> None:
-    """So many tokens, whatever the model would say; a stage that did not happen is left out."""
-    found = bench(tiny_bundle, num_beams=num_beams, new_tokens=new_tokens, runs=1, warmup=0)
-    assert (found.tokens, found.num_beams) == (new_tokens, num_beams)
+    """An answer has exactly the requested number of tokens; a stage that did not run is left out."""
+    report = bench(tiny_bundle, num_beams=num_beams, new_tokens=new_tokens, runs=1, warmup=0)
+    assert (report.tokens, report.num_beams) == (new_tokens, num_beams)
     absent = {"first_token", "per_token"} if new_tokens == 1 else {"per_token"} if new_tokens == 2 else set()
-    assert set(STAGES) - set(found.samples_ms) == absent
+    assert set(STAGES) - set(report.samples_ms) == absent
 
 
 def test_statistics(report: LatencyReport) -> None:
-    """Percentiles, mean and population deviation of each stage."""
+    """Each stage has percentiles, mean and population standard deviation in ms."""
     samples = tuple(float(ms) for ms in range(1, 102))
-    found = replace(report, samples_ms={"total": samples}).statistics()
-    assert found["total"] == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "mean": 51.0, "stdev": 29.1548}
+    statistics = replace(report, samples_ms={"total": samples}).statistics()
+    assert statistics["total"] == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "mean": 51.0, "stdev": 29.1548}
 
 
-def test_report_tells_what_was_measured(report: LatencyReport, tiny_bundle: Path) -> None:
-    """Bundle, engine, versions, machine, and what is excluded; all of it JSON."""
-    found = json.loads(json.dumps(report.to_json()))
-    assert found["bundle_sha256"] == sha256((tiny_bundle / "manifest.json").read_bytes()).hexdigest()
-    assert (found["task"], found["tokens"], found["runs"], found["warmup"]) == ("<CAPTION>", 7, 3, 1)
-    assert found["steps"] == report.steps >= 6
-    assert found["image_size"] == [96, 96]
-    assert (found["device"]["runtime"], found["device"]["device"]) == ("openvino", "CPU")
-    assert set(found["versions"]) == {"f2edge", "numpy", "pillow", "tokenizers", "openvino"}
-    assert 1 <= found["threads"] <= (os.cpu_count() or 1)
-    assert "compiling the checkpoint" in found["excluded"]
+def test_report_says_what_was_measured(report: LatencyReport, tiny_bundle: Path) -> None:
+    """The report names bundle, engine, versions, machine and what is excluded, and is valid JSON."""
+    printed = json.loads(json.dumps(report.to_json()))
+    assert printed["bundle_sha256"] == sha256((tiny_bundle / "manifest.json").read_bytes()).hexdigest()
+    assert (printed["task"], printed["tokens"], printed["runs"], printed["warmup"]) == ("<CAPTION>", 7, 3, 1)
+    assert printed["steps"] == report.steps >= 6
+    assert printed["image_size"] == [96, 96]
+    assert (printed["device"]["runtime"], printed["device"]["device"]) == ("openvino", "CPU")
+    assert set(printed["versions"]) == {"f2edge", "numpy", "pillow", "tokenizers", "openvino"}
+    assert 1 <= printed["threads"] <= (os.cpu_count() or 1)
+    assert "compiling the checkpoint" in printed["excluded"]
 
 
 def test_progress(tiny_bundle: Path) -> None:
-    """Each run is told of, the warm-up too."""
-    told: list[str] = []
-    bench(tiny_bundle, new_tokens=2, runs=2, warmup=1, progress=told.append)
-    assert told == ["warming up", "run 1", "run 2"]
+    """Progress is reported for each run, including the warm-up."""
+    messages: list[str] = []
+    bench(tiny_bundle, new_tokens=2, runs=2, warmup=1, progress=messages.append)
+    assert messages == ["warming up", "run 1", "run 2"]
 
 
 def test_wrong_questions(tiny_bundle: Path) -> None:
-    """No runs, a task that needs an input, an unknown task, more tokens than the model has."""
+    """Zero runs, a task that needs an input, an unknown task and too many tokens are refused."""
     with pytest.raises(InputError, match="at least 1"):
         bench(tiny_bundle, runs=0)
     with pytest.raises(TaskError, match="needs one"):
@@ -108,19 +108,19 @@ def test_wrong_questions(tiny_bundle: Path) -> None:
 
 
 def test_machine() -> None:
-    """A name, and cores that are there."""
+    """The CPU has a name, and at least one core but no more than the system reports."""
     assert cpu_name()
     assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 def test_peak_memory() -> None:
-    """It is in MiB, stays when memory is given back, and leaves out the process that started this one."""
+    """Peak memory is in MiB, does not fall when memory is freed, and excludes the parent process."""
     code = (
         "import numpy; from f2edge.machine import peak_rss_mib as peak\n"
         "before = peak(); numpy.ones(2**25); print(before, peak())"
     )
     command = [sys.executable, "-c", code]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
-    before, after = map(float, told.split())
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    before, after = map(float, printed.split())
     assert 10 < before < 200
     assert 240 < after - before < 300

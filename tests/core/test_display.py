@@ -1,4 +1,4 @@
-"""How a result shows itself: one line as text; the picture and a table as HTML."""
+"""How a result is displayed: one line as text; the picture and a table as HTML."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ NASTY = "<script>alert('x')</script> & \"quoted\""
 
 
 def located(**fields: Any) -> Result:
-    """A result of a task that locates things."""
+    """Return a result of a task that locates things."""
     return Result("<OD>", "<s></s>", (), (), 0.0, Answers({"<OD>": {"bboxes": [], "labels": []}}), **fields)
 
 
-def said(text: str, **fields: Any) -> Result:
-    """A result of a task that says something."""
+def worded(text: str, **fields: Any) -> Result:
+    """Return a result of a task that answers in words."""
     return Result("<CAPTION>", f"</s><s>{text}</s>", (), (), 0.0, Answers({"<CAPTION>": text}), **fields)
 
 
 class Page(HTMLParser):
-    """The tags and the texts of some HTML; every tag that is opened is closed."""
+    """A parser that collects tags and texts of some HTML and checks that every tag is closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Page(HTMLParser):
         assert not self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag, and where a picture is."""
+        """Record a start tag, and the source of a picture."""
         self.tags.append(tag)
         if tag == "img":
             self.pictures.append(dict(attrs)["src"] or "")
@@ -58,20 +58,20 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Note the text of a cell."""
+        """Record the text of a table cell."""
         if self._open[-1] in ("td", "th"):
             self.cells.append(data)
 
 
 def page(result: Result) -> Page:
-    """What a notebook shows of a result."""
+    """Parse the HTML that a notebook displays for a result."""
     html = result._repr_html_()
     assert "<script" not in html
     return Page(html)
 
 
 def picture(page: Page) -> Image.Image:
-    """The picture in a page."""
+    """Open the only picture in a page."""
     (source,) = page.pictures
     head, _, data = source.partition(",")
     assert head == "data:image/jpeg;base64"
@@ -81,10 +81,10 @@ def picture(page: Page) -> Image.Image:
 @pytest.mark.parametrize(
     ("result", "line"),
     [
-        (said("A cat."), "Result('<CAPTION>', 'A cat.')"),
-        (said("A\ncat."), r"Result('<CAPTION>', 'A\ncat.')"),
-        (said("A cat.", truncated=True), "Result('<CAPTION>', 'A cat.', truncated)"),
-        (said("c" * 99), f"Result('<CAPTION>', '{'c' * 57}...')"),
+        (worded("A cat."), "Result('<CAPTION>', 'A cat.')"),
+        (worded("A\ncat."), r"Result('<CAPTION>', 'A\ncat.')"),
+        (worded("A cat.", truncated=True), "Result('<CAPTION>', 'A cat.', truncated)"),
+        (worded("c" * 99), f"Result('<CAPTION>', '{'c' * 57}...')"),
         (located(), "Result('<OD>', nothing located)"),
         (located(boxes=(BOX,), labels=("cat",)), "Result('<OD>', 1 box: cat)"),
         (located(boxes=(BOX,) * 3, labels=("cat", "dog", "cat")), "Result('<OD>', 3 boxes: cat, dog)"),
@@ -96,20 +96,20 @@ def picture(page: Page) -> Image.Image:
     ],
 )
 def test_one_line(result: Result, line: str) -> None:
-    """The task, then the text or what was located."""
+    """``repr`` shows the task, then the text or a summary of what was located."""
     assert repr(result) == line
 
 
 def test_one_line_is_short() -> None:
-    """However long the answer is."""
+    """``repr`` is a short single line, however long the answer is."""
     labels = tuple(f"{letter}\n{letter * 500}" for letter in "abcdefg")
-    for result in (said("word " * 1000), located(boxes=(BOX,) * 7, labels=labels)):
+    for result in (worded("word " * 1000), located(boxes=(BOX,) * 7, labels=labels)):
         assert len(repr(result)) < 250
         assert "\n" not in repr(result)
 
 
 def test_a_table() -> None:
-    """A row for each thing; without a thumbnail there is no picture."""
+    """The table has one row for each located thing; without a thumbnail there is no picture."""
     shown = page(located(boxes=(BOX, BOX), labels=("cat", ""), confidences=(0.5, 0.123)))
     assert "img" not in shown.tags
     assert shown.cells == [
@@ -120,33 +120,33 @@ def test_a_table() -> None:
 
 
 def test_tables_of_other_shapes() -> None:
-    """Quads have eight numbers, masks are counted, and confidences may be absent."""
+    """Quads show eight coordinates and masks the number of polygons; confidences may be absent."""
     assert "10, 20, 110, 220, 10, 20, 110, 220" in page(located(quads=(BOX * 2,), labels=("STOP",))).cells
     assert "2 polygons, 6 points" in page(located(polygons=((BOX, BOX * 2),), labels=("a",))).cells
 
 
 def test_a_long_table_is_cut() -> None:
-    """After fifty rows it says how many there are."""
+    """After fifty rows, the table says how many more there are."""
     shown = page(located(boxes=(BOX,) * 60, labels=("cat",) * 60))
     assert shown.tags.count("tr") == 52
     assert shown.cells[-1] == "and 10 more"
 
 
 def test_texts_are_escaped() -> None:
-    """Labels and captions come from a model, and free tasks from a user."""
+    """Labels, captions and free tasks are escaped, because they come from a model or a user."""
     shown = page(located(boxes=(BOX,), labels=(NASTY,), thumbnail=Thumbnail.of(Image.new("RGB", (300, 300)))))
     assert shown.cells[3] == NASTY
-    for result in (said(NASTY), replace(said("a"), task=NASTY)):
+    for result in (worded(NASTY), replace(worded("a"), task=NASTY)):
         assert set(page(result).tags) == {"div", "p", "code"}
 
 
 def test_text_answers_are_shown_whole() -> None:
-    """Only the one line is cut."""
-    assert f"<p><code>&lt;CAPTION&gt;</code> {'c' * 99}</p>" in said("c" * 99)._repr_html_()
+    """The HTML shows a text answer in full; only ``repr`` shortens it."""
+    assert f"<p><code>&lt;CAPTION&gt;</code> {'c' * 99}</p>" in worded("c" * 99)._repr_html_()
 
 
 def test_the_picture_has_the_answer_on_it() -> None:
-    """Boxes are drawn where they are in the picture, whatever the thumbnail's size."""
+    """Boxes are drawn at their place in the original picture, scaled to the thumbnail."""
     plain = Image.new("RGB", (2000, 1000), (128, 128, 128))
     result = located(boxes=((1000.0, 500.0, 1900.0, 900.0),), labels=("cat",), thumbnail=Thumbnail.of(plain))
     shown = picture(page(result))
@@ -156,7 +156,7 @@ def test_the_picture_has_the_answer_on_it() -> None:
     assert abs(columns.min() - 320) <= 3
     assert abs(columns.max() - 608) <= 3
     assert abs(rows.max() - 288) <= 3
-    assert picture(page(said("A cat.", thumbnail=Thumbnail.of(plain)))).size == (640, 320)
+    assert picture(page(worded("A cat.", thumbnail=Thumbnail.of(plain)))).size == (640, 320)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_picture_has_the_answer_on_it() -> None:
     [((100, 60), (100, 60)), ((640, 640), (640, 640)), ((1000, 4000), (160, 640)), ((5000, 1), (640, 1))],
 )
 def test_thumbnails_are_small(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """At most 640 pixels a side, and never none."""
+    """A thumbnail has at most 640 pixels per side, and at least one."""
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     thumbnail = Thumbnail.of(Image.fromarray(noise))
     assert thumbnail.open().size == expected
@@ -173,7 +173,7 @@ def test_thumbnails_are_small(size: tuple[int, int], expected: tuple[int, int]) 
 
 
 def test_a_thumbnail_is_no_part_of_the_answer() -> None:
-    """It goes with a copy and a pickle, and neither makes results differ nor appears in JSON or the one line."""
+    """A thumbnail is kept by copies and pickles, but does not affect equality, JSON or ``repr``."""
     plain = located(boxes=(BOX,), labels=("cat",))
     shown = replace(plain, thumbnail=Thumbnail.of(Image.new("RGB", (50, 50))))
     assert shown == plain
@@ -184,7 +184,7 @@ def test_a_thumbnail_is_no_part_of_the_answer() -> None:
 
 
 def test_only_a_notebooks_kernel_is_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    """IPython in a terminal is not, nor is its being imported."""
+    """Neither an imported IPython nor IPython in a terminal counts as a notebook."""
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     assert not in_notebook()
     for shell, expected in ((None, False), (SimpleNamespace(), False), (SimpleNamespace(kernel=object()), True)):

@@ -1,4 +1,4 @@
-"""Drawing: things and their captions appear, in the picture, whatever the answer was."""
+"""Drawing: located things and their captions appear at their place in the picture, for any answer."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 def result(**located: Any) -> Result:
-    """A result that only has what is located."""
+    """Return a result that has only the given located things."""
     return Result("<OD>", "", (), (), 0.0, {}, **located)
 
 
 def grey(width: int = 200, height: int = 150) -> Image.Image:
-    """A plain picture."""
+    """Return a plain grey picture."""
     return Image.new("RGB", (width, height), (128, 128, 128))
 
 
 def changed(after: Image.Image) -> Any:
-    """Where the picture is no longer grey."""
+    """Return the mask of the pixels that are no longer grey."""
     return (np.asarray(after) != 128).any(-1)
 
 
 def test_nothing_located_changes_nothing() -> None:
-    """The picture comes back as a copy."""
+    """If nothing was located, the result is an unchanged copy of the picture."""
     before = grey()
     after = draw(before, result())
     assert after is not before
@@ -45,7 +45,7 @@ def test_nothing_located_changes_nothing() -> None:
 
 
 def test_box_is_drawn_with_its_caption_above() -> None:
-    """The outline is on the box, the caption above it, the inside only tinted, the rest untouched."""
+    """The outline is on the box, the caption above it; the inside is tinted, the rest untouched."""
     box = {"boxes": ((50.0, 60.0, 150.0, 120.0),)}
     where = changed(draw(grey(), result(labels=("cat",), confidences=(0.5,), **box)))
     assert where[60:121, 50].all()
@@ -54,15 +54,15 @@ def test_box_is_drawn_with_its_caption_above() -> None:
     assert not where[:, :45].any()
 
 
-def test_confidences_are_told_apart() -> None:
-    """Small ones have a digit behind the point."""
+def test_small_confidences_have_a_decimal() -> None:
+    """Small confidences have one decimal, so that they can be distinguished."""
     boxes = ((0.0, 0.0, 9.0, 9.0),) * 2
     marks = _marks(result(labels=("cat", "dog"), boxes=boxes, confidences=(0.0213, 0.0172)), (20, 20))
     assert [mark.percent for mark in marks] == ["2.1%", "1.7%"]
 
 
 def test_input_is_left_alone() -> None:
-    """Drawing works on a copy, also of a grey or transparent picture."""
+    """Drawing works on a copy, also for grey and transparent pictures."""
     for mode in ("RGB", "L", "RGBA"):
         before = Image.new(mode, (50, 50))
         after = draw(before, result(labels=("a",), boxes=((5.0, 5.0, 40.0, 40.0),)))
@@ -71,7 +71,7 @@ def test_input_is_left_alone() -> None:
 
 
 def test_anything_that_is_a_picture(tmp_path: Path) -> None:
-    """A path, the bytes of a file and an array give what the PIL image gives."""
+    """A path, the bytes of a file and an array give the same drawing as the PIL image."""
     boxes = result(labels=("a",), boxes=((5.0, 5.0, 40.0, 40.0),))
     expected = draw(grey(), boxes).tobytes()
     path = tmp_path / "grey.png"
@@ -83,19 +83,19 @@ def test_anything_that_is_a_picture(tmp_path: Path) -> None:
 
 
 def test_it_is_a_function_of_the_package() -> None:
-    """Whatever has imported its module before."""
+    """``f2edge.draw`` is the function, even after its module was imported."""
     importlib.import_module("f2edge.draw")
     assert f2edge.draw is draw
 
 
 def test_annotations_can_be_drawn() -> None:
-    """Anything that has the five fields will do."""
+    """Any object with the five fields of a result can be drawn."""
     truth = SimpleNamespace(labels=["a"], boxes=[[5, 5, 40, 40]], quads=[], polygons=[], confidences=[])
     assert changed(draw(grey(), truth)).any()
 
 
 def test_masks_let_the_picture_shine_through() -> None:
-    """The inside is a mixture: not the picture's colour, not the outline's."""
+    """The inside of a mask mixes colours: neither the picture's nor the outline's alone."""
     after = draw(grey(), result(labels=("",), polygons=(((20.0, 20.0, 180.0, 20.0, 180.0, 140.0, 20.0, 140.0),),)))
     inside, outline = after.getpixel((100, 80)), after.getpixel((180, 80))
     assert inside not in ((128, 128, 128), outline)
@@ -120,7 +120,7 @@ def test_captions_do_not_cover_each_other() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 400), (400, 3)])
 def test_tiny_pictures(size: tuple[int, int]) -> None:
-    """A caption that finds no room is left out."""
+    """A caption that does not fit into the picture is left out."""
     after = draw(grey(*size), result(labels=("cat",), boxes=((0.0, 0.0, 1.0, 1.0),), confidences=(0.5,)))
     assert after.size == size
 
@@ -135,7 +135,7 @@ coordinates = st.floats(0, 1e9, width=32)
     points=st.integers(0, 3),
 )
 def test_any_answer_can_be_drawn(boxes: list[tuple[float, ...]], label: str, points: int) -> None:
-    """Upside-down boxes, numbers out of range, polygons without points, any letters."""
+    """Upside-down boxes, numbers out of range, polygons without points and any text can be drawn."""
     draw(grey(64, 48), result(labels=(label,) * len(boxes), boxes=tuple(boxes)))
     masks = tuple((box[: points // 2 * 2], box) for box in boxes)
     draw(grey(64, 48), result(labels=(label,) * len(boxes), polygons=masks, confidences=(0.1,) * len(boxes)))

@@ -1,4 +1,4 @@
-"""``load`` and ask: the face of the package on the tiny bundle."""
+"""``load`` and questions: the public interface of the package, tried on the tiny bundle."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ FREE = "Locate the boat, the red one"
 
 @pytest.fixture(scope="module")
 def model(tiny_bundle: Path) -> Florence2:
-    """The tiny bundle, opened."""
+    """Open the tiny bundle."""
     return f2edge.load(tiny_bundle)
 
 
 def picture(seed: int = 0) -> ByteArray:
-    """A picture of noise, of no special size."""
+    """Return a picture of noise, 110x70 pixels."""
     return np.random.default_rng(seed).integers(0, 256, (70, 110, 3), dtype=np.uint8)
 
 
@@ -45,7 +45,7 @@ def picture(seed: int = 0) -> ByteArray:
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_a_stream_is_the_greedy_answer(task: str, text: str | None, seed: int, model: Florence2) -> None:
-    """Piece by piece, without the tokens that only frame it."""
+    """The streamed pieces join to the text of the greedy answer, without begin, end and padding."""
     encoded = model.encode(picture(seed))
     whole = encoded.run(task, text, num_beams=1)
     pieces = list(encoded.stream(task, text))
@@ -56,7 +56,7 @@ def test_a_stream_is_the_greedy_answer(task: str, text: str | None, seed: int, m
 
 
 def test_a_stream_has_no_tags(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin, end and padding are left out, places stay."""
+    """Begin, end and padding tokens are left out of a stream; location tokens stay."""
     ids = [0, *model.tokenizer.encode("cat<loc_7>")[1:-1], 1, 2]
     monkeypatch.setattr(module, "stream", lambda *_: iter([DecodedToken(token_id, 0.0) for token_id in ids]))
     pieces = list(model.encode(picture()).stream("od"))
@@ -65,7 +65,7 @@ def test_a_stream_has_no_tags(model: Florence2, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_wrong_stream_fails_at_the_call(model: Florence2) -> None:
-    """Not when its first piece is wanted."""
+    """A wrong question fails when ``stream`` is called, not when the first piece is requested."""
     encoded = model.encode(picture())
     with pytest.raises(TaskError, match="unknown task"):
         encoded.stream("dance")
@@ -76,7 +76,7 @@ def test_a_wrong_stream_fails_at_the_call(model: Florence2) -> None:
 
 
 def test_steps(model: Florence2) -> None:
-    """Greedy search takes one step a token, but for the forced end; beam search may go on after the best answer."""
+    """Greedy search takes one step per token except for the forced end; beam search may go on after its best answer."""
     greedy = model.run(picture(), "od", num_beams=1, max_new_tokens=7)
     assert greedy.truncated
     assert greedy.steps == 6
@@ -87,7 +87,7 @@ def test_steps(model: Florence2) -> None:
 
 
 def test_characters_of_several_tokens_come_whole(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None before its last token; what is cut off in the middle comes at the end, as in the whole answer."""
+    """A split character is streamed with its last token; if it is cut off, a replacement character ends the stream."""
     ids = model.tokenizer.encode("aé€")[1:-1]
     assert len(ids) == 6
     cases = {6: ["a", "é", "€"], 5: ["a", "é", "\N{REPLACEMENT CHARACTER}"], 2: ["a", "\N{REPLACEMENT CHARACTER}"]}
@@ -100,13 +100,13 @@ def test_characters_of_several_tokens_come_whole(model: Florence2, monkeypatch: 
 
 
 def untimed(result: Result) -> Result:
-    """What does not change from run to run."""
+    """Return the result without its timings, which change from run to run."""
     return replace(result, timings_ms={})
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_one_encoding_many_questions(num_beams: int, model: Florence2) -> None:
-    """The same answers, in any order, as asking about the image afresh each time."""
+    """One encoding gives, in any order, the same answers as encoding the image for each question."""
     encoded, other = model.encode(picture()), model.encode(picture(1))
     questions = [("od", None), ("caption", None), ("", FREE), ("od", None)]
     answers = [encoded.run(task, text, num_beams=num_beams) for task, text in questions]
@@ -119,7 +119,7 @@ def test_one_encoding_many_questions(num_beams: int, model: Florence2) -> None:
 
 
 def test_an_answer_in_full(model: Florence2) -> None:
-    """Sequence, log-probabilities, score and text belong together, and go to JSON."""
+    """Token ids, log-probabilities, score and text of a result agree, and can be written as JSON."""
     result = model.run(picture(), "od")
     assert result.task == "<OD>"
     assert result.token_ids[:2] == (2, 0)
@@ -130,7 +130,7 @@ def test_an_answer_in_full(model: Florence2) -> None:
 
 
 def test_timings(model: Florence2) -> None:
-    """Every stage, their sum, and two that are parts of decoding; an encoding's own are not lost or doubled."""
+    """A result has the time of every stage, their sum and two parts of decoding; the encoding's are counted once."""
     encoded = model.encode(picture())
     assert encoded.timings_ms.keys() == {"preprocess", "vision"}
     for result in (encoded.run("od"), encoded.run("caption")):
@@ -144,7 +144,7 @@ def test_timings(model: Florence2) -> None:
 
 
 def test_settings_of_a_question(model: Florence2) -> None:
-    """The bundle's, or others, with beams and tokens on top of either."""
+    """The bundle's settings or the given ones apply; beams and tokens override either."""
     own = model.bundle.generation
     assert model.settings() == own
     assert model.settings(5, 7) == replace(own, num_beams=5, max_new_tokens=7)
@@ -158,7 +158,7 @@ def test_settings_of_a_question(model: Florence2) -> None:
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_as_many_tokens_as_there_are_positions(num_beams: int, model: Florence2) -> None:
-    """The last one is never fed back, so the limit is the table's size itself."""
+    """The limit equals the size of the position table, because the last token is never fed back."""
     settings = replace(model.bundle.generation, eos_token_id=1599, forced_eos_token_id=None, early_stopping="never")
     result = model.run(picture(), "od", num_beams=num_beams, max_new_tokens=80, settings=settings)
     assert len(result.token_ids) == 81
@@ -178,7 +178,7 @@ def test_as_many_tokens_as_there_are_positions(num_beams: int, model: Florence2)
     ],
 )
 def test_limits(wanted: dict[str, Any], error: type[Exception], message: str, model: Florence2) -> None:
-    """Each is named with what the model takes; a stream keeps to them too."""
+    """Each limit is named with the range that the model takes; a stream keeps to the same limits."""
     with pytest.raises(error, match=message):
         model.run(picture(), "od", **wanted)
     if "max_new_tokens" in wanted:
@@ -187,7 +187,7 @@ def test_limits(wanted: dict[str, Any], error: type[Exception], message: str, mo
 
 
 def test_the_longest_prompt(model: Florence2) -> None:
-    """As many tokens as the table has beside the image, begin and end included; one more is refused."""
+    """A prompt may fill the position table, begin and end included; one more token is refused."""
     limit = TINY.max_prompt_tokens
     longest = "<loc_7>" * (limit - 2)
     assert len(model.prompt_ids(longest)) == limit
@@ -199,7 +199,7 @@ def test_the_longest_prompt(model: Florence2) -> None:
 
 
 def test_a_free_prompt_and_regions(model: Florence2) -> None:
-    """Text passes as it is; a region in pixels of the original image becomes location tokens."""
+    """A free text is passed on as it is; a region in pixels of the original image becomes location tokens."""
     encoded = model.encode(Image.fromarray(picture()))
     assert encoded.size == (110, 70)
     free = encoded.run("", FREE)
@@ -213,7 +213,7 @@ def test_a_free_prompt_and_regions(model: Florence2) -> None:
 
 
 def test_on_a_device_by_name(tiny_bundle: Path) -> None:
-    """The bundle's own, or one that is not there."""
+    """A bundle opens on its own device by name; a device that does not exist is refused."""
     assert f2edge.load(tiny_bundle, "CPU").runtime.device == "CPU"
     with pytest.raises(DeviceError, match="no device XPU"):
         f2edge.load(str(tiny_bundle), "XPU")
@@ -221,13 +221,13 @@ def test_on_a_device_by_name(tiny_bundle: Path) -> None:
 
 @pytest.mark.parametrize("region", [(10, 7, 55, 35), [10.0, 7.0, 55.0, 35.0], np.array([10, 7, 55, 35])])
 def test_a_region_is_four_numbers_of_any_sequence(region: Any, model: Florence2) -> None:
-    """A tuple, a list and a row of an array ask the same."""
+    """A region may be a tuple, a list or a row of an array."""
     expected = model.run(picture(), "region_to_category", region=(10.0, 7.0, 55.0, 35.0))
     assert model.run(picture(), "region_to_category", region=region).token_ids == expected.token_ids
 
 
-def test_results_keep_a_thumbnail_where_it_is_wanted(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All questions about one image share it; by default there is none outside of a notebook."""
+def test_results_keep_a_thumbnail_if_requested(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All results about one image share its thumbnail; by default, only notebooks have thumbnails."""
     assert not model.thumbnails
     assert model.run(picture(), "od").thumbnail is None
     monkeypatch.setattr(model, "thumbnails", True)
@@ -240,6 +240,6 @@ def test_results_keep_a_thumbnail_where_it_is_wanted(model: Florence2, monkeypat
 
 
 def test_a_notebook_wants_thumbnails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel of a notebook opens the bundle."""
+    """Thumbnails are on if the kernel of a notebook opens the bundle."""
     monkeypatch.setattr(module, "in_notebook", lambda: True)
     assert f2edge.load(tiny_bundle).thumbnails

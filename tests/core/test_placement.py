@@ -23,7 +23,7 @@ from f2edge.placement import Placement, parse_placement
     ],
 )
 def test_placements(text: str | None, vision: str, encoder: str, decoder: str) -> None:
-    """A device for all, or one for some with the bundle's own for the rest; a comma may be part of a device's name."""
+    """A device given for some components leaves the others on the bundle's own; device names may contain commas."""
     placement = parse_placement(text, "NPU", threads=2)
     assert placement == Placement(vision, encoder, decoder, threads=2)
     assert parse_placement(str(placement), "TPU", threads=2) == placement
@@ -39,8 +39,8 @@ def test_placements(text: str | None, vision: str, encoder: str, decoder: str) -
         ("vision=GPU,CPU=", "'cpu' is not a component"),
     ],
 )
-def test_what_is_no_placement(text: str, reason: str) -> None:
-    """One line with what was given."""
+def test_bad_placements(text: str, reason: str) -> None:
+    """A wrong placement is refused in one line that quotes it."""
     with pytest.raises(DeviceError, match=reason) as error:
         parse_placement(text, "CPU")
     assert text in str(error.value)
@@ -48,14 +48,14 @@ def test_what_is_no_placement(text: str, reason: str) -> None:
 
 
 def test_threads() -> None:
-    """At least one, or the engine's choice."""
+    """``threads`` is at least 1; without it, the engine chooses."""
     assert parse_placement("CPU", "CPU").threads is None
     with pytest.raises(DeviceError, match=r"^threads must be at least 1, not 0$"):
         parse_placement("CPU", "CPU", threads=0)
 
 
 def test_an_engine_with_one_device() -> None:
-    """It gets that device, or says that it cannot be in two places."""
+    """An engine for one device gets that device, and refuses a placement on two."""
     placement = Placement.on("CUDA")
     assert placement.only_device("TensorRT") == "CUDA"
     assert list(placement.devices()) == list(COMPONENTS)

@@ -56,61 +56,61 @@ def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:
 
 def test_boxes() -> None:
     """Boxes have labels and confidences; quads and polygons are empty."""
-    found = result_of("od", "</s>", "<s>", "naïve cat", *["<loc_100>"] * 4, "</s>")
-    assert found.labels == ("naïve cat",)
-    assert found.boxes == ((100.5, 100.5, 100.5, 100.5),)
-    assert found.confidences == (math.exp(-0.5),)
-    assert (found.quads, found.polygons) == ((), ())
-    answer = found.answer["<OD>"]
+    result = result_of("od", "</s>", "<s>", "naïve cat", *["<loc_100>"] * 4, "</s>")
+    assert result.labels == ("naïve cat",)
+    assert result.boxes == ((100.5, 100.5, 100.5, 100.5),)
+    assert result.confidences == (math.exp(-0.5),)
+    assert (result.quads, result.polygons) == ((), ())
+    answer = result.answer["<OD>"]
     assert isinstance(answer, dict)
     assert answer == {"bboxes": [[100.5] * 4], "labels": ["nave cat"], "scores": [math.exp(-0.5)]}
 
 
 def test_quads_have_plain_labels() -> None:
     """Labels lack the ``</s>`` that Microsoft's first label begins with; the answer keeps it."""
-    found = result_of("ocr_with_region", "</s>", "<s>", " STOP ", *["<loc_1>"] * 8, "</s>")
-    assert found.labels == ("STOP",)
-    assert [len(quad) for quad in found.quads] == [8]
-    assert found.answer["<OCR_WITH_REGION>"] == {"quad_boxes": [[1.5] * 8], "labels": ["</s> STOP "]}
+    result = result_of("ocr_with_region", "</s>", "<s>", " STOP ", *["<loc_1>"] * 8, "</s>")
+    assert result.labels == ("STOP",)
+    assert [len(quad) for quad in result.quads] == [8]
+    assert result.answer["<OCR_WITH_REGION>"] == {"quad_boxes": [[1.5] * 8], "labels": ["</s> STOP "]}
 
 
 def test_polygons() -> None:
     """An instance of two polygons has one label and one confidence."""
     pieces = ["</s>", "<s>", *["<loc_1>"] * 6, "<sep>", *["<loc_2>"] * 4, "</s>"]
-    found = result_of("referring_expression_segmentation", *pieces)
-    assert [[len(polygon) for polygon in thing] for thing in found.polygons] == [[6, 4]]
-    assert (len(found.labels), len(found.confidences), found.boxes) == (1, 1, ())
+    result = result_of("referring_expression_segmentation", *pieces)
+    assert [[len(polygon) for polygon in thing] for thing in result.polygons] == [[6, 4]]
+    assert (len(result.labels), len(result.confidences), result.boxes) == (1, 1, ())
 
 
 def test_text_has_nothing_located() -> None:
     """A caption has an answer; labels, boxes, quads, polygons and confidences are empty."""
-    found = result_of("caption", "</s>", "<s>", "A cat", "</s>")
-    assert found.answer == {"<CAPTION>": "A cat"}
-    assert (found.labels, found.boxes, found.quads, found.polygons, found.confidences) == ((),) * 5
+    result = result_of("caption", "</s>", "<s>", "A cat", "</s>")
+    assert result.answer == {"<CAPTION>": "A cat"}
+    assert (result.labels, result.boxes, result.quads, result.polygons, result.confidences) == ((),) * 5
 
 
 def test_plain_text() -> None:
     """The plain text lacks the special tokens around an answer and keeps locations and other tags."""
-    found = result_of("od", "</s>", "<s>", " a <b> cat", "<loc_1>", "</s>", "<pad>")
-    assert found.plain_text == "a <b> cat<loc_1>"
+    result = result_of("od", "</s>", "<s>", " a <b> cat", "<loc_1>", "</s>", "<pad>")
+    assert result.plain_text == "a <b> cat<loc_1>"
 
 
 def test_json_has_the_documented_keys() -> None:
     """``to_json`` has exactly the documented keys, and JSON can hold all of it."""
-    found = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
-    assert list(found) == [
+    result = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
+    assert list(result) == [
         *("task", "text", "token_ids", "token_logprobs", "score", "result", "confidences"),
         *("truncated", "timings_ms"),
     ]
-    assert found["task"] == "<OD>"
-    assert found["confidences"] == [math.exp(-0.5)]
-    assert found["timings_ms"] == {"vision": 1.5}
-    assert len(found["token_ids"]) == len(found["token_logprobs"]) + 1
+    assert result["task"] == "<OD>"
+    assert result["confidences"] == [math.exp(-0.5)]
+    assert result["timings_ms"] == {"vision": 1.5}
+    assert len(result["token_ids"]) == len(result["token_logprobs"]) + 1
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_boxes_and_quads_are_arrays_of_a_known_width(number: int) -> None:
-    """Also if the model located nothing, or if it located something of another kind."""
+    """The arrays have four and eight columns even if nothing of that kind was located."""
     boxes = result_of("od", "</s>", "<s>", *(["cat", *["<loc_1>"] * 4] * number), "</s>")
     quads = result_of("ocr_with_region", "</s>", "<s>", *(["cat", *["<loc_1>"] * 8] * number), "</s>")
     assert np.asarray(boxes.boxes).shape == (number, 4)
@@ -121,7 +121,7 @@ def test_boxes_and_quads_are_arrays_of_a_known_width(number: int) -> None:
 
 
 def test_rows_as_numpy_asks_for_them() -> None:
-    """Any type, by either way of calling; an array that is not a copy cannot be had."""
+    """Rows convert to any dtype by either NumPy protocol; an array that is not a copy is refused."""
     rows = Boxes([(1.5, 2.0, 3.0, 4.0)])
     assert np.asarray(rows).dtype == np.float64
     assert np.array(rows, np.float32).dtype == np.float32
@@ -134,22 +134,22 @@ def test_rows_as_numpy_asks_for_them() -> None:
 
 
 def test_rows_are_tuples_otherwise() -> None:
-    """Equality, hash, truth, JSON, and what dataclasses do with them."""
-    found = result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>")
+    """Rows keep a tuple's equality, hash, truth value and JSON, and survive dataclass functions."""
+    result = result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>")
     plain = ((1.5, 1.5, 1.5, 1.5),)
-    assert found.boxes == plain
-    assert isinstance(found.boxes, tuple)
-    assert hash(found.boxes) == hash(plain)
-    assert repr(found.boxes) == repr(plain)
-    assert (bool(found.boxes), bool(found.quads)) == (True, False)
-    assert json.loads(json.dumps(found.boxes)) == [[1.5] * 4]
-    assert type(asdict(found)["boxes"]) is Boxes
-    assert type(replace(found, quads=((0.0,) * 8,)).quads) is Quads
+    assert result.boxes == plain
+    assert isinstance(result.boxes, tuple)
+    assert hash(result.boxes) == hash(plain)
+    assert repr(result.boxes) == repr(plain)
+    assert (bool(result.boxes), bool(result.quads)) == (True, False)
+    assert json.loads(json.dumps(result.boxes)) == [[1.5] * 4]
+    assert type(asdict(result)["boxes"]) is Boxes
+    assert type(replace(result, quads=((0.0,) * 8,)).quads) is Quads
 
 
 def test_a_result_is_pickled_whole() -> None:
-    """Equal after the way there and back, and its boxes are still an array of a known width."""
-    found = result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>")
-    copy = pickle.loads(pickle.dumps(found))  # noqa: S301 - our own bytes
-    assert copy == found
+    """An unpickled result equals the original, and its boxes still convert to an array of known width."""
+    result = result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>")
+    copy = pickle.loads(pickle.dumps(result))  # noqa: S301 - our own bytes
+    assert copy == result
     assert type(copy.boxes) is Boxes

@@ -1,4 +1,4 @@
-"""A device checks itself on its first use, and what it gets wrong runs elsewhere."""
+"""A device is checked on its first use; components that it computes wrongly run on the CPU instead."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The devices that were checked, in turn; nothing is known of any before."""
+    """Start with no known verdicts; return the list of the devices that get checked, in order."""
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     done, real = [], selfcheck.verify
 
@@ -42,17 +42,17 @@ def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def verdicts() -> list[Path]:
-    """The files that hold them."""
+    """Return the files that hold the verdicts."""
     return sorted(user_cache().glob("verdicts/*"))
 
 
 def answer(model: Florence2) -> Any:
-    """What a model says about a grey picture."""
+    """Return the tokens of a model's answer about a grey picture."""
     return model.run(np.full((40, 60, 3), 90, np.uint8), "od", max_new_tokens=20).token_ids
 
 
 def test_a_device_that_is_right(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
-    """It is checked once, with nothing to say, and used as asked."""
+    """A correct device is checked once, without a warning, and used as requested."""
     pretend_npu(monkeypatch)
     for _ in range(2):
         assert f2edge.load(tiny_npu_bundle, on_mismatch="error").runtime.device == "NPU"
@@ -64,7 +64,7 @@ def test_a_device_that_is_right(tiny_npu_bundle: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Placement]:
-    """Where the bundle was opened, in turn."""
+    """Return the list of the placements on which the bundle gets opened, in order."""
     places, real = [], runtimes.open_runtime
 
     def open_runtime(bundle: Bundle, placement: Placement) -> Runtime:
@@ -75,10 +75,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Placement]:
     return places
 
 
-def test_what_passed_is_not_opened_again(
+def test_a_checked_model_is_not_opened_again(
     tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Placement]
 ) -> None:
-    """The first start hands out the model that was checked; the next one opens the bundle once, too."""
+    """The first start returns the model that was checked, and the next start opens the bundle only once, too."""
     pretend_npu(monkeypatch, damaged=["vision"])
     asked, settled = Placement.on("NPU"), Placement("CPU", "NPU", "NPU")
     with pytest.warns(DeviceWarning, match="vision=CPU"):
@@ -90,7 +90,7 @@ def test_what_passed_is_not_opened_again(
 
 
 def test_the_warning_is_at_the_call(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of ``load``, at the first start as at the next."""
+    """The warning points at the call of ``load``, at the first start and at the next."""
     pretend_npu(monkeypatch, damaged=["encoder"])
     for _ in range(2):
         with pytest.warns(DeviceWarning) as caught:
@@ -103,7 +103,7 @@ def test_the_warning_is_at_the_call(tiny_npu_bundle: Path, monkeypatch: pytest.M
 def test_fallback(
     component: str, how: str, tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
 ) -> None:
-    """Only what is wrong, or what the engine refuses, moves to the CPU; answers are the CPU's; the verdict is kept."""
+    """Only the wrong or refused component moves to the CPU; answers equal the CPU's; the verdict is kept."""
     expected = answer(f2edge.load(tiny_npu_bundle, "CPU"))
     pretend_npu(monkeypatch, **{how: [component]})
     reason = "off by" if how == "damaged" else f"cannot compile {component}"
@@ -120,7 +120,7 @@ def test_fallback(
 
 
 def test_several_components_move(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One is refused, and of the others one is wrong."""
+    """If the engine refuses one component and computes another wrongly, both move to the CPU."""
     pretend_npu(monkeypatch, damaged=["vision"], failing=["decoder"])
     with pytest.warns(DeviceWarning, match=r"vision: it is off by .*decoder: .*cannot compile"):
         model = f2edge.load(tiny_npu_bundle, on_mismatch="fallback")
@@ -128,7 +128,7 @@ def test_several_components_move(tiny_npu_bundle: Path, monkeypatch: pytest.Monk
 
 
 def test_error_and_warning(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
-    """One line that says what is wrong and what to do, each time; with a warning it goes on as asked."""
+    """Each time, one line says what is wrong and what to do; in mode "warn" the model is used as requested."""
     pretend_npu(monkeypatch, damaged=["encoder"])
     for _ in range(2):
         with pytest.raises(DeviceError, match=r"on NPU .*encoder: it is off by .*on_mismatch='fallback'") as error:
@@ -140,7 +140,7 @@ def test_error_and_warning(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_engine_that_fails_without_fallback(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its error is passed on, and no verdict is kept: it may pass."""
+    """The engine's error is passed on, and no verdict is kept, because the cause may be temporary."""
     pretend_npu(monkeypatch, failing=["vision"])
     for mode in ("error", "warn"):
         with pytest.raises(DeviceError, match=r"cannot load .*cannot compile vision"):
@@ -149,13 +149,13 @@ def test_an_engine_that_fails_without_fallback(tiny_npu_bundle: Path, monkeypatc
 
 
 def test_nowhere_to_go(tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle that is wrong on the CPU as well says so."""
+    """A bundle that the CPU computes wrongly, too, is refused."""
     monkeypatch.setattr("f2edge.verify.TOLERANCE", dict.fromkeys(("fp32", "fp16", "bf16", "int8"), 1e-12))
     with pytest.raises(DeviceError, match="fails on the CPU, too: vision: it is off by"):
         f2edge.load(tiny_npu_bundle, "CPU", on_mismatch="fallback")
 
 
-def test_what_a_verdict_depends_on(
+def test_a_verdict_depends_on_driver_placement_version_and_bundle(
     tiny_npu_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
 ) -> None:
     """Another driver, placement, version or bundle is checked anew."""
@@ -182,7 +182,7 @@ def test_what_a_verdict_depends_on(
 def test_a_damaged_verdict(
     damage: bytes, tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
 ) -> None:
-    """It is ignored and written anew."""
+    """A damaged verdict is ignored and written anew."""
     pretend_npu(monkeypatch)
     f2edge.load(tiny_npu_bundle, on_mismatch="error")
     (file,) = verdicts()
@@ -194,7 +194,7 @@ def test_a_damaged_verdict(
 
 
 def test_without_a_cache(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]) -> None:
-    """It is checked each time."""
+    """If no cache can be written, the device is checked at each start."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
@@ -203,17 +203,17 @@ def test_without_a_cache(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_another_engine(tiny_onnx_bundle: Path, checks: list[str]) -> None:
-    """The check is the same for all."""
+    """The check works for ONNX Runtime as well."""
     assert f2edge.load(tiny_onnx_bundle, on_mismatch="error", threads=1).runtime.threads == 1
     assert checks == ["CPU"]
 
 
 def test_an_unknown_mode(tiny_bundle: Path) -> None:
-    """It is named, with those there are."""
+    """An unknown mode is refused, and the error lists the known ones."""
     with pytest.raises(InputError, match="on_mismatch is 'ignore'; it must be one of error, fallback, warn"):
         f2edge.load(tiny_bundle, on_mismatch="ignore")  # type: ignore[arg-type]
 
 
 def test_the_pretended_npu_ends_with_its_test() -> None:
-    """The next test has the engine's own devices again."""
+    """The simulated NPU is gone after its test, and the engine has its own devices again."""
     assert "pretended" not in ov.Core.__module__

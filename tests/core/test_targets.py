@@ -1,4 +1,4 @@
-"""The rows of devices: each is complete, and each device has a recommendation."""
+"""The table of targets: each row is complete, and each device has a recommendation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NAMES = [
 
 
 def test_the_rows() -> None:
-    """All that the design names, under their own names."""
+    """All targets of the design are in the table, under their own names."""
     assert list(TARGETS) == NAMES
     assert all(name == target.name for name, target in TARGETS.items())
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=NAMES)
 def test_a_row_is_complete(target: Target) -> None:
-    """A precision that it computes or stores for each component, and a sentence on why."""
+    """A row has a precision for each component, a sentence on why, and known capabilities and architectures."""
     assert tuple(target.precisions) == COMPONENTS
     assert set(target.precisions.values()) <= {"fp32", "fp16", "int8"}
     assert len(target.why.split()) > 5
@@ -40,19 +40,19 @@ def test_a_row_is_complete(target: Target) -> None:
     assert target.name.startswith("jetson-") == bool(target.memory_gib)
 
 
-def test_which_take_fixed_shapes_only() -> None:
-    """Intel's NPU."""
+def test_only_the_npu_needs_fixed_shapes() -> None:
+    """Intel's NPU is the only target that takes fixed shapes."""
     assert [target.name for target in TARGETS.values() if target.static] == ["npu"]
 
 
 def test_intels_devices_are_there() -> None:
-    """They can be compiled for anywhere."""
+    """Intel's targets can be compiled for on any machine."""
     for name in ("cpu", "onnx", "igpu", "npu"):
         assert get_target(name) is TARGETS[name]
 
 
 def test_an_unknown_target() -> None:
-    """It comes with the one that was meant, or all there are."""
+    """An unknown target is refused with a suggestion of a similar name, or with all the known ones."""
     with pytest.raises(CompileError, match="unknown target jetson-orin-nona; did you mean jetson-orin-nano"):
         get_target("jetson-orin-nona")
     with pytest.raises(CompileError, match="unknown target vax; known: cpu, onnx"):

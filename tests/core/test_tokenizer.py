@@ -84,13 +84,13 @@ def test_every_prompt_has_the_oracles_ids(microsoft: Tokenizer, oracles_dir: Pat
 
 
 def test_space_before_an_added_token_survives(microsoft: Tokenizer) -> None:
-    """The vector of docs/florence2.md#test-vectors: 976, 1437, 50322."""
+    """A space before a location token keeps its ids 976, 1437, 50322 (docs/florence2.md#test-vectors)."""
     ids = microsoft.encode("What is the region <loc_53><loc_334><loc_933><loc_775>?")
     assert ids == [0, 2264, 16, 5, 976, 1437, 50322, 50603, 51202, 51044, 116, 2]
 
 
 def test_decode_keeps_specials_and_puts_nothing_between(microsoft: Tokenizer) -> None:
-    """The car of docs/florence2.md#test-vectors."""
+    """Decoding keeps special tokens and adds no spaces: the example of docs/florence2.md#test-vectors."""
     ids = [2, 0, 5901, 50322, 50602, 51202, 51043, 11219, 3679, 50694, 2]
     assert microsoft.decode(ids) == "</s><s>car<loc_53><loc_333><loc_933><loc_774>door handle<loc_425></s>"
 
@@ -136,7 +136,7 @@ def test_split_character_belongs_to_its_last_token() -> None:
 
 
 def test_pieces_come_as_their_tokens_do() -> None:
-    """Each piece is there before the next token is asked for; what is cut off within a character is one piece more."""
+    """Each piece comes before the next token is read; a character that is cut off becomes one more piece."""
     tokenizer, taken = Tokenizer(BYTES), []
 
     def token_ids(count: int) -> Iterator[int]:

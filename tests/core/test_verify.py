@@ -32,12 +32,12 @@ TARGETS = ("tiny_bundle", "tiny_onnx_bundle")
 
 @pytest.fixture(scope="module", params=TARGETS)
 def model(request: pytest.FixtureRequest) -> Florence2:
-    """A fresh bundle, opened."""
+    """Open a fresh bundle."""
     return load(request.getfixturevalue(request.param))
 
 
 def test_a_fresh_bundle_passes(model: Florence2) -> None:
-    """Every component far within its tolerance, every token the reference's."""
+    """In a fresh bundle every component is far within its tolerance, and all tokens equal the reference's."""
     verified = verify(model)
     assert verified.passed
     assert list(verified.components) == list(COMPONENTS)
@@ -52,7 +52,7 @@ def test_a_fresh_bundle_passes(model: Florence2) -> None:
 
 
 def damage_onnx(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
-    """Change a few weights of every large initializer."""
+    """Change every seventh value of each large initializer."""
     graph = onnx.load(path)
     for tensor in graph.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -60,13 +60,13 @@ def damage_onnx(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[
             changed = values.copy()
             changed.flat[::7] = change(changed.flat[::7])
             tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
-    # A file of its own: the other graphs read the common one.
+    # The graph gets its own data file, because the other graphs read the common one.
     (path.parent / f"{path.name}.data").unlink(missing_ok=True)
     save_onnx(graph, path)
 
 
 def damage_ir(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
-    """Change a few values of the large weights that no other graph reads."""
+    """Change every seventh value of the large weights that no other graph reads."""
     file = path.with_name("weights.bin")
     data = bytearray(file.read_bytes())
     others = [other.read_text() for other in path.parent.glob("*.xml") if other != path]
@@ -78,7 +78,7 @@ def damage_ir(path: Path, change: Callable[[np.ndarray[Any, Any]], np.ndarray[An
 
 
 def rehash(path: Path) -> None:
-    """Make the manifest agree with the files."""
+    """Update the hashes in the manifest to the changed files."""
     manifest = json.loads((path / MANIFEST).read_text())
     for component in manifest["components"].values():
         component["sha256"] = {name: sha256(path / name) for name in component["sha256"]}
@@ -90,7 +90,7 @@ def rehash(path: Path) -> None:
 def test_a_damaged_component_is_named(
     target: str, component: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Weights a little off, hashes right: this component fails, and the ones before it do not."""
+    """If weights are slightly wrong but hashes match, this component fails, and those before it pass."""
     path = shutil.copytree(request.getfixturevalue(target), tmp_path / "bundle")
     damage, kind = (damage_ir, "xml") if target == "tiny_bundle" else (damage_onnx, "onnx")
     damage(path / f"{component}.{kind}", lambda values: values * 1.05)
@@ -108,7 +108,7 @@ def test_a_damaged_component_is_named(
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_not_a_number_fails_with_a_report(component: str, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
-    """Weights that overflowed: the report names the component instead of breaking off, and is plain JSON."""
+    """If weights are NaN, the report names the component instead of stopping, and is valid JSON."""
     path = shutil.copytree(tiny_onnx_bundle, tmp_path / "bundle")
     damage_onnx(path / f"{component}.onnx", lambda values: values * np.nan)
     rehash(path)
@@ -123,12 +123,12 @@ def test_not_a_number_fails_with_a_report(component: str, tiny_onnx_bundle: Path
 
 
 def test_not_a_number_in_one_case_is_not_lost_in_the_next(model: Florence2) -> None:
-    """The worst of all cases counts, and nothing is worse than NaN."""
+    """The worst of all cases counts, and NaN is worse than any number."""
     runtime = model.runtime
     calls = []
 
     class Broken:
-        """The encoder of the first case gives NaN."""
+        """A runtime whose encoder gives NaN in the first case only."""
 
         device = "broken"
 
@@ -150,7 +150,7 @@ def test_not_a_number_in_one_case_is_not_lost_in_the_next(model: Florence2) -> N
 
 
 def test_relative_error() -> None:
-    """The norm of the difference over the norm of the reference; nothing but zeros equals zeros."""
+    """The error is the norm of the difference over the norm of the reference; zeros against zeros give 0."""
     reference = np.array([3.0, 4.0], np.float32)
     assert relative_error(reference, reference) == 0
     assert relative_error(reference * np.float32(1.5), reference) == pytest.approx(0.5)
@@ -161,7 +161,7 @@ def test_relative_error() -> None:
 
 
 def test_the_verdict() -> None:
-    """Tokens count in fp32 alone; components always; NaN never passes."""
+    """Components always count towards the verdict, tokens only in fp32, and NaN never passes."""
 
     def passed(error: float, precision: Precision, tolerance: float, agreeing: int) -> bool:
         component = VerifiedComponent.measured(precision, error, tolerance)

@@ -1,4 +1,4 @@
-"""The decode loop gives transformers' answers, and those of a plain statement of the same search."""
+"""The searches give transformers' recorded answers, and those of a plain implementation of the same algorithm."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ START, EOS = 2, 2
 
 
 class TableSession:
-    """A decoder session whose logits are a row of a table, chosen by a hash of the prefix (fixtures, README).
+    """A decoder session whose logits are a row of a table, chosen by a hash of the prefix.
 
-    It keeps what a real session keeps, one state per beam reordered by ``beam_indices``, and refuses misuse.
+    Like a real session, it keeps one state per beam, reordered by ``beam_indices``, and it refuses misuse.
     """
 
     def __init__(self, table: FloatArray, num_candidates: int, *, reverse_ties: bool = False) -> None:
@@ -43,7 +43,7 @@ class TableSession:
         self.fetches = 0
 
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        """As ``DecoderSession`` says."""
+        """Take one step, as ``DecoderSession`` specifies."""
         assert tokens.dtype == beam_indices.dtype == np.int64
         assert tokens.shape == beam_indices.shape
         if not self.widths:
@@ -71,14 +71,14 @@ class TableSession:
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
-    """Return log-probabilities in float32 by way of a log-sum-exp, which is what the loop gets."""
+    """Return log-probabilities in float32, computed with a log-sum-exp like the one the search gets."""
     log_sum_exp = np.log(np.exp(logits.astype(np.float64)).sum())
     result: FloatArray = logits - np.float32(log_sum_exp)
     return result
 
 
 def plain_scores(table: FloatArray, prefix: list[int], settings: GenerationSettings) -> FloatArray:
-    """Return what follows a prefix: processed logits with one beam, processed log-probabilities with more."""
+    """Return the scores of the next token: processed logits with one beam, log-probabilities with more."""
     state = 0
     for token in prefix:
         state = (state * 31 + token + 7) % len(table)
@@ -99,7 +99,7 @@ def plain_scores(table: FloatArray, prefix: list[int], settings: GenerationSetti
 
 
 def plain_beam_search(table: FloatArray, settings: GenerationSettings) -> tuple[list[int], float]:
-    """Beam search as docs/florence2.md#beam-search states it, on plain lists and the whole vocabulary."""
+    """Search with beams as docs/florence2.md#beam-search states, on plain lists and the whole vocabulary."""
     B, penalty, limit = settings.num_beams, settings.length_penalty, settings.max_new_tokens + 1
     running = [([START], np.float32(0 if beam == 0 else -1e9)) for beam in range(B)]
     pool: list[tuple[np.float32, list[int]]] = []
@@ -180,7 +180,7 @@ def random_table(seed: int, vocab: int, *, ties: bool = False) -> FloatArray:
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(ALL_SETTINGS, st.integers(0, 10**6), st.integers(2, 12), st.booleans())
-def test_candidates_give_what_all_logits_give(
+def test_candidates_give_the_same_answer_as_all_logits(
     settings: GenerationSettings, seed: int, num_candidates: int, reverse_ties: bool
 ) -> None:
     """The answer depends neither on the number of candidates nor on how an engine orders equal logits."""
@@ -193,8 +193,8 @@ def test_candidates_give_what_all_logits_give(
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(ALL_SETTINGS.filter(lambda s: s.num_beams > 1), st.integers(0, 10**6), st.integers(5, 12), st.booleans())
-def test_beam_search_is_the_plain_statement(settings: GenerationSettings, seed: int, vocab: int, ties: bool) -> None:
-    """Beam search and its plain statement agree, also with ties and with few tokens."""
+def test_beam_search_equals_the_plain_search(settings: GenerationSettings, seed: int, vocab: int, ties: bool) -> None:
+    """Beam search and its plain implementation agree, also with ties and with few tokens."""
     table = random_table(seed, vocab, ties=ties)
     sequence, score = plain_beam_search(table, settings)
     answer = generate(TableSession(table, num_candidates=9), settings)
@@ -206,7 +206,7 @@ def test_beam_search_is_the_plain_statement(settings: GenerationSettings, seed: 
 
 @pytest.mark.parametrize("forced_bos", [None, 0])
 def test_more_beams_than_tokens(forced_bos: int | None) -> None:
-    """With more beams than tokens the beams that start at -1e9 stay in the search, as in the plain statement."""
+    """With more beams than tokens, the beams that start at -1e9 stay in the search, as in the plain implementation."""
     settings = GenerationSettings(num_beams=8, max_new_tokens=6, no_repeat_ngram_size=0, forced_bos_token_id=forced_bos)
     for seed in range(10):
         table = random_table(seed, vocab=5)
@@ -218,7 +218,7 @@ def test_more_beams_than_tokens(forced_bos: int | None) -> None:
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(ALL_SETTINGS.map(lambda s: replace(s, num_beams=1)), st.integers(0, 10**6), st.integers(2, 12))
-def test_greedy_is_the_plain_statement_and_streams(
+def test_greedy_equals_the_plain_search_and_streams(
     settings: GenerationSettings, seed: int, num_candidates: int
 ) -> None:
     """Greedy search takes the first maximum of the processed logits, and streams the tokens of its answer."""
@@ -261,7 +261,7 @@ def test_usual_settings_fetch_nothing(num_beams: int, max_new_tokens: int) -> No
     assert session.fetches == 0
 
 
-def test_too_few_candidates_are_made_up_for() -> None:
+def test_too_few_candidates_fetch_all_logits() -> None:
     """With fewer than 2 x num_beams candidates the search fetches all logits, and the answer is the same."""
     settings = GenerationSettings(num_beams=3, max_new_tokens=40)
     few, many = TableSession(peaked_table(), 4), TableSession(peaked_table(), 32)
@@ -270,7 +270,7 @@ def test_too_few_candidates_are_made_up_for() -> None:
     assert many.fetches == 0
 
 
-def test_greedy_fetches_only_where_a_ban_takes_most_of_the_probability() -> None:
+def test_greedy_fetches_only_if_a_ban_takes_most_of_the_probability() -> None:
     """Greedy search fetches all logits only if banned tokens hold so much probability that digits would be lost."""
     table = np.full((1, 50), -3.0, np.float32)
     table[0, 7] = 12.0
@@ -295,7 +295,7 @@ def test_beams_are_expanded_once_they_differ() -> None:
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("forced_eos", [None, 2])
-def test_truncated_says_whether_the_answer_was_cut(num_beams: int, forced_eos: int | None) -> None:
+def test_truncated_says_whether_the_limit_ended_the_answer(num_beams: int, forced_eos: int | None) -> None:
     """``truncated`` is set if the limit ended the answer, with or without a forced end token, and not otherwise."""
     table = np.arange(12, dtype=np.float32)[None].copy()
     settings = GenerationSettings(
@@ -311,8 +311,8 @@ def test_truncated_says_whether_the_answer_was_cut(num_beams: int, forced_eos: i
     assert ended.token_ids == (2, 0, 2)
 
 
-def test_an_end_of_its_own_in_the_last_place_is_not_a_cut() -> None:
-    """An end token in the last place that was not forced is the model's own: the answer is not truncated."""
+def test_an_unforced_end_in_the_last_place_is_no_truncation() -> None:
+    """If the model itself ends the answer at the last position, the answer is not truncated."""
     table = np.zeros((1, 12), np.float32)
     table[0, EOS] = 30
     settings = GenerationSettings(num_beams=3, max_new_tokens=2, forced_eos_token_id=None)
@@ -334,11 +334,11 @@ def test_early_stopping_variants_differ() -> None:
     assert answers[0] != answers[1] != answers[2] != answers[0]
 
 
-@pytest.mark.parametrize(("ngram_size", "banned"), [(0, []), (1, [2, 5, 6, 5]), (2, [6]), (3, []), (5, []), (9, [])])
-def test_banned_tokens(ngram_size: int, banned: list[int]) -> None:
+@pytest.mark.parametrize(("ngram_size", "expected"), [(0, []), (1, [2, 5, 6, 5]), (2, [6]), (3, []), (5, []), (9, [])])
+def test_banned_tokens(ngram_size: int, expected: list[int]) -> None:
     """A token is banned only if it would complete an n-gram that the same beam already has."""
-    found = banned_tokens(np.array([[2, 5, 6, 5], [1, 1, 3, 4]]), ngram_size)
-    assert found.token_ids[found.beams == 0].tolist() == banned
+    banned = banned_tokens(np.array([[2, 5, 6, 5], [1, 1, 3, 4]]), ngram_size)
+    assert banned.token_ids[banned.beams == 0].tolist() == expected
 
 
 def test_the_latest_ngram_counts_too() -> None:
@@ -348,8 +348,8 @@ def test_the_latest_ngram_counts_too() -> None:
 
 def test_a_beam_is_banned_by_its_own_past_alone() -> None:
     """An n-gram in one beam bans nothing in another."""
-    found = banned_tokens(np.array([[7, 8, 9, 7, 8], [7, 8, 1, 2, 3]]), 3)
-    assert (found.beams.tolist(), found.token_ids.tolist()) == ([0], [9])
+    banned = banned_tokens(np.array([[7, 8, 9, 7, 8], [7, 8, 1, 2, 3]]), 3)
+    assert (banned.beams.tolist(), banned.token_ids.tolist()) == ([0], [9])
 
 
 def test_streaming_needs_one_beam() -> None:
@@ -405,14 +405,14 @@ def test_more_beams_than_any_search_needs() -> None:
 
 
 @pytest.mark.parametrize("penalty", [MAX_LENGTH_PENALTY, -MAX_LENGTH_PENALTY])
-def test_the_largest_length_penalties_stay_numbers(penalty: float) -> None:
+def test_the_largest_length_penalties_stay_finite(penalty: float) -> None:
     """The largest penalties stay finite and above zero for an answer of 65,536 tokens."""
     assert 0 < float(2**16) ** penalty < math.inf
     assert GenerationSettings(length_penalty=penalty).length_penalty == penalty
 
 
 def test_tokens_beyond_the_vocabulary_are_named() -> None:
-    """Every token beyond the vocabulary is named; a token that is not forced counts as none."""
+    """Every token id beyond the vocabulary is named; a forced token set to None is skipped."""
     settings = GenerationSettings(forced_bos_token_id=None, forced_eos_token_id=9, eos_token_id=10, pad_token_id=8)
     assert settings.beyond(11) == []
     assert settings.beyond(9) == [

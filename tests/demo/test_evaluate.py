@@ -1,4 +1,4 @@
-"""The demo's measures: full marks for the truth, none for silence."""
+"""The demo's measures: the truth gets full marks, and empty answers get none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _result(question: Question, text: str, *, located: bool) -> Result:
 
 
 class _Oracle:
-    """Knows the scenes in their order; answers the truth, or nothing."""
+    """A model that knows the scenes in order and answers the truth, or nothing."""
 
     def __init__(self, *, silent: bool) -> None:
         self.silent = silent
@@ -72,7 +72,7 @@ class _Oracle:
 
 
 def test_the_truth_gets_full_marks() -> None:
-    """An oracle scores one everywhere, reads without an error, and was asked all about every picture."""
+    """True answers score 1 everywhere with no reading error, and every picture is asked all seven questions."""
     oracle = _Oracle(silent=False)
     scores = evaluate(oracle, COUNT, SEED)
     assert len(oracle.asked) == 7 * COUNT
@@ -80,6 +80,6 @@ def test_the_truth_gets_full_marks() -> None:
 
 
 def test_silence_gets_none() -> None:
-    """Who says nothing scores zero, and misses every letter."""
+    """Empty answers score 0, and the error rates of reading are 1."""
     scores = evaluate(_Oracle(silent=True), COUNT, SEED)
     assert all(value == (1 if name in ERROR_RATES else 0) for name, value in scores.items())

@@ -1,4 +1,4 @@
-"""The demo's world: the same every time, readable, and answerable under the trigram ban."""
+"""The demo's scenes: reproducible, readable, and answerable under the ban on repeated trigrams."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    """Scenes that neither training nor evaluation uses."""
+    """Return scenes that neither training nor evaluation uses."""
     return [make_scene(SEED, index) for index in range(COUNT)]
 
 
 @pytest.fixture(scope="module")
 def questions(scenes: list[Scene]) -> list[tuple[Scene, Question]]:
-    """All questions on them, with their scenes."""
+    """Return all questions about the scenes, with their scenes."""
     return [(s, q) for k, s in enumerate(scenes) for q in ask(s, np.random.default_rng(k))]
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """The demo's tokenizer."""
+    """Return the demo's tokenizer."""
     return make_tokenizer()
 
 
 def test_a_scene_is_a_pure_function_of_seed_and_index() -> None:
-    """Drawn twice it is the same to the last pixel; another index or seed gives another picture."""
+    """The same seed and index give the same pixels; another index or seed gives another picture."""
     first, again = make_scene(SEED, 3), make_scene(SEED, 3)
     assert first.image.tobytes() == again.image.tobytes()
     assert (first.shapes, first.word) == (again.shapes, again.word)
@@ -55,7 +55,7 @@ def test_a_scene_is_a_pure_function_of_seed_and_index() -> None:
 
 
 def test_the_scenes_are_varied(scenes: list[Scene]) -> None:
-    """One to three shapes, every kind and colour, and words on some pictures but not on all."""
+    """Scenes have one to three shapes of every kind and colour, and some but not all have a word."""
     assert {len(scene.shapes) for scene in scenes} == {1, 2, 3}
     assert {s.kind for scene in scenes for s in scene.shapes} == set(KINDS)
     assert {s.colour for scene in scenes for s in scene.shapes} == set(COLOURS)
@@ -63,7 +63,7 @@ def test_the_scenes_are_varied(scenes: list[Scene]) -> None:
 
 
 def test_shapes_are_large_apart_and_in_clear_order(scenes: list[Scene]) -> None:
-    """Phrases fit one shape only, boxes hardly overlap, and left to right is no matter of a pixel."""
+    """Each phrase fits one shape, boxes hardly overlap, and the order from left to right is unambiguous."""
     for scene in scenes:
         width, height = scene.image.size
         names = [shape.name for shape in scene.shapes]
@@ -79,7 +79,7 @@ def test_shapes_are_large_apart_and_in_clear_order(scenes: list[Scene]) -> None:
 
 
 def test_a_shape_has_its_colour_in_its_middle(scenes: list[Scene]) -> None:
-    """The truth is of the picture: the middle of every box shows the colour that is named."""
+    """The middle of every box shows the colour that the truth names."""
     for scene in scenes:
         for shape in scene.shapes:
             middle = (int(sum(shape.box[::2]) / 2), int(sum(shape.box[1::2]) / 2))
@@ -88,8 +88,8 @@ def test_a_shape_has_its_colour_in_its_middle(scenes: list[Scene]) -> None:
             assert min(distances, key=lambda name: distances[name]) == shape.colour
 
 
-def test_a_word_is_written_where_the_truth_says(scenes: list[Scene]) -> None:
-    """Ink is inside the word's box, at least 14 pixels high for the model, and the letters stand in order."""
+def test_a_word_is_written_inside_its_box(scenes: list[Scene]) -> None:
+    """The box contains ink, is at least 14 pixels high for the model, and its letters are in order."""
     words = [(scene, scene.word) for scene in scenes if scene.word]
     assert words
     for scene, word in words:
@@ -105,7 +105,7 @@ def test_a_word_is_written_where_the_truth_says(scenes: list[Scene]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_outlines_start_at_the_top_and_run_clockwise(kind: str) -> None:
-    """Every outline fills the unit square; its shoelace area is positive where y points down."""
+    """Every outline fills the unit square; its shoelace area is positive, with y pointing down."""
     points = np.array(outline(kind))
     x, y = points.T
     np.testing.assert_allclose([x.min(), y.min(), x.max(), y.max()], [0, 0, 1, 1], atol=1e-9)
@@ -114,7 +114,7 @@ def test_outlines_start_at_the_top_and_run_clockwise(kind: str) -> None:
 
 
 def test_no_answer_repeats_a_trigram(questions: list[tuple[Scene, Question]], tokenizer: Any) -> None:
-    """What no_repeat_ngram_size 3 forbids cannot be the truth (a coincidence of locations apart)."""
+    """True answers hardly ever repeat a trigram, which no_repeat_ngram_size 3 forbids."""
     repeating = 0
     for _, question in questions:
         ids = [2, *tokenizer.encode(question.answer).ids]
@@ -124,24 +124,24 @@ def test_no_answer_repeats_a_trigram(questions: list[tuple[Scene, Question]], to
 
 
 def test_answers_parse_to_the_truth(questions: list[tuple[Scene, Question]]) -> None:
-    """The product's own parsers read boxes, quads and polygons out of the answers to within a pixel."""
+    """The product's own parsers read boxes, quads and polygons from the answers to within a pixel."""
     seen = set()
     for scene, question in questions:
-        found = find_instances(resolve(question.task), f"</s><s>{question.answer}</s>", scene.image.size)
+        instances = find_instances(resolve(question.task), f"</s><s>{question.answer}</s>", scene.image.size)
         truth = question.boxes if question.task in ("OD", "CAPTION_TO_PHRASE_GROUNDING") else question.quads
-        assert truth == [] or len(found) == len(truth)
-        for instance, coordinates in zip(found, truth, strict=False):
+        assert truth == [] or len(instances) == len(truth)
+        for instance, coordinates in zip(instances, truth, strict=False):
             np.testing.assert_allclose(instance.shapes[0], coordinates, atol=1.0)
             seen.add(question.task)
         if question.task == "REFERRING_EXPRESSION_SEGMENTATION":
-            assert mask_iou([found[0].shapes[0]], [question.polygons[0]], scene.image.size) > 0.9
+            assert mask_iou([instances[0].shapes[0]], [question.polygons[0]], scene.image.size) > 0.9
             seen.add(question.task)
     expected = {"OD", "CAPTION_TO_PHRASE_GROUNDING", "OCR_WITH_REGION", "REFERRING_EXPRESSION_SEGMENTATION"}
     assert seen == expected
 
 
 def test_phrases_and_regions_name_what_is_there(questions: list[tuple[Scene, Question]]) -> None:
-    """The text inputs of the questions: phrases of the scene's shapes, and a region's four locations."""
+    """Phrases name shapes of their scene, and a region has four location tokens."""
     for scene, question in questions:
         names = [shape.name for shape in scene.shapes]
         if question.task == "CAPTION_TO_PHRASE_GROUNDING":
@@ -153,7 +153,7 @@ def test_phrases_and_regions_name_what_is_there(questions: list[tuple[Scene, Que
 
 
 def test_the_tokenizer_is_florence_shaped(tokenizer: Any) -> None:
-    """BART's four specials first, the 1024 added tokens last in its order, a text between 0 and 2."""
+    """BART's four special tokens come first, the 1024 added tokens last, and a text is between ids 0 and 2."""
     added = florence_tokens()
     size = tokenizer.get_vocab_size()
     assert [tokenizer.id_to_token(k) for k in range(4)] == ["<s>", "<pad>", "</s>", "<unk>"]
@@ -166,13 +166,13 @@ def test_the_tokenizer_is_florence_shaped(tokenizer: Any) -> None:
 
 
 def test_words_are_spelled_and_phrases_are_not(tokenizer: Any) -> None:
-    """A word is one token a letter, so that reading is spelling; a colour or a kind is one token."""
+    """A word has one token per letter, so that reading is spelling; a colour or a kind is one token."""
     assert all(tokenizer.encode(word).tokens[1:-1] == list(word) for word in WORDS)
     assert all(len(tokenizer.encode(f"{c} {k}").ids) == 4 for c in COLOURS for k in KINDS)
 
 
 def test_the_teacher_points_at_the_shapes(scenes: list[Scene]) -> None:
-    """A place under a shape carries its kind, and the box there leads back to the shape's own."""
+    """The target at a place inside a shape has the shape's kind, and its box offsets give the shape's box."""
     for scene in scenes:
         classes, boxes = dense_target(scene)
         size = np.array(scene.image.size * 2)
@@ -184,7 +184,7 @@ def test_the_teacher_points_at_the_shapes(scenes: list[Scene]) -> None:
 
 
 def test_writing_scenes(tmp_path: Path) -> None:
-    """One picture and one line for each scene; the line says what the picture was made from."""
+    """Each scene gives one picture and one line with its questions."""
     write_scenes(tmp_path, 3, SEED)
     lines = [json.loads(line) for line in (tmp_path / "scenes.jsonl").read_text("utf-8").splitlines()]
     assert [line["image"] for line in lines] == ["000000.png", "000001.png", "000002.png"]

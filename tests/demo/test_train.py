@@ -1,4 +1,4 @@
-"""The demo's training: the loss is what it says, a stop is no loss, and the files are a checkpoint."""
+"""The demo's training: its loss is correct, it can be resumed, and it writes a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOCAB = 1020
 
 
 def test_a_location_near_the_truth_costs_less_than_a_far_one() -> None:
-    """The loss is nil for the very Gaussian around the true bin that is wanted, and grows with distance."""
+    """The loss is 0 for the target Gaussian around the true bin, and grows with distance."""
     bins = torch.arange(1000)
     labels = torch.tensor([[FIRST_LOCATION + 500, 3]])
     losses = []
@@ -35,7 +35,7 @@ def test_a_location_near_the_truth_costs_less_than_a_far_one() -> None:
 
 
 def test_words_cost_their_cross_entropy_and_padding_nothing() -> None:
-    """Uniform scores cost the logarithm of the vocabulary, for the task that asked; -100 is left out."""
+    """Uniform scores cost the logarithm of the vocabulary's size, for their task only; -100 is ignored."""
     labels = torch.tensor([[3, 4, IGNORE_INDEX], [2, IGNORE_INDEX, IGNORE_INDEX]])
     task = torch.tensor([TASKS.index("OCR")] * 2)
     loss = text_loss(torch.zeros(2, 3, VOCAB), labels, task, FIRST_LOCATION, sigma=6.0)
@@ -45,7 +45,7 @@ def test_words_cost_their_cross_entropy_and_padding_nothing() -> None:
 
 
 def test_the_schedule_warms_up_and_ends_at_rest() -> None:
-    """The rate rises, then falls to a hundredth; the teacher fades and the location targets sharpen."""
+    """The learning rate rises, then falls to a hundredth; the teacher fades, and location targets sharpen."""
     rates = [Schedule(p).learning_rate(step) for p, step in ((0.0, 0), (0.05, 300), (0.5, 3000), (1.0, 6000))]
     assert rates[0] < rates[1] > rates[2] > rates[3]
     assert rates[3] == pytest.approx(8e-6)
@@ -53,8 +53,8 @@ def test_the_schedule_warms_up_and_ends_at_rest() -> None:
     assert Schedule(0.1).sigma == 6 > Schedule(0.95).sigma == 2.5
 
 
-def test_a_stop_is_no_loss(tmp_path: Path) -> None:
-    """Saved, loaded into a new trainer and trained on, the weights are those of a run without a stop."""
+def test_training_resumes_exactly(tmp_path: Path) -> None:
+    """A saved and resumed training has the same weights as one without a stop."""
     torch.set_num_threads(1)
     batches = SceneBatches(2)
     trainer = Trainer(tmp_path, 2)

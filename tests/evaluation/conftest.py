@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
-    """Two pictures in COCO's layout: captions and boxes of the first, nothing about the second."""
+    """Write two pictures in COCO's layout: captions and boxes of the first, nothing about the second."""
     images = [{"id": 7, "file_name": "a.jpg"}, {"id": 3, "file_name": "b.jpg"}]
     boxes = [
         {"id": 1, "image_id": 7, "category_id": 18, "bbox": [4, 5, 10, 20], "iscrowd": 0, "area": 150},
@@ -38,7 +38,7 @@ def coco(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refs(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
-    """RefCOCO's layout with the refs as JSON: one thing with two sentences, one whose mask is no polygon."""
+    """Write RefCOCO's layout with the refs as JSON: one thing with two sentences, one whose mask is no polygon."""
     things = [
         {"id": 5, "image_id": 1, "bbox": [1, 2, 10, 20], "segmentation": [[1, 2, 11, 2, 11, 22, 1, 22]]},
         {"id": 6, "image_id": 1, "bbox": [0, 0, 4, 4], "segmentation": {"counts": [1], "size": [48, 64]}},
@@ -57,7 +57,7 @@ def refs(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 
 @pytest.fixture
 def flickr(tmp_path: Path) -> Path:
-    """Flickr30k Entities: two sentences, a phrase with two boxes, one without any, one picture that is not listed."""
+    """Write Flickr30k Entities: a phrase with two boxes, one without any, and a picture that is not listed."""
     sentences = "[/EN#1/people Two men] with [/EN#2/other a hat] in [/EN#3/scene a yard] .\n[/EN#3/scene Rain] .\n"
     box = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
     objects = [
@@ -77,7 +77,7 @@ def flickr(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Callable[..., Path]:
-    """Writes pictures and a JSONL of the same questions about each."""
+    """Return a function that writes pictures and a JSONL of the same questions about each."""
 
     def write(*questions: dict[str, Any], pictures: int = 2) -> Path:
         names = [f"{index}.png" for index in range(pictures)]

@@ -1,4 +1,4 @@
-"""A model is asked everything once; what cannot be asked is left out, counted and named."""
+"""Each question is asked once; questions that cannot be asked are left out, counted and named."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TABLE = {"<CAPTION>": answer("<CAPTION>", "a dog"), "<REGION_TO_CATEGORY>": answ
 
 
 def samples(*questions: Question, pictures: int = 3) -> list[Sample]:
-    """The same questions about each picture."""
+    """Return samples with the same questions about each picture."""
     return [Sample(f"{number}", Path(f"{number}.png"), questions) for number in range(pictures)]
 
 
 def test_each_picture_is_encoded_once() -> None:
-    """All questions about it, with the beams that were asked for; a region that reaches out by rounding is cut."""
+    """All questions share one encoding and the given beams; a region is clipped to the picture."""
     model, seen = TableModel(TABLE), list[str]()
     run = ask(model, samples(CAPTION, REGION), num_beams=2, progress=seen.append)
     assert (model.read, seen) == (["0.png", "1.png", "2.png"], ["0", "1", "2"])
@@ -35,7 +35,7 @@ def test_each_picture_is_encoded_once() -> None:
 
 
 def test_pictures_that_cannot_be_read() -> None:
-    """Skipped with the reason; where none can be read, that is the error."""
+    """A bad picture is skipped with the reason; if no picture can be read, that is an error."""
     bad = {"1.png": ImageError("1.png is damaged")}
     run = ask(TableModel(TABLE, bad), samples(CAPTION))
     assert (run.pictures, run.skipped) == (2, {"1": "1.png is damaged"})
@@ -45,7 +45,7 @@ def test_pictures_that_cannot_be_read() -> None:
 
 
 def test_questions_that_cannot_be_asked() -> None:
-    """A task without a metric is counted, a prompt that is too long is named; nothing else left is an error."""
+    """A task without a metric is counted, a prompt too long is named; if no question is left, that is an error."""
     table = TABLE | {"<REGION_TO_CATEGORY>": LimitError("too long")}
     run = ask(TableModel(table), samples(CAPTION, PROPOSAL, REGION, pictures=2))
     assert run.unmeasured == {"<REGION_PROPOSAL>": 2}
@@ -57,7 +57,7 @@ def test_questions_that_cannot_be_asked() -> None:
         ask(TableModel(table), samples())
 
 
-def test_an_engine_that_fails_ends_it() -> None:
-    """That is no matter of one picture."""
+def test_an_engine_that_fails_ends_the_run() -> None:
+    """An error of the engine ends the run, because it does not concern one picture only."""
     with pytest.raises(DeviceError):
         ask(TableModel({"<CAPTION>": DeviceError("gone")}), samples(CAPTION))

@@ -1,4 +1,4 @@
-"""CIDEr-D against a case by hand and against the numbers of coco-caption's scorer."""
+"""CIDEr-D against a case computed by hand, and against the scores of coco-caption."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REFERENCES = [
 
 
 def test_tokens() -> None:
-    """Lower case, no punctuation, clitics apart, hyphens and numbers whole."""
+    """Tokens are lower-case without punctuation; clitics are split off, hyphenated words and numbers kept whole."""
     text = "A man's dog doesn't like \"black-and-white\" cats (3.5 & 1,000)! It’s 5:30 - ok…"
     expected = "a man 's dog does n't like black-and-white cats 3.5 & 1,000 it 's 5:30 ok"
     assert tokenize(text) == expected.split()
 
 
 def test_by_hand() -> None:
-    """Two pictures: unigrams and bigrams as in the paper's formula, clipped, with the penalty for length."""
+    """Two pictures scored by the paper's formula: clipped unigrams and bigrams, with the penalty for length."""
     scores = cider(["a b b", "x"], [["a b"], ["c d"]])
     one = log(2)  # the weight of an n-gram that is in one of two references
     unigrams = (one * one + one * one) / (sqrt(one**2 + (2 * one) ** 2) * sqrt(2 * one**2))
@@ -34,18 +34,18 @@ def test_by_hand() -> None:
     assert scores[1] == 0
 
 
-def test_the_numbers_of_coco_caption() -> None:
-    """The CiderScorer of pycocoevalcap 1.2 on the same tokens."""
+def test_scores_equal_coco_captions() -> None:
+    """The scores equal those of the CiderScorer of pycocoevalcap 1.2 for the same tokens."""
     expected = [4.963648084, 1.4974451729, 6.1220168655, 0.0]
     assert cider(CAPTIONS, REFERENCES) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_truth_gets_full_marks() -> None:
-    """Ten for each caption of four words or more that is its only reference."""
+    """A caption of four words or more that equals its only reference scores ten."""
     texts = ["a red cat sits", "two dogs run far away", "the old man and his horse"]
     assert cider(texts, [[text] for text in texts]) == pytest.approx([10, 10, 10])
 
 
 def test_scores_do_not_depend_on_other_answers() -> None:
-    """How rare a word is comes from the references alone."""
+    """The weight of a word depends on the references only."""
     assert cider(["a red cat", *CAPTIONS[1:]], REFERENCES)[1:] == cider(CAPTIONS, REFERENCES)[1:]

@@ -1,4 +1,4 @@
-"""Every format on a small data set of its own, and what is not one."""
+"""Every format of a data set is read, and what is not a data set is refused in one line."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ if TYPE_CHECKING:
 
 
 def test_scenes(scenes: Callable[..., Path]) -> None:
-    """Tasks with or without brackets; the region's text is left to the region; order is that of the file."""
+    """Tasks may lack brackets; a question with a region ignores its text; pictures keep the order of the file."""
     region = {"task": "REGION_TO_CATEGORY", "text": "<loc_1>", "region": [1, 2, 3, 4], "answer": "red star"}
-    found = open_dataset(scenes({"task": "<CAPTION>", "text": "", "answer": "a"}, region))
-    assert [Path(str(sample.image)).name for sample in found.samples] == ["0.png", "1.png"]
-    assert found.samples[0].questions == (
+    dataset = open_dataset(scenes({"task": "<CAPTION>", "text": "", "answer": "a"}, region))
+    assert [Path(str(sample.image)).name for sample in dataset.samples] == ["0.png", "1.png"]
+    assert dataset.samples[0].questions == (
         Question("<CAPTION>", answers=("a",)),
         Question("<REGION_TO_CATEGORY>", region=(1.0, 2.0, 3.0, 4.0), answers=("red star",)),
     )
-    assert [sample.name for sample in found.first(1).samples] == ["0.png"]
+    assert [sample.name for sample in dataset.first(1).samples] == ["0.png"]
 
 
-def test_what_the_demo_writes(tmp_path: Path) -> None:
-    """Seven questions about each scene, the truth of each where its metric looks."""
+def test_the_demos_scenes(tmp_path: Path) -> None:
+    """The demo's scenes are a data set of seven questions each, with their truth."""
     from scenes import write_scenes
 
     write_scenes(tmp_path, 3, 1000)
     (tmp_path / "settings.json").write_text("{}")
-    found = open_dataset(tmp_path)
-    assert found.kind == "JSONL of questions"
-    assert [len(sample.questions) for sample in found.samples] == [7, 7, 7]
-    assert all(Path(str(sample.image)).is_file() for sample in found.samples)
-    objects = next(q for q in found.samples[0].questions if q.task == "<OD>")
+    dataset = open_dataset(tmp_path)
+    assert dataset.kind == "JSONL of questions"
+    assert [len(sample.questions) for sample in dataset.samples] == [7, 7, 7]
+    assert all(Path(str(sample.image)).is_file() for sample in dataset.samples)
+    objects = next(q for q in dataset.samples[0].questions if q.task == "<OD>")
     assert len(objects.labels) == len(objects.boxes) > 0
 
 
 def test_coco(coco: Path) -> None:
-    """Captions and boxes of one picture together; training, key points and files without truth are passed over."""
-    found = open_dataset(coco)
-    assert found.kind == "COCO captions and COCO instances"
-    assert [Path(str(sample.image)) for sample in found.samples] == [coco / "val2017" / f"{n}.jpg" for n in "ab"]
-    caption, objects = found.samples[0].questions
+    """Captions and boxes of one picture are joined; training, key points and files without truth are ignored."""
+    dataset = open_dataset(coco)
+    assert dataset.kind == "COCO captions and COCO instances"
+    assert [Path(str(sample.image)) for sample in dataset.samples] == [coco / "val2017" / f"{n}.jpg" for n in "ab"]
+    caption, objects = dataset.samples[0].questions
     assert caption == Question("<CAPTION>", answers=("a dog", "one dog"))
     assert (objects.labels, objects.crowd) == (("dog", "person"), (False, True))
     assert objects.boxes == ((4.0, 5.0, 14.0, 25.0), (0.0, 0.0, 30.0, 40.0))
-    assert found.samples[1].questions == (Question("<OD>"),)
+    assert dataset.samples[1].questions == (Question("<OD>"),)
 
 
 def test_coco_file(coco: Path) -> None:
-    """A file by its name, even one of training; the pictures are beside its folder."""
-    found = open_dataset(coco / "annotations" / "instances_train2017.json")
-    assert [[q.task for q in sample.questions] for sample in found.samples] == [["<OD>"], ["<OD>"]]
-    assert all(Path(str(sample.image)).is_file() for sample in found.samples)
+    """A file may be named, even one of the training split; the pictures are beside its folder."""
+    dataset = open_dataset(coco / "annotations" / "instances_train2017.json")
+    assert [[q.task for q in sample.questions] for sample in dataset.samples] == [["<OD>"], ["<OD>"]]
+    assert all(Path(str(sample.image)).is_file() for sample in dataset.samples)
 
 
 def test_flickr30k(flickr: Path) -> None:
-    """The listed picture; phrases with any of their boxes; a sentence without a box is not asked."""
+    """Listed pictures are read; a phrase may have several boxes; a sentence without boxes gives no question."""
     (sample,) = open_dataset(flickr).samples
     assert sample.image == flickr / "flickr30k-images" / "200.jpg"
     (question,) = sample.questions
@@ -85,10 +85,10 @@ def test_flickr30k_without_a_list(flickr: Path) -> None:
 
 
 def test_refcoco(refs: tuple[Path, dict[str, Any]]) -> None:
-    """Each sentence for the box and for the mask, if it is made of polygons; the file's name is the instances'."""
+    """Each sentence asks for the box, and for the mask if the mask consists of polygons."""
     root, _ = refs
-    found = open_dataset(root)
-    (sample,) = found.samples
+    dataset = open_dataset(root)
+    (sample,) = dataset.samples
     assert sample.image == root / "images" / "train2014" / "COCO_1.jpg"
     boxes = [q for q in sample.questions if q.task == "<OPEN_VOCABULARY_DETECTION>"]
     masks = [q for q in sample.questions if q.task == "<REFERRING_EXPRESSION_SEGMENTATION>"]
@@ -99,7 +99,7 @@ def test_refcoco(refs: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_refcoco_needs_its_instances(refs: tuple[Path, dict[str, Any]]) -> None:
-    """Without them, or with a thing that they lack, one line."""
+    """Missing instances, or instances that lack a thing of the refs, are reported in one line."""
     root, instances = refs
     write_json(root / "instances.json", instances | {"annotations": instances["annotations"][:1]})
     with pytest.raises(DatasetError, match=r"refs\(unc\)\.json is not what it should be: an entry has no 6"):
@@ -111,17 +111,17 @@ def test_refcoco_needs_its_instances(refs: tuple[Path, dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize(("image", "text"), [("image", "sent"), ("img_path", "expression")])
 def test_refcoco_as_jsonl(tmp_path: Path, image: str, text: str) -> None:
-    """The two spellings of one expression a line, gathered by picture."""
+    """Both spellings of the JSONL are read, with the expressions gathered by picture."""
     lines = [{image: name, text: f"dog {name}", "bbox": [1, 2, 3, 4]} for name in ("a.jpg", "b.jpg", "a.jpg")]
-    found = open_dataset(write_jsonl(tmp_path / "refcoco_val.jsonl", lines))
-    assert [(sample.name, len(sample.questions)) for sample in found.samples] == [("a.jpg", 2), ("b.jpg", 1)]
-    assert found.samples[1].questions == (
+    dataset = open_dataset(write_jsonl(tmp_path / "refcoco_val.jsonl", lines))
+    assert [(sample.name, len(sample.questions)) for sample in dataset.samples] == [("a.jpg", 2), ("b.jpg", 1)]
+    assert dataset.samples[1].questions == (
         Question("<OPEN_VOCABULARY_DETECTION>", text="dog b.jpg", boxes=((1, 2, 3, 4),)),
     )
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:
-    """Neither in a folder nor by name; the line says how to convert one."""
+    """A pickle is never opened; the error says how to convert it."""
     path = tmp_path / "refs(unc).p"
     path.write_bytes(pickle.dumps([1]))
     for place in (tmp_path, path):
@@ -130,7 +130,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
 
 
 def test_textvqa(tmp_path: Path) -> None:
-    """Questions by picture, pictures in train_images; the test split has no answers and is no data set."""
+    """Questions are gathered by picture; the test split has no answers and is no data set."""
     entry = {"question": "what brand?", "image_id": "abc", "answers": ["nokia"] * 10}
     write_json(tmp_path / "TextVQA_0.5.1_val.json", {"data": [entry, {**entry, "question": "who?"}]})
     write_json(tmp_path / "TextVQA_0.5.1_test.json", {"data": [{"question": "?", "image_id": "x"}]})
@@ -141,7 +141,7 @@ def test_textvqa(tmp_path: Path) -> None:
 
 
 def test_no_data_set(tmp_path: Path) -> None:
-    """A folder of pictures, an empty one, none at all: the line says what was looked for."""
+    """A folder of pictures and a missing folder are refused, and the error says what was looked for."""
     write_picture(tmp_path / "a.jpg")
     with pytest.raises(DatasetError, match=r"holds no known data set; looked for: \*\.jsonl with image and"):
         open_dataset(tmp_path)
@@ -150,7 +150,7 @@ def test_no_data_set(tmp_path: Path) -> None:
 
 
 def test_several_data_sets(coco: Path) -> None:
-    """Nothing is chosen in silence."""
+    """If a folder holds several data sets, the error lists them; none is chosen without notice."""
     (coco / "annotations" / "captions_val2014.json").write_text(
         (coco / "annotations" / "captions_val2017.json").read_text()
     )
@@ -159,7 +159,7 @@ def test_several_data_sets(coco: Path) -> None:
 
 
 def test_coco_without_annotations(tmp_path: Path) -> None:
-    """A COCO file that has nothing to measure says so; so does a data set without pictures."""
+    """A COCO file without annotations, and a file without pictures, are refused."""
     path = write_json(tmp_path / "x.json", {"images": [{"id": 1, "file_name": "a"}], "annotations": []})
     with pytest.raises(DatasetError, match="is a COCO file without annotations"):
         open_dataset(path)
@@ -185,14 +185,14 @@ def test_coco_without_annotations(tmp_path: Path) -> None:
     ],
 )
 def test_bad_questions(scenes: Callable[..., Path], question: dict[str, Any], words: str) -> None:
-    """What is wrong, in which line."""
+    """The error names the fault and the line."""
     with pytest.raises(DatasetError, match=words) as caught:
         open_dataset(scenes(question))
     assert re.search(r"truth\.jsonl, line 1\b", str(caught.value))
 
 
 def test_bad_files(tmp_path: Path) -> None:
-    """Not JSON, not text, a line that is cut off."""
+    """A file that is not JSON, not text or truncated is refused, with the line if it is a JSONL."""
     path = tmp_path / "x.json"
     for data in (b"{", b"\xff\xfe\x00", b"[" * 100_000):
         path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""COCO's mean average precision, by hand and against an unmodified run of the library."""
+"""COCO's mean average precision, computed by hand and by an unmodified run of the library."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ STAR = (0.0, 0.0, 40.0, 40.0)
 AWAY = (60.0, 60.0, 90.0, 90.0)
 
 
-def scores(truth: list[Any], found: list[Any]) -> list[float]:
-    """MAP and AP50 of one picture."""
-    return list(AveragePrecision([truth], [found])(np.arange(1)))
+def scores(truth: list[Any], detections: list[Any]) -> list[float]:
+    """Return mAP and AP50 of one picture."""
+    return list(AveragePrecision([truth], [detections])(np.arange(1)))
 
 
 def test_by_hand() -> None:
-    """A box with IoU 0.95 counts at all ten thresholds, one with 0.76 at the first six."""
+    """A box with IoU 0.95 counts at all ten thresholds, one with IoU 0.76 at the first six."""
     truth = [("star", *STAR, False)]
     assert scores(truth, [("Star", 0.0, 0.0, 40.0, 38.0, 0.9)]) == pytest.approx([1, 1])
     assert scores(truth, [("star", 0.0, 0.0, 40.0, 30.4, 0.9)]) == pytest.approx([0.6, 1])
 
 
 def test_order_is_by_confidence() -> None:
-    """One right box ranked above one wrong gives 1, below it one half."""
+    """If the right box has the higher confidence, the score is 1, otherwise one half."""
     truth = [("star", *STAR, False)]
     assert scores(truth, [("star", *STAR, 0.9), ("star", *AWAY, 0.1)]) == pytest.approx([1, 1])
     assert scores(truth, [("star", *STAR, 0.1), ("star", *AWAY, 0.9)]) == pytest.approx([0.5, 0.5])
 
 
-def test_silence_strangers_and_crowds() -> None:
-    """Nothing found is 0, so is an unknown label; a box in a crowd costs nothing; nothing to find has no value."""
+def test_no_answer_unknown_labels_and_crowds() -> None:
+    """No box and an unknown label score 0; boxes in a crowd are ignored; without truth there is no score."""
     truth = [("star", *STAR, False)]
     assert scores(truth, []) == scores(truth, [("blob", *STAR, 0.9)]) == [0, 0]
     crowd = [*truth, ("star", *AWAY, True)]
@@ -45,23 +45,23 @@ def test_silence_strangers_and_crowds() -> None:
 
 
 def random_boxes(pictures: int) -> tuple[list[Any], list[Any]]:
-    """Truth and answers with three categories, some crowds, some strays."""
+    """Return truth and detections of three categories, with some crowds and some wrong boxes."""
     rng = np.random.default_rng(0)
     truth: list[Any] = [[] for _ in range(pictures)]
-    found: list[Any] = [[] for _ in range(pictures)]
+    detections: list[Any] = [[] for _ in range(pictures)]
     for picture in range(pictures):
         for _ in range(rng.integers(0, 6)):
             x, y, w, h = rng.uniform((0, 0, 10, 10), (200, 200, 90, 90)).tolist()
             label = f"c{rng.integers(3)}"
             truth[picture].append((label, x, y, x + w, y + h, bool(rng.random() < 0.1)))
             dx, dy, score = rng.normal(0, 5), rng.normal(0, 5), float(rng.random())
-            found[picture].append((label, x + dx, y + dy, x + w, y + h + dy, score))
-        found[picture].append(("c1", 0.0, 0.0, 50.0, 50.0, float(rng.random())))
-    return truth, found
+            detections[picture].append((label, x + dx, y + dy, x + w, y + h + dy, score))
+        detections[picture].append(("c1", 0.0, 0.0, 50.0, 50.0, float(rng.random())))
+    return truth, detections
 
 
-def coco_of(truth: list[Any], found: list[Any]) -> list[float]:
-    """The library's own summary, all defaults."""
+def coco_of(truth: list[Any], detections: list[Any]) -> list[float]:
+    """Return mAP and AP50 from the library's own summary, with all defaults."""
 
     def entries(pictures: list[Any], key: str) -> list[dict[str, Any]]:
         return [
@@ -79,23 +79,23 @@ def coco_of(truth: list[Any], found: list[Any]) -> list[float]:
             "annotations": [entry | {"id": k} for k, entry in enumerate(entries(truth, "iscrowd"), start=1)],
         }
     )
-    measure = COCOeval_faster(dataset, dataset.loadRes(entries(found, "score")), "bbox")
+    measure = COCOeval_faster(dataset, dataset.loadRes(entries(detections, "score")), "bbox")
     measure.run()
     return [measure.stats_as_dict["AP_all"], measure.stats_as_dict["AP_50"]]
 
 
-def test_the_library_says_the_same() -> None:
-    """On 40 random pictures."""
-    truth, found = random_boxes(40)
-    statistic = AveragePrecision(truth, found)
+def test_scores_equal_the_librarys() -> None:
+    """Count, mAP and AP50 of 40 random pictures equal the library's."""
+    truth, detections = random_boxes(40)
+    statistic = AveragePrecision(truth, detections)
     assert statistic.count == sum(map(len, truth))
-    assert statistic(np.arange(40)) == pytest.approx(coco_of(truth, found), abs=1e-12)
+    assert statistic(np.arange(40)) == pytest.approx(coco_of(truth, detections), abs=1e-12)
 
 
 def test_a_draw_of_pictures_is_a_data_set_of_them() -> None:
-    """Pictures that are drawn several times count several times, others not at all."""
-    truth, found = random_boxes(20)
-    statistic = AveragePrecision(truth, found)
+    """A picture that is drawn several times counts several times, others not at all."""
+    truth, detections = random_boxes(20)
+    statistic = AveragePrecision(truth, detections)
     picks = np.array([3, 3, 0, 7, 19, 12, 3, 1, 5, 5, 6, 8, 9, 10, 11, 2, 4, 0, 0, 13])
-    expected = coco_of([truth[k] for k in picks], [found[k] for k in picks])
+    expected = coco_of([truth[k] for k in picks], [detections[k] for k in picks])
     assert statistic(picks) == pytest.approx(expected, abs=1e-12)

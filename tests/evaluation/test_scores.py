@@ -1,4 +1,4 @@
-"""The metrics of every task from questions and answers, differences between models, and agreement of tokens."""
+"""The metrics of every task, differences between models, and agreement of tokens."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ QUAD = (0.0, 0.0, 20.0, 0.0, 20.0, 10.0, 0.0, 10.0)
 
 
 def run_of(*pairs: tuple[Question, Result]) -> Run:
-    """One picture for each question, and the answer to it."""
+    """Return a run with one picture for each question, and the answer to it."""
     asked = {(number, 0): Asked(number, SIZE, *pair) for number, pair in enumerate(pairs)}
     return Run(asked, pictures=len(pairs))
 
 
 def values(*pairs: tuple[Question, Result]) -> dict[str, float]:
-    """Each metric's value."""
+    """Return the value of each metric."""
     return {row.metric.key: row.estimates[0].value for row in score([run_of(*pairs)], resamples=0)}
 
 
 def test_every_task_but_one_has_a_metric() -> None:
-    """Region proposals have none."""
+    """Only region proposals have no metric."""
     assert set(TASKS) - set(MEASURES) == {"<REGION_PROPOSAL>"}
 
 
 def test_captions() -> None:
-    """Any of the references is an exact match, whatever the white space."""
+    """A caption that equals any reference is an exact match, whatever its white space."""
     asked = Question("<CAPTION>", answers=("a red dog runs", "one dog"))
     other = Question("<CAPTION>", answers=("the old cat sleeps",))
-    found = values((asked, answer("<CAPTION>", " one  dog")), (other, answer("<CAPTION>", "the old cat sleeps")))
-    assert found["exact_match"] == 1
-    assert found["cider"] > 5
+    metrics = values((asked, answer("<CAPTION>", " one  dog")), (other, answer("<CAPTION>", "the old cat sleeps")))
+    assert metrics["exact_match"] == 1
+    assert metrics["cider"] > 5
     assert math.isnan(values((asked, answer("<CAPTION>", "one dog")))["cider"])
 
 
 def test_objects() -> None:
-    """Right label and place, by confidence; two labels of which one is found give half."""
+    """Detections need the right label and place; if one of two labels is detected, mAP is one half."""
     asked = Question("<OD>", labels=("dog", "cat"), boxes=(BOX, FAR))
-    found = values((asked, answer("<OD>", labels=("Dog", "cat"), boxes=(BOX, BOX), confidences=(0.9, 0.8))))
-    assert found == pytest.approx({"map": 0.5, "ap50": 0.5})
+    metrics = values((asked, answer("<OD>", labels=("Dog", "cat"), boxes=(BOX, BOX), confidences=(0.9, 0.8))))
+    assert metrics == pytest.approx({"map": 0.5, "ap50": 0.5})
 
 
 def test_phrases() -> None:
-    """The first box with the phrase's name decides; any of the phrase's boxes is right; a missing phrase is wrong."""
+    """The first box with the phrase's name counts; any of its true boxes is right; a missing phrase is wrong."""
     asked = Question(
         "<CAPTION_TO_PHRASE_GROUNDING>", "x", labels=("two men", "two men", "a hat"), boxes=(BOX, FAR, BOX)
     )
@@ -66,7 +66,7 @@ def test_phrases() -> None:
 
 
 def test_expressions() -> None:
-    """The first box decides; no box is wrong."""
+    """The first box counts; an answer without a box is wrong."""
     asked = Question("<OPEN_VOCABULARY_DETECTION>", "dog", boxes=(BOX,))
     near = (0.0, 0.0, 40.0, 21.0)
     answers = [answer(asked.task, boxes=boxes) for boxes in ((near, FAR), (FAR, BOX), ())]
@@ -74,7 +74,7 @@ def test_expressions() -> None:
 
 
 def test_masks() -> None:
-    """All polygons of the answer together against all of the truth."""
+    """All polygons of the answer together are compared with all of the truth."""
     whole, left, right = (0, 0, 9, 0, 9, 9, 0, 9), (0, 0, 4, 0, 4, 9, 0, 9), (5, 0, 9, 0, 9, 9, 5, 9)
     asked = Question("<REFERRING_EXPRESSION_SEGMENTATION>", "dog", polygons=(whole,))
     both, half = answer(asked.task, polygons=((left, right),)), answer(asked.task, polygons=((left,),))
@@ -82,28 +82,28 @@ def test_masks() -> None:
 
 
 def test_reading() -> None:
-    """Two wrong letters of a word of four and three invented ones make an error rate of five quarters."""
+    """Two wrong letters in a word of four, and three letters where there are none, give an error rate of 5/4."""
     asked = [Question("<OCR>", answers=("STOP",)), Question("<OCR>", answers=("",))]
     answers = [answer("<OCR>", "SHIP"), answer("<OCR>", " CAT\n")]
     assert values(*zip(asked, answers, strict=True)) == {"cer": 1.25}
 
 
 def test_reading_with_quads() -> None:
-    """F1 over all pictures: two found of three in truth and four answered is 4/7; text in the order of the lines."""
+    """F1 covers all pictures: two matches of three true and four answered quads give 4/7."""
     far = tuple(value + 30 for value in QUAD)
     first = Question("<OCR_WITH_REGION>", labels=("AB", "CD"), quads=(QUAD, far))
     second = Question("<OCR_WITH_REGION>", labels=("E",), quads=(QUAD,))
     none = Question("<OCR_WITH_REGION>")
-    found = values(
+    metrics = values(
         (first, answer(first.task, labels=("AB", "CX"), quads=(QUAD, far))),
         (second, answer(first.task, labels=("E",), quads=(far,))),
         (none, answer(first.task, labels=("F",), quads=(QUAD,))),
     )
-    assert found == {"cer": pytest.approx(2 / 6), "quad_f1": pytest.approx(4 / 7)}
+    assert metrics == {"cer": pytest.approx(2 / 6), "quad_f1": pytest.approx(4 / 7)}
 
 
 def test_words() -> None:
-    """A category is exact; an answer in free words is normalised, and right as ten people agree with it."""
+    """A category must match exactly; a free answer is normalised, and counts by how many of ten people agree."""
     category = Question("<REGION_TO_CATEGORY>", region=BOX, answers=("red star",))
     assert values((category, answer(category.task, "red  star")), (category, answer(category.task, "star"))) == {
         "accuracy": 0.5
@@ -113,31 +113,31 @@ def test_words() -> None:
 
 
 def test_several_models() -> None:
-    """The difference to the first, over the questions that all of them answered."""
+    """The difference to the first model covers the questions that all models answered."""
     asked = Question("<REGION_TO_CATEGORY>", region=BOX, answers=("dog",))
     right, wrong = answer(asked.task, "dog"), answer(asked.task, "cat")
     first, second = run_of(*[(asked, right)] * 40), run_of(*[(asked, right)] * 30, *[(asked, wrong)] * 10)
     del second.answers[39, 0]
     (row,) = score([first, second])
     assert row.count == 39
-    assert [found.value for found in row.estimates] == [1, pytest.approx(30 / 39)]
+    assert [one.value for one in row.estimates] == [1, pytest.approx(30 / 39)]
     (difference,) = row.differences
     assert difference.value == pytest.approx(-9 / 39)
     assert -0.4 < difference.low < difference.value < difference.high < -0.08
 
 
 def test_agreement() -> None:
-    """Identical sequences, and where the others part: the decoder's start token is not counted."""
+    """The share of identical sequences, and the median step at which the others diverge, without the start token."""
     asked = Question("<CAPTION>", answers=("a",))
     first = run_of(*[(asked, answer(asked.task, token_ids=(2, 0, 5, 6, 2)))] * 4)
     others = [(2, 0, 5, 6, 2), (2, 0, 5, 7, 2), (2, 0, 9, 6, 2), (2, 0, 5, 6, 2, 2)]
-    found = agreement(first, run_of(*((asked, answer(asked.task, token_ids=ids)) for ids in others)))
-    assert (found.questions, found.identical, found.first_divergence) == (4, 0.25, 2)
+    agreed = agreement(first, run_of(*((asked, answer(asked.task, token_ids=ids)) for ids in others)))
+    assert (agreed.questions, agreed.identical, agreed.first_divergence) == (4, 0.25, 2)
     assert agreement(first, first).first_divergence is None
 
 
 def test_report() -> None:
-    """A row for each metric, the difference to the first bundle, the agreement, and what is left out."""
+    """The report has a row for each metric, the difference to the first bundle, the agreement, and what is left out."""
     asked = Question("<CAPTION>", answers=("a dog",))
     samples = tuple(Sample(f"{n}.png", Path(f"{n}.png"), (asked, Question("<REGION_PROPOSAL>"))) for n in range(2))
     table = {"<CAPTION>": answer("<CAPTION>", "a dog")}
@@ -165,15 +165,15 @@ def test_report() -> None:
         "in|t8: left out 1.png, question 9: too long",
         "left out 2 questions of <REGION_PROPOSAL>: it has no metric here",
     ]
-    found = report.to_json()
-    assert found["data"]["questions"] == {"<CAPTION>": 2}
-    assert found["bundles"][1]["metrics"]["<CAPTION>"]["exact_match"]["difference"]["value"] == -1
-    assert found["bundles"][1]["agreement"] == {"questions": 2, "identical": 0.0, "first_divergence": 1}
-    assert "agreement" not in found["bundles"][0]
+    summary = report.to_json()
+    assert summary["data"]["questions"] == {"<CAPTION>": 2}
+    assert summary["bundles"][1]["metrics"]["<CAPTION>"]["exact_match"]["difference"]["value"] == -1
+    assert summary["bundles"][1]["agreement"] == {"questions": 2, "identical": 0.0, "first_divergence": 1}
+    assert "agreement" not in summary["bundles"][0]
 
 
 def test_a_metric_that_does_not_apply() -> None:
-    """A caption alone has no CIDEr, a picture without a box no precision: a dash, null, and a line."""
+    """A metric without a value is a dash in the table and a line in the notes."""
     pairs = ((Question("<CAPTION>", answers=("a",)), answer("<CAPTION>", "a")), (Question("<OD>"), answer("<OD>")))
     run = run_of(*pairs)
     report = Report.of(Dataset("d", "k", ()), {"one": run}, num_beams=1)

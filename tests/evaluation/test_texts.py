@@ -1,4 +1,4 @@
-"""Edit distance, and VQA's accuracy, against cases by hand."""
+"""Edit distance and VQA's accuracy, against cases computed by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from f2edge.evaluation.texts import answer_accuracy, edit_distance, normalise_an
 
 
 def test_plain() -> None:
-    """Any run of white space is one space."""
+    """Any run of white space becomes one space."""
     assert plain("  a\n b\t\tc ") == "a b c"
 
 
@@ -44,6 +44,6 @@ def test_accuracy_among_ten_people(agreeing: int, expected: float) -> None:
 
 
 def test_accuracy_with_few_answers() -> None:
-    """Any of them is right."""
+    """Of fewer than ten answers, any one makes the answer right."""
     assert answer_accuracy("a dog", ["cat", "Dog"]) == 1
     assert answer_accuracy("a dog", ["cat"]) == 0

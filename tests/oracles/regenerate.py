@@ -73,7 +73,7 @@ def texts(content: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Decode all generated sequences again, and parse the end-to-end texts: the ``native`` column."""
     processor = processor_in(directory)
     cases = [
-        {**case, "generate": {name: with_text(found, processor) for name, found in case["generate"].items()}}
+        {**case, "generate": {name: with_text(answer, processor) for name, answer in case["generate"].items()}}
         for case in content["cases"]
     ]
     whole = [{**case, "generate": with_text(case["generate"], processor)} for case in content["end_to_end"]]
@@ -81,9 +81,9 @@ def texts(content: dict[str, Any], directory: Path) -> dict[str, Any]:
     return {**content, "cases": cases, "end_to_end": parsed}
 
 
-def with_text(found: dict[str, Any], processor: Any) -> dict[str, Any]:
+def with_text(answer: dict[str, Any], processor: Any) -> dict[str, Any]:
     """Return a generated answer with its text decoded again."""
-    return {**found, "text": processor.decode(found["sequence"])}
+    return {**answer, "text": processor.decode(answer["sequence"])}
 
 
 def described(content: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -205,8 +205,8 @@ def main() -> int:
     check = parser.parse_args().check
     with TemporaryDirectory() as directory:
         oracles.unpack(Path(directory))
-        found = [line for name in RECOMPUTED for line in regenerate(name, Path(directory), write=not check)]
-    return int(bool(found) and check)
+        differences = [line for name in RECOMPUTED for line in regenerate(name, Path(directory), write=not check)]
+    return int(bool(differences) and check)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Blocks of a quantized graph that are put back into float, and tables that are looked up in INT8."""
+"""Blocks of a quantized graph that are restored to float, and tables whose rows are read in INT8."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def stages(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished stages of the tiny checkpoint in INT8."""
+    """Compile the tiny checkpoint in INT8; return the directory of its finished stages."""
     directory = tmp_path_factory.mktemp("blocks")
     write_pictures(directory / "pictures", 3)
     options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", stages=directory / "stages")
@@ -36,20 +36,20 @@ def stages(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def load(stages: Path, kind: str, component: str) -> onnx.ModelProto:
-    """The graph of a stage: "export" or "quantize"."""
+    """Load the graph of a component from a stage, "export" or "quantize"."""
     (path,) = stages.glob(f"{kind}-{component}-*/{component}.onnx")
     return onnx.load(path)
 
 
 def features(model: onnx.ModelProto) -> FloatArray:
-    """What the vision graph makes of noise."""
+    """Return the vision graph's output for noise."""
     session = ort.InferenceSession(model.SerializeToString())
     pixels = np.random.default_rng(0).standard_normal((1, 3, 96, 96)).astype(np.float32)
     return session.run(None, {"pixel_values": pixels})[0]  # type: ignore[no-any-return]
 
 
 def test_names_of_blocks() -> None:
-    """As the exporter names nodes after modules."""
+    """Blocks are recognized from the names that the exporter gives nodes after their modules."""
     assert block_of("vision_tower.blocks.2.0.channel_block.ffn.fc1/node_MatMul_7") == (
         "vision_tower.blocks.2.0.channel_block"
     )
@@ -59,15 +59,15 @@ def test_names_of_blocks() -> None:
 
 
 def test_the_policy_keeps_blocks_float(stages: Path) -> None:
-    """Nothing in them is in INT8."""
+    """The float blocks of the policy contain no INT8 operation."""
     blocks = quantized_blocks(load(stages, "quantize", "vision"))
     assert "vision_tower.convs.3" in blocks
     assert not set(POLICIES["vision"].float_blocks).intersection(blocks)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_all_blocks_in_float_are_the_float_graph(component: str, stages: Path) -> None:
-    """Node by node and bit by bit: what NNCF corrected, scaled and inserted is gone."""
+def test_restoring_all_blocks_gives_the_float_graph(component: str, stages: Path) -> None:
+    """All weights equal the float graph's bit by bit; NNCF's corrections, scales and nodes are gone."""
     source, quantized = load(stages, "export", component), load(stages, "quantize", component)
     blocks = quantized_blocks(quantized)
     assert len(blocks) >= 3
@@ -82,7 +82,7 @@ def test_all_blocks_in_float_are_the_float_graph(component: str, stages: Path) -
 
 
 def test_one_block_in_float_is_nearer_to_the_float_graph(stages: Path) -> None:
-    """And the others are still in INT8."""
+    """If some blocks are restored, the error falls, and the others stay INT8."""
     source, quantized = load(stages, "export", "vision"), load(stages, "quantize", "vision")
     blocks = quantized_blocks(quantized)
     restored = keep_float(quantized, source, blocks[2:])
@@ -93,7 +93,7 @@ def test_one_block_in_float_is_nearer_to_the_float_graph(stages: Path) -> None:
 
 
 def test_prompts_and_answers_share_one_table(stages: Path) -> None:
-    """The encoder reads the decoder's INT8 rows, and neither makes a whole table float."""
+    """The encoder reads the decoder's INT8 rows, and neither dequantizes the whole table."""
     tables = []
     for component in ("encoder", "decoder"):
         graph = load(stages, "quantize", component).graph
@@ -105,7 +105,7 @@ def test_prompts_and_answers_share_one_table(stages: Path) -> None:
 
 
 def test_multiplications_are_counted_by_block() -> None:
-    """A product of (2, 3) by (3, 5), and a convolution of 4 channels into 6 by 3 x 3 on a map of 7 x 7."""
+    """Counted are a product of (2, 3) by (3, 5), and a 3x3 convolution from 4 to 6 channels on a 7x7 map."""
     helper = onnx.helper
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["y"], "encoder.layers.0.fc1/a"),

@@ -1,4 +1,4 @@
-"""The decoder's weights in INT4: standard operators alone, which every engine takes, and that they agree."""
+"""The decoder's weights in INT4: only standard operators, which every engine takes, and results that agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def decoder(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model's decoder; its weights alone are quantized, so there is nothing to calibrate on."""
+    """Quantize the weights of the tiny model's decoder, which needs no calibration."""
     directory = tmp_path_factory.mktemp("int4")
     nothing = Records(directory, open_bundle(tiny_onnx_bundle).geometry)
     model = quantize("decoder", onnx.load(tiny_onnx_bundle / "decoder.onnx"), nothing, "int4")
@@ -41,13 +41,14 @@ def decoder(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_blocks_of_int4(decoder: Path) -> None:
-    """Every linear layer has blocks of 64 weights; tables and head are INT8; no zero points, no vendor's operators."""
+    """Every linear layer has blocks of 64 INT4 weights; tables and head are INT8; there are no zero points."""
     model = onnx.load(decoder)
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     assert {node.domain for node in model.graph.node} == {""}
     nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
     narrow = [node for node in nodes if types[node.input[0]] == TensorProto.INT4]
-    assert len(narrow) == 2 * 6  # layers; q, k and v in one, output, q and output across, and the MLP's two
+    # In each of 2 layers: q, k and v in one; the output; q and the output of cross-attention; and two in the MLP.
+    assert len(narrow) == 2 * 6
     assert {a.i for node in narrow for a in node.attribute if a.name == "block_size"} == {64}
     assert {types[node.input[0]] for node in nodes} == {TensorProto.INT4, TensorProto.INT8}
     zero_points = {node.input[2] for node in nodes if len(node.input) > 2}
@@ -56,7 +57,7 @@ def test_blocks_of_int4(decoder: Path) -> None:
 
 
 def logits(runtime: Runtime) -> FloatArray:
-    """Scores of a few steps."""
+    """Return the logits of a few steps."""
     pixels = np.random.default_rng(1).standard_normal((1, 3, 96, 96)).astype(np.float32)
     session = runtime.start(runtime.encode_image(pixels), np.array([0, 40, 300, 77, 2]))
     steps = [session.step(np.array([token]), np.array([0])).fetch_logits().copy() for token in (2, 0, 410, 900)]
@@ -64,23 +65,23 @@ def logits(runtime: Runtime) -> FloatArray:
 
 
 def test_engines_agree(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
-    """OpenVINO rounds activations to 8 bits as well; that is less than what INT4 costs on both."""
+    """The engines differ by less than INT4's own noise, although OpenVINO also rounds activations to 8 bits."""
     graphs = {name: tiny_onnx_bundle / f"{name}.onnx" for name in COMPONENTS}
     exact = logits(onnxruntime.load_graphs(graphs))
     graphs["decoder"] = decoder
-    found = logits(onnxruntime.load_graphs(graphs))
-    noise = relative_error(found, exact)
+    quantized = logits(onnxruntime.load_graphs(graphs))
+    noise = relative_error(quantized, exact)
     assert 0.01 < noise < 0.3
     weights = WeightFile(tmp_path / "weights.bin")
     for name, path in graphs.items():
         compile_openvino(path, tmp_path / f"{name}.xml", weights, decoder_layers=2, fp16=False)
     plan = LoadPlan({name: tmp_path / f"{name}.xml" for name in COMPONENTS}, Placement.on("CPU"))
     other = OpenVINORuntime(plan)
-    assert relative_error(logits(other), found) < noise / 2
+    assert relative_error(logits(other), quantized) < noise / 2
 
 
 def test_tensorrt_builds_an_engine(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
-    """Its parser takes INT4 in blocks, with positive scales."""
+    """TensorRT's parser takes INT4 weights in blocks with positive scales."""
     bundle = open_bundle(tiny_onnx_bundle)
     profile = profiles(bundle.geometry, bundle.generation)["decoder"]
     (engine,) = compile_tensorrt(

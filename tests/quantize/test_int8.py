@@ -1,4 +1,4 @@
-"""INT8 graphs: what they must be for every engine's parser, and that the engines agree on them."""
+"""INT8 graphs: the properties that every engine's parser needs, and that the engines agree on them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUNDING = 1e-5
 
 @pytest.fixture(scope="module")
 def int8_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint in INT8 for ONNX Runtime, calibrated on a few noisy pictures."""
+    """Compile the tiny checkpoint in INT8 for ONNX Runtime, calibrated on a few noisy pictures."""
     directory = tmp_path_factory.mktemp("int8")
     write_pictures(directory / "pictures", SAMPLES)
     options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", samples=SAMPLES)
@@ -46,13 +46,13 @@ def int8_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-    """Initializers by name."""
+    """Return initializers by name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_zero_points_are_zero(component: str, int8_bundle: Path) -> None:
-    """TensorRT's parser refuses others; scales of activations are single numbers."""
+    """Zero points are 0, as TensorRT's parser requires; scales of activations are single numbers."""
     model = onnx.load(int8_bundle / f"{component}.onnx")
     values = constants(model)
     nodes = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
@@ -65,7 +65,7 @@ def test_zero_points_are_zero(component: str, int8_bundle: Path) -> None:
 
 
 def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
-    """Measured against the float reference; noise of INT8 and not more, and a smaller bundle."""
+    """The manifest records INT8, and the error of each component is above float noise and within its tolerance."""
     bundle = f2edge.open_bundle(int8_bundle)
     assert {component.precision for component in bundle.components.values()} == {"int8"}
     verified = verify(f2edge.load(int8_bundle))
@@ -76,7 +76,7 @@ def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
 
 
 def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder_precision: Precision = "fp32") -> OpenVINORuntime:
-    """The graphs of a bundle for ONNX Runtime."""
+    """Open the graphs of an ONNX Runtime bundle in OpenVINO."""
     directory.mkdir(exist_ok=True)
     weights, layers = WeightFile(directory / "weights.bin"), bundle.geometry.decoder_layers
     for name in COMPONENTS:
@@ -86,16 +86,16 @@ def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder_precision: Preci
 
 
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of activations before INT8 weights, whose own rounding hides smaller differences."""
+    """Turn off OpenVINO's rounding of activations before INT8 weights, which hides smaller differences."""
     usual, exact = openvino_devices.compile_options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
     monkeypatch.setattr("f2edge.runtimes.openvino.loading.compile_options", lambda *a: usual(*a) | exact)
 
 
 @needs_vnni
 def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same INT8 graphs give the same on both, up to the rounding of floats (docs/traps.md).
+    """The same INT8 graphs give the same results in both engines, up to float rounding (docs/traps.md).
 
-    Without what OpenVINO adds of its own: activations before INT8 weights rounded to 8 bits at every step (1 %).
+    OpenVINO's own rounding of activations to 8 bits before INT8 weights, an error of 1 %, is turned off.
     """
     without_dynamic_quantization(monkeypatch)
     model = f2edge.load(int8_bundle)
@@ -106,8 +106,8 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monke
     assert relative_error(other.features_to_host(theirs), features) < ROUNDING
     prompt = np.array([0, 40, 300, 77, 2])
     sessions = [model.runtime.start(ours, prompt), other.start(other.features_from_host(features), prompt)]
-    for expected, found in zip(*(session.cross_key_values() for session in sessions), strict=True):
-        assert relative_error(found, expected) < ROUNDING
+    for expected, computed in zip(*(session.cross_key_values() for session in sessions), strict=True):
+        assert relative_error(computed, expected) < ROUNDING
     for token in (2, 0, 410, 900):
         steps = [session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions]
         assert relative_error(steps[1], steps[0]) < ROUNDING
@@ -116,7 +116,7 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monke
 def test_a_cache_in_half_precision_adds_next_to_nothing(
     int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """INT8 bundles have one on the CPU: the logits change by much less than INT8 weights change them (4 %)."""
+    """INT8 bundles use an fp16 cache on the CPU; it changes logits far less than INT8 weights do (4 %)."""
     without_dynamic_quantization(monkeypatch)
     bundle = f2edge.open_bundle(int8_bundle)
     rng, geometry = np.random.default_rng(2), bundle.geometry
@@ -126,5 +126,5 @@ def test_a_cache_in_half_precision_adds_next_to_nothing(
     assert precisions == ["<Type: 'float32'>", "<Type: 'float16'>"]
     sessions = [r.start(r.features_from_host(features), np.array([0, 40, 300, 77, 2])) for r in runtimes]
     for token in rng.integers(4, geometry.vocab_size, 20):
-        exact, found = (session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions)
-        assert 0 < relative_error(found, exact) < 1e-3
+        exact, rounded = (session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions)
+        assert 0 < relative_error(rounded, exact) < 1e-3

@@ -1,4 +1,4 @@
-"""What the task metrics lose: the worst of all tasks, relative to the float model."""
+"""The loss of task metrics: that of the worst task, relative to the float model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.evaluations import answer as answer_of
 
 
 def run_of(answers: list[tuple[str, str, str]]) -> Run:
-    """A run of (task, truth, answer), one picture each."""
+    """Return a run of (task, truth, answer) triples, one picture each."""
     run = Run()
     for number, (task, truth, answer) in enumerate(answers):
         question = Question(task, answers=(truth,))
@@ -26,14 +26,14 @@ RIGHT = [("<REGION_TO_CATEGORY>", "cat", "cat")] * 4 + [("<OCR>", "abcd", "abcd"
 
 
 def test_the_same_answers_lose_nothing() -> None:
-    """And neither do better ones."""
+    """Equal answers lose nothing, and neither do better ones."""
     assert largest_loss(run_of(RIGHT), run_of(RIGHT)) == 0.0
     worse = [("<REGION_TO_CATEGORY>", "cat", "dog"), *RIGHT[1:]]
     assert largest_loss(run_of(worse), run_of(RIGHT)) == 0.0
 
 
 def test_the_worst_task_counts() -> None:
-    """One of four categories is a quarter of what the float model had; one of eight characters is an eighth."""
+    """One wrong category of four loses a quarter; one wrong character of eight loses an eighth."""
     category = [("<REGION_TO_CATEGORY>", "cat", "dog"), *RIGHT[1:]]
     characters = [*RIGHT[:-1], ("<OCR>", "abcd", "abce")]
     assert largest_loss(run_of(RIGHT), run_of(category)) == pytest.approx(0.25)
@@ -41,14 +41,14 @@ def test_the_worst_task_counts() -> None:
 
 
 def test_relative_to_the_float_model() -> None:
-    """From two right to one right of four is half."""
+    """One right answer where the float model has two loses a half."""
     half = [("<REGION_TO_CATEGORY>", "cat", word) for word in ("cat", "cat", "dog", "dog")]
     quarter = [("<REGION_TO_CATEGORY>", "cat", word) for word in ("cat", "dog", "dog", "dog")]
     assert largest_loss(run_of(half), run_of(quarter)) == pytest.approx(0.5)
 
 
 def test_nothing_to_lose() -> None:
-    """Where the float model knows nothing, no loss can be told, and that is said."""
+    """If the float model gets nothing right, no loss can be computed, which is an error."""
     wrong = [("<REGION_TO_CATEGORY>", "cat", "dog")]
     with pytest.raises(DatasetError, match="no metric applies"):
         largest_loss(run_of(wrong), run_of(wrong))

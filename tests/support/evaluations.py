@@ -73,7 +73,7 @@ class TableModel:
     ) -> Result:
         """Look the answer up."""
         self.asked.append((task, text, region, num_beams))
-        found = self.table[task]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        entry = self.table[task]
+        if isinstance(entry, Exception):
+            raise entry
+        return entry

@@ -1,4 +1,4 @@
-"""The types of answers hold what the answers hold: each task is in one group, and its answer has that group's keys."""
+"""The types of answers match the answers: each task is in one group, and its answer has that group's keys."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GROUPS: dict[Any, Any] = {
 
 
 def test_every_task_has_one_type() -> None:
-    """The groups together are the table of tasks, and the free prompt."""
+    """The groups together contain every task of the table, and the free prompt."""
     grouped = [task for group in (types.TextTask, *GROUPS) for task in get_args(group)]
     assert sorted(grouped) == sorted([*TASKS, FREE_TEXT.name])
 
 
 @pytest.mark.parametrize("text", ["</s><s></s>", "</s><s>car<loc_1><loc_2><loc_3><loc_4></s>"])
 def test_text_answers_are_strings(text: str) -> None:
-    """Whatever the model wrote."""
+    """The answer of a text task is a string, whatever the model wrote."""
     for task in get_args(types.TextTask):
         assert isinstance(parse(task, text, (100, 100))[task], str)
 
@@ -42,7 +42,7 @@ def test_text_answers_are_strings(text: str) -> None:
     ],
 )
 def test_other_answers_have_the_keys_of_their_type(text: str) -> None:
-    """Also if nothing is located; lists are as deep as the type says."""
+    """Other answers have the keys of their type and lists of its depth, even if nothing is located."""
     for group, answer_type in GROUPS.items():
         for task in get_args(group):
             answer: Any = parse(task, text, (100, 100))[task]
@@ -52,5 +52,5 @@ def test_other_answers_have_the_keys_of_their_type(text: str) -> None:
 
 
 def depth(value: Any) -> int:
-    """How many lists are around a number; 0 for an empty list."""
+    """Return the number of lists around a number; 0 for an empty list."""
     return 1 + depth(value[0]) if isinstance(value, list) and value else 0

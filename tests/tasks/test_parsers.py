@@ -45,7 +45,7 @@ def test_every_answer_equals_microsofts(oracles_dir: Path) -> None:
 
 
 def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
-    """All 48 scored answers equal Microsoft's; confidences agree where Microsoft's bookkeeping is not shifted."""
+    """All 48 scored answers equal Microsoft's; f2edge's own confidences equal them unless Microsoft's are shifted."""
     tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
     oracle = load(oracles_dir / "postprocess_scores.jsonl")
     assert len(oracle) == 48
@@ -66,7 +66,7 @@ def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
 
 
 def test_vectors_of_the_specification() -> None:
-    """The car, and the five-value polygon (docs/florence2.md#test-vectors)."""
+    """The box of the car and the five-value polygon are parsed as in docs/florence2.md#test-vectors."""
     car = parse("<OD>", "</s><s>car<loc_53><loc_333><loc_933><loc_774></s>", SIZE)
     box = [34.23999786376953, 160.0800018310547, 597.4400024414062, 371.7599792480469]
     assert car == {"<OD>": {"bboxes": [box], "labels": ["car"]}}
@@ -76,8 +76,8 @@ def test_vectors_of_the_specification() -> None:
     assert [[len(shape) for shape in mask.shapes] for mask in masks] == [[4, 4], [4]]
 
 
-def test_confidence_is_that_of_the_things_own_location_tokens() -> None:
-    """A confidence comes from the instance's own location tokens; stray tokens and unlabelled boxes do not shift it."""
+def test_confidence_comes_from_the_instances_own_location_tokens() -> None:
+    """Stray tokens and unlabelled boxes do not shift the confidence of another instance."""
     pieces = [
         "</s>",
         "<s>",
@@ -94,8 +94,8 @@ def test_confidence_is_that_of_the_things_own_location_tokens() -> None:
     logprobs = [-9.0] * (len(pieces) - 1)
     for index in (8, 10, 11, 12):
         logprobs[index - 1] = -0.5
-    found = find_instances(TASKS["<OD>"], "".join(pieces), SIZE)
-    assert confidences(found, pieces, logprobs) == [math.exp(-0.5)]
+    instances = find_instances(TASKS["<OD>"], "".join(pieces), SIZE)
+    assert confidences(instances, pieces, logprobs) == [math.exp(-0.5)]
     assert microsoft_scores(TASKS["<OD>"], pieces[1:], logprobs) != [math.exp(-0.5)]
 
 
@@ -117,14 +117,14 @@ def test_confidence_is_that_of_the_things_own_location_tokens() -> None:
     ],
 )
 def test_every_located_thing_has_a_confidence(task: str, pieces: list[str], expected: int) -> None:
-    """Every box, quad and polygon has a confidence, which only location tokens decide."""
+    """Every box, quad and polygon has a confidence, which depends on its location tokens only."""
     logprobs = [-0.25 if piece.startswith("<loc_") else -9.0 for piece in pieces[1:]]
-    found = find_instances(TASKS[task], "".join(pieces), SIZE)
-    assert confidences(found, pieces, logprobs) == [math.exp(-0.25)] * expected
+    instances = find_instances(TASKS[task], "".join(pieces), SIZE)
+    assert confidences(instances, pieces, logprobs) == [math.exp(-0.25)] * expected
 
 
-def test_clean_text_knows_its_offsets() -> None:
-    """Each character that is left has its offset in the original; tags are removed one kind after the other."""
+def test_clean_text_keeps_its_offsets() -> None:
+    """Each remaining character has its offset in the original; tags are removed one kind after the other."""
     text = "a<s>b<<pad>s></s>c<s>"
     cleaned = clean(text, "<s>", "</s>", "<pad>")
     assert cleaned.text == "ab<s>c"
@@ -143,8 +143,8 @@ def test_no_text_makes_a_parser_fail(task: str, fragments: list[str]) -> None:
     json.dumps(answer, allow_nan=False)
     if task in TASKS:
         pieces = ["</s>", *fragments]
-        found = find_instances(TASKS[task], "".join(pieces), SIZE)
-        assert all(0 < value <= 1 for value in confidences(found, pieces, [-1.0] * len(fragments)))
+        instances = find_instances(TASKS[task], "".join(pieces), SIZE)
+        assert all(0 < value <= 1 for value in confidences(instances, pieces, [-1.0] * len(fragments)))
         microsoft_scores(TASKS[task], fragments, [-1.0] * len(fragments))
 
 

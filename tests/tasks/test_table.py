@@ -1,4 +1,4 @@
-"""Tasks, their prompts, and what is refused."""
+"""Tasks, their prompts, and the inputs that are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_unknown_task_names_the_closest() -> None:
 
 
 def test_free_text_passes_unchanged() -> None:
-    """An empty task hands the user's own prompt on, as does one string without a task's name."""
+    """An empty task passes the user's prompt on unchanged, and so does a string without a task's name."""
     assert resolve("") is FREE_TEXT
     assert build_prompt(resolve(""), " How many {cars}? ") == " How many {cars}? "
     assert expand_prompt("<VQA>How many?") == (FREE_TEXT, "<VQA>How many?")
@@ -44,7 +44,7 @@ def test_free_text_passes_unchanged() -> None:
 
 
 def test_building_and_expanding_agree() -> None:
-    """The two ways to say the same give the same sentence, for every task."""
+    """For every task, both ways to give the input lead to the same sentence."""
     given = {"none": None, "text": "a {car}", "region": "<loc_1><loc_2><loc_3><loc_4>"}
     for task in TASKS.values():
         text = given[task.input]
@@ -70,21 +70,21 @@ def test_region_in_pixels_becomes_location_tokens() -> None:
     ],
 )
 def test_regions_outside_of_the_image(region: tuple[float, float, float, float]) -> None:
-    """Beyond an edge, upside down, or not four numbers."""
+    """A region beyond an edge, upside down, or without four finite numbers is refused."""
     with pytest.raises(TaskError, match="region"):
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=region, image_size=SIZE)
 
 
 @pytest.mark.parametrize("region", ["1234", "0,0,5,5", 5, [1, 2, 3, "4"], [None] * 4, [0, 0, 1, 10**400], {}])
 def test_regions_of_other_types(region: Any) -> None:
-    """A string above all."""
+    """A string or any other value that is not four numbers is refused."""
     with pytest.raises(TaskError, match="is not a region"):
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=region, image_size=SIZE)
 
 
 @pytest.mark.parametrize("value", [None, 5, b"od", ["od"]])
 def test_tasks_and_texts_of_other_types(value: Any) -> None:
-    """An error of ours, not Python's."""
+    """A value that is not a string gives a TaskError instead of a Python error."""
     with pytest.raises(TaskError, match="a task is a name"):
         resolve(value)
     for task in TASKS.values():
@@ -94,20 +94,20 @@ def test_tasks_and_texts_of_other_types(value: Any) -> None:
 
 
 def test_region_needs_the_size_of_its_image() -> None:
-    """Pixels mean nothing without it."""
+    """A region in pixels is refused without the size of its image."""
     with pytest.raises(TaskError, match="size of its image"):
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=(0, 0, 1, 1))
 
 
 @pytest.mark.parametrize("text", [None, "", "a car", "<loc_1><loc_2><loc_3>", "<loc_1><loc_2><loc_3><loc_1000>"])
 def test_tasks_with_a_region_refuse_other_texts(text: str | None) -> None:
-    """Nothing, words, three tokens, a token that does not exist."""
+    """No text, words, three tokens and a token that does not exist are refused."""
     with pytest.raises(TaskError, match="region"):
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], text)
 
 
 def test_text_and_region_at_once_are_refused() -> None:
-    """One of them would be dropped in silence."""
+    """A text together with a region is refused, because one of them would be dropped without notice."""
     with pytest.raises(TaskError, match="one region"):
         build_prompt(TASKS["<REGION_TO_OCR>"], "<loc_1><loc_2><loc_3><loc_4>", (0, 0, 1, 1), SIZE)
 

@@ -1,6 +1,6 @@
-"""A user's program, for the type checker alone: tests/test_public_types.py checks it, nothing runs it.
+"""A user's program for the type checker; tests/test_public_types.py checks it, and nothing runs it.
 
-A comment ``type: ignore[...]`` marks what must be an error; the checker reports one that is not needed.
+A comment ``type: ignore[...]`` marks a line that must be an error; the checker reports an unneeded one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def captions(model: f2edge.Florence2, pictures: list[Path]) -> Iterator[str]:
-    """The answer of a text task is a string."""
+    """Use the answer of a text task, which is a string."""
     for picture in pictures:
         result = model.run(picture, "caption")
         assert_type(result, f2edge.Result)
@@ -32,7 +32,7 @@ def captions(model: f2edge.Florence2, pictures: list[Path]) -> Iterator[str]:
 
 
 def answers_of_each_kind(result: f2edge.Result) -> None:
-    """The answer of any other task has the keys of its task, each a list of a known depth."""
+    """Use the answers of the other tasks, which have fixed keys with lists of a known depth."""
     assert_type(result.answer["<OD>"]["bboxes"], list[list[float]])
     assert_type(result.answer["<OD>"]["labels"], list[str])
     assert_type(result.answer["<OD>"].get("scores"), list[float] | None)
@@ -43,7 +43,7 @@ def answers_of_each_kind(result: f2edge.Result) -> None:
 
 
 def an_answer_by_a_variable(result: f2edge.Result) -> str:
-    """With a task that is known only at run time, or a free prompt, the user looks what the answer is."""
+    """Use the answer of a task known only at run time, whose type the user has to check."""
     answer = result.answer[result.task]
     assert_type(answer, Answer)
     free = result.answer[""]
@@ -52,7 +52,7 @@ def an_answer_by_a_variable(result: f2edge.Result) -> str:
 
 
 def boxes(result: f2edge.Result) -> NDArray[np.float64]:
-    """Boxes are tuples, and arrays for NumPy."""
+    """Use boxes as tuples, and as arrays for NumPy."""
     for label, (x1, y1, x2, y2), confidence in zip(result.labels, result.boxes, result.confidences, strict=True):
         assert_type(label, str)
         assert_type((x2 - x1) * (y2 - y1) * confidence, float)
@@ -62,7 +62,7 @@ def boxes(result: f2edge.Result) -> NDArray[np.float64]:
 
 
 def regions(image: f2edge.EncodedImage, result: f2edge.Result) -> list[str]:
-    """A region is any sequence of four numbers."""
+    """Give a region as any sequence of four numbers."""
     asked = [
         image.run("region_to_category", region=(1, 2, 30, 40)),
         image.run("region_to_category", region=[1.0, 2.0, 30.0, 40.0]),
@@ -74,7 +74,7 @@ def regions(image: f2edge.EncodedImage, result: f2edge.Result) -> list[str]:
 
 
 def main(path: str | Path) -> None:
-    """Every kind of picture, streaming, drawing, settings, errors."""
+    """Use every kind of picture, streaming, drawing, settings and errors."""
     model = f2edge.load(path, "CPU", threads=2, on_mismatch="fallback")
     pixels = np.zeros((8, 8, 3), np.uint8)
     for source in ("street.jpg", Path("street.jpg"), b"...", Image.new("RGB", (8, 8)), pixels):
@@ -92,7 +92,7 @@ def main(path: str | Path) -> None:
 
 
 def mistakes(model: f2edge.Florence2, result: f2edge.Result) -> None:
-    """What must not pass."""
+    """Make mistakes that must not pass."""
     result.answer["<CAPTION>"]["bboxes"]  # type: ignore[index]
     result.answer["<OD>"].upper()  # type: ignore[attr-defined]
     result.answer["<OD>"]["quad_boxes"]  # type: ignore[typeddict-item]

@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def tensors(tiny_checkpoint: Path) -> dict[str, Tensor]:
-    """What the tiny checkpoint holds."""
+    """Return the tensors of the tiny checkpoint."""
     return load_file(tiny_checkpoint / "model.safetensors")
 
 
 def save_bin(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """As torch writes today."""
+    """Save in torch's current format."""
     torch.save(dict(tensors), path)
 
 
 def save_legacy_bin(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """As torch wrote before 1.6."""
+    """Save in torch's format before 1.6."""
     torch.save(dict(tensors), path, _use_new_zipfile_serialization=False)
 
 
 def save_sharded(tensors: dict[str, Tensor], path: Path, save: Callable[[dict[str, Tensor], Path], None]) -> None:
-    """Three shards and their index, which ``path`` is named after."""
+    """Save three shards and their index, which ``path`` gives the name."""
     names = sorted(tensors)
     weight_map = {name: f"{path.stem}-{i % 3 + 1:05d}-of-00003{path.suffix}" for i, name in enumerate(names)}
     for shard in set(weight_map.values()):
@@ -66,20 +66,20 @@ WRITERS: dict[str, Callable[[dict[str, Tensor], Path], None]] = {
 def test_every_kind_of_file_and_dtype(
     kind: str, dtype: torch.dtype, tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    """Same names, values and dtypes as were written."""
+    """Every kind of file gives back the names, values and dtypes that were written."""
     written = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     WRITERS[kind](written, tmp_path)
-    found = read_tensors(tmp_path)
-    assert found.keys() == written.keys()
-    assert {tensor.dtype for tensor in found.values()} == {dtype}
-    assert [name for name in written if not torch.equal(found[name], written[name])] == []
+    loaded = read_tensors(tmp_path)
+    assert loaded.keys() == written.keys()
+    assert {tensor.dtype for tensor in loaded.values()} == {dtype}
+    assert [name for name in written if not torch.equal(loaded[name], written[name])] == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_widened(
     dtype: torch.dtype, tiny_checkpoint: Path, tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    """The model computes in fp32 with the file's very values."""
+    """The model computes in fp32 with exactly the values of the file."""
     shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
     save_file({name: tensor.to(dtype) for name, tensor in tensors.items()}, tmp_path / "model.safetensors")
     state = load_checkpoint(tmp_path).model.state_dict()
@@ -89,14 +89,14 @@ def test_half_precision_is_widened(
 
 
 def test_safetensors_come_before_bin(tmp_path: Path) -> None:
-    """Where a repository holds both, the file that cannot run code is read, as one file or as shards."""
+    """If a directory holds both, the format that cannot run code is read, as one file or as shards."""
     save_sharded({"a": torch.ones(1)}, tmp_path / "model.safetensors", save_file)
     save_bin({"a": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
     assert read_tensors(tmp_path)["a"] == 1
 
 
 class _Malicious:
-    """Touches a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -107,7 +107,7 @@ class _Malicious:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickle_that_runs_code_is_refused_unrun(legacy: bool, tmp_path: Path) -> None:
-    """``weights_only``: a call in the pickle is not followed."""
+    """A pickle that calls a function is refused, and the function is not called."""
     trace = tmp_path / "trace"
     file = tmp_path / "pytorch_model.bin"
     content = {"vision_tower.x": torch.zeros(1), "y": _Malicious(trace)}
@@ -115,13 +115,13 @@ def test_a_pickle_that_runs_code_is_refused_unrun(legacy: bool, tmp_path: Path) 
     with pytest.raises(CheckpointError, match="not loaded for safety"):
         read_tensors(tmp_path)
     assert not trace.exists()
-    pickle.loads(pickle.dumps(_Malicious(trace))).close()  # noqa: S301 - the trap does work
+    pickle.loads(pickle.dumps(_Malicious(trace))).close()  # noqa: S301 - shows that the trap works
     assert trace.exists()
 
 
 @pytest.mark.parametrize("content", [{"model": {"a": torch.zeros(1)}}, {0: torch.zeros(1)}, [torch.zeros(1)], {"a": 1}])
-def test_a_bin_that_is_no_table_of_tensors(content: Any, tmp_path: Path) -> None:
-    """A training state, numbered tensors, a list, plain numbers."""
+def test_a_bin_that_is_not_a_table_of_tensors(content: Any, tmp_path: Path) -> None:
+    """A training state, numbered tensors, a list and plain numbers are refused."""
     torch.save(content, tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="not a plain table of tensors"):
         read_tensors(tmp_path)
@@ -129,7 +129,7 @@ def test_a_bin_that_is_no_table_of_tensors(content: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin", "legacy bin"])
 def test_damaged_files_are_one_clear_line(kind: str, tmp_path: Path) -> None:
-    """Cut off, or with bytes changed in the part that describes the tensors: an error of ours or tensors."""
+    """A truncated or changed file gives a CheckpointError of one line, or tensors, but no other error."""
     WRITERS[kind]({"a.weight": torch.arange(6.0), "b": torch.ones(2, 3, dtype=torch.float16)}, tmp_path)
     (file,) = tmp_path.iterdir()
     intact = file.read_bytes()
@@ -173,7 +173,7 @@ def _refused(directory: Path) -> bool:
     ],
 )
 def test_an_index_that_leads_nowhere_or_outside(weight_map: Any, message: str, tmp_path: Path) -> None:
-    """Shards lie beside their index."""
+    """Shards must lie beside their index."""
     directory = tmp_path / "checkpoint"
     directory.mkdir()
     for place in (directory / "here.safetensors", tmp_path / "outside.safetensors"):
@@ -184,14 +184,14 @@ def test_an_index_that_leads_nowhere_or_outside(weight_map: Any, message: str, t
 
 
 def test_no_weights_at_all(tmp_path: Path) -> None:
-    """The error names what was looked for."""
+    """The error names the files that were expected."""
     with pytest.raises(CheckpointError, match=r"holds no weights: expected model.safetensors or pytorch_model.bin"):
         read_tensors(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '"x"', "\xff", "[" * 100_000])
-def test_json_that_is_none(text: str, tmp_path: Path) -> None:
-    """Cut off, not an object, not UTF-8, nested without end."""
+def test_json_that_is_not_readable(text: str, tmp_path: Path) -> None:
+    """JSON that is truncated, not an object, not UTF-8 or nested too deep is refused, and so is a missing file."""
     file = tmp_path / "config.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointError, match=r"config.json is not (valid JSON|a JSON object)"):
@@ -200,8 +200,8 @@ def test_json_that_is_none(text: str, tmp_path: Path) -> None:
         read_json(tmp_path / "none.json")
 
 
-def test_where_a_checkpoint_is(tmp_path: Path) -> None:
-    """A directory as it is; a file, or nothing that could be a hub id, is refused without any network."""
+def test_locating_a_checkpoint(tmp_path: Path) -> None:
+    """A directory is used as it is; a file, or a name that cannot be a hub id, is refused without network access."""
     assert locate(tmp_path) == tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="is a file; give the directory"):
@@ -212,7 +212,7 @@ def test_where_a_checkpoint_is(tmp_path: Path) -> None:
 
 
 def test_a_hub_id_offline_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The hub's own error runs over many lines."""
+    """The hub's error of many lines becomes one line."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
@@ -223,21 +223,21 @@ def test_a_hub_id_offline_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_hub_id_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """All that a checkpoint needs is asked for, and no code."""
-    asked: list[Any] = []
+    """All files that a checkpoint needs are requested, but no code."""
+    requested: list[Any] = []
 
     def download(hub_id: str, *, allow_patterns: list[str]) -> str:
-        asked.append((hub_id, allow_patterns))
+        requested.append((hub_id, allow_patterns))
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert locate("owner/name") == tmp_path
-    assert asked == [("owner/name", list(HUB_FILES))]
+    assert requested == [("owner/name", list(HUB_FILES))]
     assert not [pattern for pattern in HUB_FILES if pattern.endswith(".py")]
 
 
 def test_a_hub_id_without_the_hubs_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the extra."""
+    """The error names the extra to install."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"f2edge\[compile\]"):
         locate("owner/name")

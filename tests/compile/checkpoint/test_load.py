@@ -1,4 +1,4 @@
-"""A checkpoint directory as a whole: both layouts, and every fault of the tensors in one line."""
+"""Loading a checkpoint directory: both layouts, and every fault of the tensors in one line."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TEMPORAL = "visual_temporal_embed.pos_idx_to_embed"
 
 @pytest.fixture
 def directory(tiny_checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint that a test may spoil."""
+    """Return a copy of the tiny checkpoint, which a test may damage."""
     return shutil.copytree(tiny_checkpoint, tmp_path / "copy")
 
 
 @pytest.fixture(scope="module")
 def tensors(tiny_checkpoint: Path) -> dict[str, Tensor]:
-    """Its tensors."""
+    """Return the tensors of the tiny checkpoint."""
     return load_file(tiny_checkpoint / "model.safetensors")
 
 
@@ -48,7 +48,7 @@ def edit(path: Path, **values: Any) -> None:
 
 
 def test_microsofts_layout(tiny_checkpoint: Path) -> None:
-    """The model as it was written, in fp32, in evaluation mode, untrainable, with its settings."""
+    """The model equals what was written, in fp32, in evaluation mode, without gradients, with its settings."""
     loaded = load_checkpoint(tiny_checkpoint)
     expected = random_model(TINY).state_dict()
     assert loaded.layout == "microsoft"
@@ -62,7 +62,7 @@ def test_microsofts_layout(tiny_checkpoint: Path) -> None:
 
 
 def test_transformers_layout(directory: Path) -> None:
-    """Its names, its config's names, its generation_config.json, and the processor_config.json of transformers 5."""
+    """Tensor names, config names, generation_config.json and processor_config.json of transformers are read."""
     state = random_model(TINY, seed=3).state_dict()
     text = ("shared", "encoder", "decoder")
     names = {name: ("model.language_model." if name.startswith(text) else "model.") + name for name in state}
@@ -83,14 +83,14 @@ def test_transformers_layout(directory: Path) -> None:
 
 
 def test_microsofts_generation_config_is_not_read(directory: Path) -> None:
-    """Even one that contradicts the text config, as large's does."""
+    """It is ignored even if it contradicts the text config, as that of Florence-2-large does."""
     write_json(directory / "generation_config.json", {"num_beams": 5, "early_stopping": False})
     settings = load_checkpoint(directory).settings
     assert (settings.num_beams, settings.early_stopping) == (3, True)
 
 
 def test_a_bias_of_the_logits_is_added(directory: Path, tensors: dict[str, Tensor]) -> None:
-    """Whatever its values; absent, it is zero."""
+    """The bias is added to the logits; if it is absent, it is zero."""
     pixels, ids, labels = torch.zeros(1, 3, 96, 96), torch.tensor([[0, 9, 2]]), torch.tensor([[0, 5, 2]])
     bias = torch.randn(1, TINY.vocab_size)
     logits = []
@@ -102,7 +102,7 @@ def test_a_bias_of_the_logits_is_added(directory: Path, tensors: dict[str, Tenso
 
 
 def test_the_temporal_table_follows_from_its_size(directory: Path, tensors: dict[str, Tensor]) -> None:
-    """A file without it gives the same features; row 0 is 0 on even channels, 1 on odd ones."""
+    """Without the table in the file, the features are the same; row 0 is 0 on even channels, 1 on odd ones."""
     save_file({k: v for k, v in tensors.items() if k != TEMPORAL}, directory / "model.safetensors")
     table = load_checkpoint(directory).model.multi_modal_projector.visual_temporal_embed.pos_idx_to_embed
     assert table[0].tolist() == [0.0, 1.0] * (TINY.vision.embed_dim[-1] // 2)
@@ -110,7 +110,7 @@ def test_the_temporal_table_follows_from_its_size(directory: Path, tensors: dict
 
 
 def test_every_fault_of_the_tensors_in_one_line(directory: Path, tensors: dict[str, Tensor]) -> None:
-    """One missing, one unexpected, one misshapen: all three, and nothing else, are named."""
+    """One message names a missing, an unexpected and a misshapen tensor, and no other."""
     changed = dict(tensors)
     del changed["language_model.model.encoder.layers.1.fc2.bias"]
     changed["language_model.model.encoder.extra.x"] = torch.zeros(1)
@@ -130,7 +130,7 @@ SIZED = ("encoder.layers.0.fc1.weight", "decoder.layers.1.fc1.bias", "encoder.la
 
 
 def test_a_misshapen_tensor_is_not_blamed_on_the_config(directory: Path, tensors: dict[str, Tensor]) -> None:
-    """Sizes that several tensors tell are those of the others: all misshapen ones are in one line, and nothing else."""
+    """If other tensors confirm the sizes, all misshapen tensors are named, and nothing else."""
     wrong = [f"language_model.model.{name}" for name in SIZED]
     wrong += ["vision_tower.blocks.2.0.spatial_block.ffn.fn.net.fc1.weight", "vision_tower.convs.1.proj.weight"]
     changed = {**tensors, **{name: torch.zeros([5] * tensors[name].dim()) for name in wrong}}
@@ -142,7 +142,7 @@ def test_a_misshapen_tensor_is_not_blamed_on_the_config(directory: Path, tensors
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64], ids=str)
 def test_weights_that_are_not_floats(dtype: torch.dtype, directory: Path, tensors: dict[str, Tensor]) -> None:
-    """A quantized checkpoint's integers are no weights without their scales."""
+    """Integers of a quantized checkpoint are refused, because they mean nothing without their scales."""
     name = "vision_tower.convs.0.proj.weight"
     save_file({**tensors, name: tensors[name].to(dtype)}, directory / "model.safetensors")
     kind = str(dtype).removeprefix("torch.")
@@ -155,7 +155,7 @@ def test_weights_that_are_not_floats(dtype: torch.dtype, directory: Path, tensor
 def test_weights_that_are_not_finite(
     value: float, dtype: torch.dtype, directory: Path, tensors: dict[str, Tensor]
 ) -> None:
-    """One number among all is enough, in any width."""
+    """A single NaN or infinity is refused, in every float type."""
     name = "language_model.model.decoder.layers.1.fc2.weight"
     spoilt = tensors[name].to(dtype, copy=True)
     spoilt[3, 7] = value
@@ -165,7 +165,7 @@ def test_weights_that_are_not_finite(
 
 
 def test_nonsense_of_the_preprocessor_is_named(directory: Path) -> None:
-    """Nothing is silently put in its place, and the directory is in the line."""
+    """A wrong image size is refused with the directory's name instead of being replaced by a default."""
     edit(directory / "preprocessor_config.json", size={"height": 0, "width": 96})
     with pytest.raises(CheckpointError, match="image size 0x96: both sides must be positive") as error:
         load_checkpoint(directory)
@@ -173,10 +173,10 @@ def test_nonsense_of_the_preprocessor_is_named(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_each_tensor_is_missed(
+def test_each_missing_tensor_is_named(
     sparse: bool, directory: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without one of each kind, even with a config that says no more than it must, that tensor alone is named."""
+    """A missing tensor of each kind is named alone, also if the config says no more than it must."""
     if sparse:
         config = microsoft_config(TINY)
         heads = ("encoder_attention_heads", "decoder_attention_heads")
@@ -195,7 +195,7 @@ def test_each_tensor_is_missed(
 
 
 def _names() -> dict[str, str]:
-    """The reference's names to Microsoft's."""
+    """Return the reference's names by Microsoft's."""
     state = random_model(TINY).state_dict()
     numbered = {name: torch.full((1, 1), float(i)) for i, name in enumerate(state)}
     names = list(state)
@@ -206,8 +206,9 @@ def _names() -> dict[str, str]:
 def test_misshapen_tensors_are_named(
     shape: tuple[int, ...], tiny_checkpoint: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that sizes are read from, in any wrong shape: never an error of Python's."""
-    reference = {to: name for name, to in _names().items()}  # where the config has no word, before names are mapped
+    """Tensors from which sizes are read are named for any wrong shape; no Python error escapes."""
+    # If the config lacks a size, the tensor is reported under its name in the reference.
+    reference = {to: name for name, to in _names().items()}
     tables = ("shared.weight", "embed_positions.weight", "row_embeddings.weight", TEMPORAL, BIAS)
     sized = ("convs.0.proj.weight", "layers.0.fc1.weight", "net.fc1.weight", "image_projection", *tables)
     for name in [name for name in tensors if name.endswith(sized)]:
@@ -219,7 +220,7 @@ def test_misshapen_tensors_are_named(
 
 
 def test_no_embedding_at_all(directory: Path, tensors: dict[str, Tensor]) -> None:
-    """A head of random numbers would answer nonsense without end; it is an error instead."""
+    """A missing embedding is an error; a random one would give endless nonsense."""
     rest = {name: tensor for name, tensor in tensors.items() if "shared" not in name and "embed_tokens" not in name}
     save_file(rest, directory / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"missing: language_model.model.shared.weight$"):
@@ -227,7 +228,7 @@ def test_no_embedding_at_all(directory: Path, tensors: dict[str, Tensor]) -> Non
 
 
 def test_a_missing_config_and_a_wrong_one(directory: Path) -> None:
-    """Each is named; another model's config is not repaired by guessing."""
+    """A missing config and another model's config are refused by name; nothing is guessed."""
     (directory / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config.json is not valid JSON"):
         load_checkpoint(directory)
@@ -239,8 +240,8 @@ def test_a_missing_config_and_a_wrong_one(directory: Path) -> None:
         load_checkpoint(directory)
 
 
-def test_the_image_size_asked_for(directory: Path) -> None:
-    """It replaces the processor's, which need not even fit."""
+def test_the_requested_image_size(directory: Path) -> None:
+    """It replaces the processor's size, even one that does not fit."""
     edit(directory / "preprocessor_config.json", size={"height": 768, "width": 768})
     with pytest.raises(CheckpointError, match="image size 768x768 is over what this checkpoint's tables allow: 640"):
         load_checkpoint(directory)
@@ -251,7 +252,7 @@ def test_the_image_size_asked_for(directory: Path) -> None:
 
 
 def test_rectangular_images(tmp_path: Path) -> None:
-    """Height and width are not mixed up on the way to the features."""
+    """Height and width keep their order from the config to the features."""
     write_checkpoint(tmp_path, image_size=(64, 160))
     model = load_checkpoint(tmp_path).model
     assert model.geometry.image_size == (64, 160)
@@ -259,7 +260,7 @@ def test_rectangular_images(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_without_its_tokenizer(directory: Path) -> None:
-    """Named, as everything else that is missing."""
+    """A missing tokenizer is named."""
     (directory / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"a checkpoint needs its tokenizer.json"):
         load_checkpoint(directory)

@@ -33,7 +33,7 @@ SUBSETS = [subset for size in (1, 2, 3, 4) for subset in combinations(range(4), 
 
 
 def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The reference's tensors as transformers saves them (docs/florence2.md#checkpoint-layouts)."""
+    """Return the reference's tensors under transformers' names (docs/florence2.md#checkpoint-layouts)."""
     return {
         ("model.language_model." if name.startswith(("shared", "encoder", "decoder")) else "model.") + name: tensor
         for name, tensor in state.items()
@@ -43,25 +43,25 @@ def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
-    """The reference's own tensors, with a bias that can be told from zeros."""
+    """Return the reference's own tensors, with a bias that differs from zeros."""
     state = random_model(TINY).state_dict()
     state["final_logits_bias"] = torch.arange(float(TINY.vocab_size))[None]
     return state
 
 
 def files(state: dict[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """The tensors as a file of ``layout`` holds them."""
+    """Return the tensors under the names of a file in ``layout``."""
     return to_microsoft(state) if layout == "microsoft" else to_transformers(state)
 
 
-def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Same names, same values."""
-    assert found.keys() == expected.keys()
-    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+def assert_equal(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Check that names and values are equal."""
+    assert tensors.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(tensors[name], expected[name])] == []
 
 
 def test_microsofts_names_and_back(state: dict[str, Tensor]) -> None:
-    """Every tensor, the transposed projection and the bias included, comes back as it was."""
+    """Every tensor is unchanged after renaming there and back, the transposed projection and the bias included."""
     names = to_microsoft(state)
     assert names["image_projection"].shape == (TINY.vision.embed_dim[-1], TINY.d_model)
     assert "vision_tower.blocks.2.1.channel_block.channel_attn.fn.qkv.bias" in names
@@ -71,13 +71,13 @@ def test_microsofts_names_and_back(state: dict[str, Tensor]) -> None:
 
 
 def test_transformers_names(state: dict[str, Tensor]) -> None:
-    """The same for transformers' names, which leave the bias out."""
+    """Every tensor in transformers' names gets its reference name; there is no bias among them."""
     expected = {name: tensor for name, tensor in state.items() if name != "final_logits_bias"}
     assert_equal(to_reference(to_transformers(state)), expected)
 
 
-def test_layouts_are_told_apart_by_their_names() -> None:
-    """By the prefix of the tower, and nothing else."""
+def test_layouts_are_detected_by_their_names() -> None:
+    """The prefix of the vision tower's names alone decides the layout."""
     assert detect(["x", "vision_tower.convs.0.proj.weight"]) == "microsoft"
     assert detect(["x", "model.vision_tower.convs.0.conv.weight"]) == "transformers"
     for names in ([], ["model.encoder.layers.0.fc1.weight"], ["my_vision_tower.x"]):
@@ -87,20 +87,20 @@ def test_layouts_are_told_apart_by_their_names() -> None:
 
 @pytest.mark.parametrize("layout", EMBEDDING)
 @pytest.mark.parametrize("subset", SUBSETS)
-def test_any_names_of_the_embedding_will_do(layout: str, subset: tuple[int, ...], state: dict[str, Tensor]) -> None:
-    """One of the four is enough, and equal copies are one."""
+def test_one_name_of_the_embedding_is_enough(layout: str, subset: tuple[int, ...], state: dict[str, Tensor]) -> None:
+    """Any of the four names is enough, and equal copies count as one tensor."""
     tensors = files(state, layout)
     embedding = tensors.pop(EMBEDDING[layout][0])
     tensors |= {EMBEDDING[layout][i]: embedding.clone() for i in subset}
-    found = to_reference(tensors)
-    assert torch.equal(found["shared.weight"], embedding)
-    assert not [name for name in found if "embed_tokens" in name or "lm_head" in name]
+    state_dict = to_reference(tensors)
+    assert torch.equal(state_dict["shared.weight"], embedding)
+    assert not [name for name in state_dict if "embed_tokens" in name or "lm_head" in name]
 
 
 @pytest.mark.parametrize("layout", EMBEDDING)
 @pytest.mark.parametrize("different", range(1, 4))
 def test_embeddings_that_differ_are_refused(layout: str, different: int, state: dict[str, Tensor]) -> None:
-    """One value in one copy is enough, and so is another size."""
+    """Copies of the embedding that differ in one value or in size are refused."""
     tensors = files(state, layout)
     embedding = tensors[EMBEDDING[layout][0]]
     changed = embedding.clone()
@@ -112,7 +112,7 @@ def test_embeddings_that_differ_are_refused(layout: str, different: int, state: 
 
 
 def test_two_names_for_one_tensor_are_refused(state: dict[str, Tensor]) -> None:
-    """A mixture of layouts must not drop one of two tensors in silence."""
+    """A mixture of layouts is refused, because one of two tensors would be dropped without notice."""
     tensors = to_microsoft(state)
     extra = {"image_proj_norm.weight": "multi_modal_projector.image_proj_norm.weight"}
     for name, same in extra.items():
@@ -124,6 +124,6 @@ def test_two_names_for_one_tensor_are_refused(state: dict[str, Tensor]) -> None:
 def test_a_misshapen_projection_is_left_to_the_check_of_shapes(
     shape: tuple[int, ...], state: dict[str, Tensor]
 ) -> None:
-    """Transposing it must neither fail nor warn."""
-    found = to_reference({**to_microsoft(state), "image_projection": torch.zeros(shape)})
-    assert found["multi_modal_projector.image_projection.weight"].shape == shape
+    """Transposing a projection of a wrong shape neither fails nor warns."""
+    state_dict = to_reference({**to_microsoft(state), "image_projection": torch.zeros(shape)})
+    assert state_dict["multi_modal_projector.image_projection.weight"].shape == shape

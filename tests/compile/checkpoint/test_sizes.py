@@ -1,4 +1,4 @@
-"""The geometry and the search's defaults, out of config and tensors (docs/florence2.md#configuration)."""
+"""The geometry and the generation settings are read from config and tensors (docs/florence2.md#configuration)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROCESSOR = preprocessor_config(TINY)
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Microsoft's config of the tiny model with other values in either section."""
+    """Return Microsoft's config of the tiny model with other values in either section."""
     data: dict[str, Any] = json.loads(json.dumps(microsoft_config(TINY)))
     for name, value in changes.items():
         section = data["vision_config" if name in data["vision_config"] or "image" in name else "text_config"]
@@ -34,7 +34,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 def without(name: str) -> dict[str, Any]:
-    """Microsoft's config that lacks one value."""
+    """Return Microsoft's config without one value."""
     data = config()
     for section in ("vision_config", "text_config"):
         data[section].pop(name, None)
@@ -42,18 +42,18 @@ def without(name: str) -> dict[str, Any]:
 
 
 def test_the_geometry_of_the_tiny_checkpoint() -> None:
-    """Everything comes back as it was written."""
+    """The geometry equals the one that was written."""
     assert sizes.geometry(SHAPES, config(), PROCESSOR) == TINY
 
 
 def test_transformers_names_of_the_same_things() -> None:
-    """``embed_dim`` instead of ``dim_embed``."""
+    """The name ``embed_dim`` of transformers is read like Microsoft's ``dim_embed``."""
     data = config()
     data["vision_config"]["embed_dim"] = data["vision_config"].pop("dim_embed")
     assert sizes.geometry(SHAPES, data, PROCESSOR) == TINY
 
 
-def test_the_tensors_tell_table_sizes() -> None:
+def test_table_sizes_come_from_the_tensors() -> None:
     """Vocabulary and positions of the config are often wrong, and never used (docs/florence2.md#table-sizes)."""
     wrong = config(vocab_size=51289, max_position_embeddings=1024)
     wrong["vision_config"]["image_pos_embed"] = {"max_pos_embeddings": 50}
@@ -66,7 +66,7 @@ NULLABLE = ("dim_embed", "depths", "d_model", "encoder_layers", "decoder_ffn_dim
 
 @pytest.mark.parametrize("name", [*NULLABLE, "max_position_embeddings", "image_feature_source", "activation_function"])
 def test_null_is_as_good_as_absent(name: str) -> None:
-    """Where the tensors or the architecture tell, the config may say nothing."""
+    """A value that follows from tensors or architecture may be null or absent in the config."""
     assert sizes.geometry(SHAPES, config(**{name: None}), PROCESSOR) == TINY
     assert sizes.geometry(SHAPES, without(name), PROCESSOR) == TINY
 
@@ -76,8 +76,8 @@ NEEDED = ("encoder_attention_heads", "decoder_attention_heads", "num_heads", "nu
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_what_no_tensor_tells_must_be_there(name: str) -> None:
-    """Absent or null: an error that names it."""
+def test_values_that_no_tensor_gives_are_required(name: str) -> None:
+    """If such a value is absent or null, the error names it."""
     for data in (without(name), config(**{name: None})):
         with pytest.raises(CheckpointError, match=rf"config.json lacks {name}\b"):
             sizes.geometry(SHAPES, data, PROCESSOR)
@@ -88,7 +88,7 @@ def test_what_no_tensor_tells_must_be_there(name: str) -> None:
     "value", ["x", 0, -2, 2.5, True, {}, [], [1], [4, 4, 4, "4"], [4, 4, 4, None], [0, 0, 0, -1], {"a": 1}]
 )
 def test_wrong_types_and_numbers_are_named(name: str, value: Any) -> None:
-    """Whatever stands there, the error is ours and names the value."""
+    """Any wrong value gives a CheckpointError that names it."""
     with pytest.raises(CheckpointError, match=rf"\b{name}\b"):
         sizes.geometry(SHAPES, config(**{name: value}), PROCESSOR)
 
@@ -96,27 +96,27 @@ def test_wrong_types_and_numbers_are_named(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", NULLABLE[:-1])
 @pytest.mark.parametrize("value", ["x", 3, [1, 2], {}, [16, 32, 48, 65]])
 def test_contradictions_are_named(name: str, value: Any) -> None:
-    """Widths and numbers of layers that are another model's."""
+    """Widths and numbers of layers that contradict the tensors are named."""
     with pytest.raises(CheckpointError, match=rf"does not fit the tensors: {name} is .*, the tensors say"):
         sizes.geometry(SHAPES, config(**{name: value}), PROCESSOR)
 
 
 @pytest.mark.parametrize("strides", [[100, 2, 2, 2], [4, 2, 2, 1], [2, 2, 2, 2]])
 def test_strides_of_another_model(strides: list[int]) -> None:
-    """One position of the last map is 32 pixels."""
+    """Strides are refused unless one position of the last map covers 32 pixels."""
     with pytest.raises(CheckpointError, match=r"patch_stride is \[.*the product must be 32"):
         sizes.geometry(SHAPES, config(patch_stride=strides), PROCESSOR)
 
 
 def test_paddings_of_another_model() -> None:
-    """No tensor tells them, but the map they make does."""
+    """No tensor gives the paddings, but the size of the map that they lead to is checked."""
     geometry = sizes.geometry(SHAPES, config(patch_padding=[3, 1, 1, 9]), PROCESSOR)
     with pytest.raises(CheckpointError, match="patch_padding do not make a map of 32 pixels"):
         sizes.check_image_size(geometry)
 
 
 def test_all_contradictions_stand_in_one_line() -> None:
-    """Base's config on another model: width, layers, heads and what is not supported."""
+    """One message names wrong widths, layers, heads and unsupported features."""
     data = config(d_model=768, encoder_layers=6, dim_embed=[128, 256, 512, 1024], num_heads=[3, 2, 3, 4])
     data["text_config"] |= {
         "scale_embedding": True,
@@ -134,7 +134,7 @@ def test_all_contradictions_stand_in_one_line() -> None:
 
 @pytest.mark.parametrize("name", ["vision_config", "text_config"])
 def test_a_missing_section(name: str) -> None:
-    """Absent, null, or not an object."""
+    """A section that is absent, null or not an object is named."""
     values: tuple[Any, ...] = (None, [], "x", ...)
     for value in values:
         data = config()
@@ -146,7 +146,7 @@ def test_a_missing_section(name: str) -> None:
 
 
 def test_position_tables_without_positions() -> None:
-    """The first two rows of BART's tables are no positions."""
+    """BART's tables start with two unused rows; a table with no more rows is refused."""
     for name in ("encoder.embed_positions.weight", "decoder.embed_positions.weight"):
         with pytest.raises(CheckpointError, match=name):
             sizes.geometry({**SHAPES, name: (2, 64)}, config(), PROCESSOR)
@@ -165,9 +165,9 @@ def test_position_tables_without_positions() -> None:
     ],
 )
 def test_the_processors_image_size(processor: dict[str, Any], expected: tuple[int, int]) -> None:
-    """Height before width; 768 square and ImageNet's mean where nothing is said."""
-    found = sizes.geometry(SHAPES, config(), processor)
-    assert found == replace(TINY, image_size=expected)
+    """Height comes before width; absent values default to 768x768 and ImageNet's mean and deviation."""
+    geometry = sizes.geometry(SHAPES, config(), processor)
+    assert geometry == replace(TINY, image_size=expected)
 
 
 @pytest.mark.parametrize(
@@ -188,13 +188,13 @@ def test_the_processors_image_size(processor: dict[str, Any], expected: tuple[in
     ],
 )
 def test_a_processor_that_makes_no_sense(processor: dict[str, Any], named: str) -> None:
-    """An error that names the value, not a wrong picture."""
+    """A wrong value is named in an error instead of giving wrong pixels."""
     with pytest.raises(CheckpointError, match=rf"image processor.*{named}"):
         sizes.geometry(SHAPES, config(), processor)
 
 
 def test_the_message_about_a_processor_reads_as_a_sentence() -> None:
-    """What the parser says of the value follows a colon."""
+    """The parser's message about the value follows a colon."""
     with pytest.raises(CheckpointError) as caught:
         sizes.geometry(SHAPES, config(), {"image_mean": 0.5})
     assert str(caught.value) == "the image processor: image_mean is 0.5, not tuple[float, float, float]"
@@ -202,7 +202,7 @@ def test_the_message_about_a_processor_reads_as_a_sentence() -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (640, 640), (32, 640), (640, 32), (96, 160), (160, 96)])
 def test_sizes_that_fit(size: tuple[int, int]) -> None:
-    """Multiples of 32, up to the position tables, square or not."""
+    """Multiples of 32 up to the position tables are accepted, square or not."""
     geometry = replace(TINY, image_size=size, encoder_positions=1000)
     sizes.check_image_size(geometry)
     assert geometry.feature_map == (size[0] // 32, size[1] // 32)
@@ -222,52 +222,52 @@ def test_sizes_that_fit(size: tuple[int, int]) -> None:
     ],
 )
 def test_sizes_that_do_not_fit(size: tuple[int, int], message: str) -> None:
-    """Each reason by name; 512 square has 257 tokens, and the tiny model 96 positions."""
+    """Each reason is named; 512x512 pixels give 257 tokens, and the tiny model has 96 positions."""
     with pytest.raises(CheckpointError, match=message):
         sizes.check_image_size(replace(TINY, image_size=size))
 
 
 def settings(layout: Layout, text: dict[str, Any], generation: dict[str, Any]) -> GenerationSettings:
-    """The search's defaults from both places."""
+    """Return the generation settings from both places."""
     data = config()
     data["text_config"] = text
     return sizes.generation_settings(layout, data, generation, TINY)
 
 
-def test_microsofts_settings_stand_in_the_text_config() -> None:
-    """Its generation_config.json is ignored, as Microsoft's generate ignores it."""
-    found = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
-    assert found == GenerationSettings(num_beams=4, length_penalty=0.5, max_new_tokens=TINY.decoder_positions)
+def test_microsofts_settings_are_in_the_text_config() -> None:
+    """generation_config.json is ignored, as Microsoft's ``generate`` ignores it."""
+    loaded = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
+    assert loaded == GenerationSettings(num_beams=4, length_penalty=0.5, max_new_tokens=TINY.decoder_positions)
 
 
-def test_transformers_settings_stand_in_the_generation_config() -> None:
-    """And not in the text config."""
-    found = settings("transformers", {"num_beams": 7}, {**GENERATION, "early_stopping": "never"})
-    assert found == GenerationSettings(early_stopping="never", max_new_tokens=TINY.decoder_positions)
+def test_transformers_settings_are_in_the_generation_config() -> None:
+    """In transformers' layout, the text config is ignored."""
+    loaded = settings("transformers", {"num_beams": 7}, {**GENERATION, "early_stopping": "never"})
+    assert loaded == GenerationSettings(early_stopping="never", max_new_tokens=TINY.decoder_positions)
 
 
 @pytest.mark.parametrize("layout", ["microsoft", "transformers"])
-def test_settings_that_are_absent_are_florences_own(layout: Layout) -> None:
-    """The published models' values."""
+def test_absent_settings_default_to_florences(layout: Layout) -> None:
+    """Absent settings have the published models' values."""
     assert settings(layout, {}, {}) == GenerationSettings(max_new_tokens=TINY.decoder_positions)
 
 
-def test_null_means_not_forced_and_else_the_default() -> None:
-    """As transformers reads it, where it makes a difference."""
-    found = settings("transformers", {}, dict.fromkeys(GENERATION))
+def test_null_means_not_forced_or_the_default() -> None:
+    """Null switches a forced token off; for other settings it means the default, as in transformers."""
+    loaded = settings("transformers", {}, dict.fromkeys(GENERATION))
     expected = GenerationSettings(max_new_tokens=TINY.decoder_positions)
-    assert found == replace(expected, forced_bos_token_id=None, forced_eos_token_id=None)
+    assert loaded == replace(expected, forced_bos_token_id=None, forced_eos_token_id=None)
 
 
 def test_a_list_of_one_end_token_is_that_token() -> None:
-    """Both ways of writing are in use."""
+    """Checkpoints write the end token as a number or as a list of one."""
     assert settings("transformers", {}, {"eos_token_id": [2]}).eos_token_id == 2
 
 
 @pytest.mark.parametrize("name", [*GENERATION, "length_penalty"])
 @pytest.mark.parametrize("value", ["x", -1, 2.5, {}, [1, 2], []])
 def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
-    """One line of ours; a length penalty may be negative and broken."""
+    """A wrong setting is named in one line; a length penalty may be negative or fractional."""
     if name == "length_penalty" and isinstance(value, (int, float)):
         assert settings("transformers", {}, {name: value}).length_penalty == value
         return
@@ -283,7 +283,7 @@ def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
     ],
 )
 def test_the_message_about_a_setting_reads_as_a_sentence(name: str, value: Any, message: str) -> None:
-    """The check of a value and the check of its type word their errors differently; both follow a colon."""
+    """The check of a value and the check of a type give different messages; both follow a colon."""
     with pytest.raises(CheckpointError) as caught:
         settings("microsoft", {name: value}, {})
     assert str(caught.value) == message
@@ -291,20 +291,20 @@ def test_the_message_about_a_setting_reads_as_a_sentence(name: str, value: Any, 
 
 @pytest.mark.parametrize("name", [name for name in GENERATION if name.endswith("_token_id")])
 def test_tokens_that_the_vocabulary_lacks(name: str) -> None:
-    """The first that does not exist."""
+    """The first token id beyond the vocabulary is refused."""
     with pytest.raises(CheckpointError, match=f"{name} is 1600, and the vocabulary ends at 1599"):
         settings("transformers", {}, {name: TINY.vocab_size})
 
 
 @pytest.mark.parametrize(("name", "value"), [("num_beams", 65), ("length_penalty", math.inf)])
 def test_settings_beyond_the_limits(name: str, value: float) -> None:
-    """A checkpoint's fault, not the user's."""
+    """Settings beyond f2edge's limits are reported as a fault of the checkpoint."""
     with pytest.raises(CheckpointError, match=name):
         settings("transformers", {}, {name: value})
 
 
 def test_the_config_is_left_alone() -> None:
-    """Nothing is written into what was read."""
+    """Reading sizes and settings does not change the config."""
     data = config()
     before = copy.deepcopy(data)
     sizes.geometry(SHAPES, data, PROCESSOR)

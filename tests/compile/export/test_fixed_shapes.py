@@ -1,4 +1,4 @@
-"""Encoder and decoder of fixed shapes, as an NPU will see them."""
+"""Encoder and decoder of fixed shapes, as an NPU needs them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ STATES = TINY.num_image_tokens + SHAPES.prompt_tokens
 
 @pytest.fixture(scope="module")
 def model() -> ReferenceModel:
-    """The reference."""
+    """Return the reference model."""
     return random_model(TINY)
 
 
 @pytest.mark.parametrize("component", ["vision", "encoder", "decoder"])
 def test_no_shape_is_dynamic(component: str, tiny_npu_bundle: Path) -> None:
-    """Neither inputs, nor outputs, nor state, nor anything between them; and no kind of node that an NPU lacks."""
+    """No input, output, state or inner tensor has a dynamic shape, and no node has a type that an NPU lacks."""
     model = ov.Core().read_model(tiny_npu_bundle / f"{component}.xml", tiny_npu_bundle / "weights.bin")
     assert not any(output.partial_shape.is_dynamic for op in model.get_ops() for output in op.outputs())
     kinds = {op.get_type_name() for op in model.get_ops()}
@@ -44,7 +44,7 @@ def test_no_shape_is_dynamic(component: str, tiny_npu_bundle: Path) -> None:
 
 
 def test_names_are_those_of_the_dynamic_graphs(model: ReferenceModel) -> None:
-    """And one more, which the encoder hands on."""
+    """The names equal the dynamic graphs', plus the mask that the encoder passes to the decoder."""
     graphs = static_graphs(model, SHAPES)
     cross = [*layer_names("cross", TINY.decoder_layers), "cross_mask"]
     assert graphs["encoder"].outputs == cross
@@ -60,24 +60,24 @@ def test_names_are_those_of_the_dynamic_graphs(model: ReferenceModel) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("length", [1, 2, 19, 20])
 def test_padding_changes_nothing(length: int, model: ReferenceModel) -> None:
-    """Keys and values of the image and the prompt are those without padding; the mask hides the rest."""
+    """Keys and values of image and prompt equal those without padding; the mask hides the padding."""
     features = torch.randn(1, TINY.num_image_tokens, TINY.d_model, generator=torch.Generator().manual_seed(0))
     ids = torch.arange(length) * 37 + 1
     padded = torch.full((1, SHAPES.prompt_tokens), -1)
     padded[0, :length] = ids
-    *found, mask = StaticEncoderGraph(model)(features, padded)
+    *padded_states, mask = StaticEncoderGraph(model)(features, padded)
     expected = [t for pair in model.decoder.cross_key_values(model.encode(features, ids[None])) for t in pair]
     seen = TINY.num_image_tokens + length
     assert (mask[0, 0, :seen, 0] == 0).all()
     assert (mask[0, 0, seen:, 0] < -1e4).all()
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(padded_states, expected, strict=True):
         assert (ours[:, :, :seen] - theirs).abs().max() < 1e-5 * theirs.abs().max()
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("position", [0, 1, 5, 11])
 def test_a_step_writes_in_place(position: int, model: ReferenceModel) -> None:
-    """This step's keys and values stand at its position; what stood after it has no say, whatever it was."""
+    """A step writes keys and values at its position; values at later positions do not matter."""
     generator = torch.Generator().manual_seed(position)
     shape = (SHAPES.num_beams, TINY.decoder_attention_heads, SHAPES.new_tokens, TINY.decoder_head_dim)
     past = [1e3 * torch.randn(shape, generator=generator) for _ in range(2 * TINY.decoder_layers)]
@@ -98,20 +98,20 @@ def test_a_step_writes_in_place(position: int, model: ReferenceModel) -> None:
         assert torch.equal(new[:, :, position + 1 :], old[parents][:, :, position + 1 :])
 
 
-def test_beams_of_other_targets_are_not_fixed(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """To fix them there would be to no end."""
+def test_fixed_beams_are_refused_for_other_targets(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A fixed number of beams would have no effect on targets with dynamic shapes."""
     with pytest.raises(LimitError, match="`num_beams` 5: target cpu takes any number"):
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["cpu"], num_beams=5))
 
 
 def test_too_few_beams(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The golden cases need 3."""
+    """The number of beams must suffice for the golden cases, which use 3."""
     with pytest.raises(LimitError, match="num_beams is 2, not 3 to 64"):
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["npu"], num_beams=2))
 
 
 def test_int8(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Not there yet, and said before any work."""
+    """INT8 is not supported for fixed shapes, and is refused before any work."""
     options = replace(Options(TARGETS["npu"], "int8"), calibration=tmp_path)
     with pytest.raises(CompileError, match="target npu"):
         build(tiny_checkpoint, tmp_path / "bundle", options)

@@ -1,4 +1,4 @@
-"""The three ONNX graphs against the reference, and what engines rely on in them."""
+"""The three ONNX graphs equal the reference, and have the properties that engines rely on."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GRAPHS = ("vision", "encoder", "decoder")
 
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint: Path) -> ReferenceModel:
-    """The reference."""
+    """Return the reference model."""
     return load_checkpoint(tiny_checkpoint).model
 
 
 @pytest.fixture(scope="module")
 def sessions(tiny_onnx_bundle: Path) -> dict[str, Any]:
-    """The exported graphs in ONNX Runtime."""
+    """Open the exported graphs in ONNX Runtime."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return {name: ort.InferenceSession(tiny_onnx_bundle / f"{name}.onnx", options) for name in GRAPHS}
@@ -47,46 +47,46 @@ def sessions(tiny_onnx_bundle: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def protos(tiny_onnx_bundle: Path) -> dict[str, onnx.ModelProto]:
-    """The same as they are on disk, without their weights."""
+    """Load the exported graphs without their weights."""
     return {name: onnx.load(tiny_onnx_bundle / f"{name}.onnx", load_external_data=False) for name in GRAPHS}
 
 
 def run(session: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All outputs by name."""
+    """Return all outputs by name."""
     outputs = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-    return {found.name: torch.from_numpy(value) for found, value in zip(session.get_outputs(), outputs, strict=True)}
+    return {output.name: torch.from_numpy(value) for output, value in zip(session.get_outputs(), outputs, strict=True)}
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest value."""
-    assert found.shape == expected.shape
-    assert found.dtype == expected.dtype
-    return float((found - expected).abs().max() / expected.abs().max())
+def relative(computed: Tensor, expected: Tensor) -> float:
+    """Return the largest difference over the largest expected value; check shape and dtype."""
+    assert computed.shape == expected.shape
+    assert computed.dtype == expected.dtype
+    return float((computed - expected).abs().max() / expected.abs().max())
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
-    """Normal random numbers."""
+    """Return normal random numbers."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.inference_mode()
 def test_vision(model: ReferenceModel, sessions: dict[str, Any]) -> None:
-    """Pixels to image features."""
+    """The vision graph turns pixels into the reference's image features."""
     pixels = noise(1, 3, *TINY.image_size)
-    found = run(sessions["vision"], {"pixel_values": pixels})
-    assert relative(found["image_features"], model.encode_image(pixels)) < 1e-5
+    outputs = run(sessions["vision"], {"pixel_values": pixels})
+    assert relative(outputs["image_features"], model.encode_image(pixels)) < 1e-5
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 40, TINY.max_prompt_tokens])
 def test_encoder(length: int, model: ReferenceModel, sessions: dict[str, Any]) -> None:
-    """Image features and prompts of any length to keys and values of every decoder layer."""
+    """The encoder graph gives the reference's keys and values for prompts of any length."""
     features = noise(1, TINY.num_image_tokens, TINY.d_model)
     ids = torch.arange(length)[None] * 37 % TINY.vocab_size
-    found = run(sessions["encoder"], {"image_features": features, "input_ids": ids})
+    outputs = run(sessions["encoder"], {"image_features": features, "input_ids": ids})
     expected = [t for pair in model.decoder.cross_key_values(model.encode(features, ids)) for t in pair]
-    assert list(found) == layer_names("cross", LAYERS)
-    for ours, theirs in zip(found.values(), expected, strict=True):
+    assert list(outputs) == layer_names("cross", LAYERS)
+    for ours, theirs in zip(outputs.values(), expected, strict=True):
         assert relative(ours, theirs) < 1e-5
 
 
@@ -94,32 +94,34 @@ def test_encoder(length: int, model: ReferenceModel, sessions: dict[str, Any]) -
 @pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 40])
 @pytest.mark.parametrize(("previous", "beams"), [(1, 1), (1, 3), (3, 3), (3, 5), (5, 1), (5, 2)])
 def test_decoder(length: int, previous: int, beams: int, model: ReferenceModel, sessions: dict[str, Any]) -> None:
-    """One step after ``length`` others, from ``previous`` beams to ``beams``: all scores, keys and values."""
+    """A step after ``length`` others, from ``previous`` beams to ``beams``, gives the reference's scores and state."""
     tokens, parents = torch.arange(beams) * 311 + 5, (torch.arange(beams) * 2 + 1) % previous
     past = {n: noise(previous, HEADS, length, WIDTH, seed=i) for i, n in enumerate(layer_names("past", LAYERS))}
     cross = {n: noise(1, HEADS, 17 + beams, WIDTH, seed=9 + i) for i, n in enumerate(layer_names("cross", LAYERS))}
     position = torch.tensor([length])
-    found = run(sessions["decoder"], {"input_ids": tokens, "position": position, "beam_idx": parents, **past, **cross})
+    outputs = run(
+        sessions["decoder"], {"input_ids": tokens, "position": position, "beam_idx": parents, **past, **cross}
+    )
     ordered = [tensor[parents] for tensor in past.values()]
     logits, present = model.step(
         tokens[:, None], position, pairs(ordered) if length else None, pairs(list(cross.values()))
     )
-    assert relative(found["logits"], logits) < 1e-5
-    assert relative(found["log_sum_exp"], logits.logsumexp(-1)) < 1e-5
-    assert relative(found["candidate_logits"], logits.topk(NUM_CANDIDATES).values) < 1e-5
-    assert torch.equal(found["logits"].gather(1, found["candidate_ids"]), found["candidate_logits"])
+    assert relative(outputs["logits"], logits) < 1e-5
+    assert relative(outputs["log_sum_exp"], logits.logsumexp(-1)) < 1e-5
+    assert relative(outputs["candidate_logits"], logits.topk(NUM_CANDIDATES).values) < 1e-5
+    assert torch.equal(outputs["logits"].gather(1, outputs["candidate_ids"]), outputs["candidate_logits"])
     for name, tensor in zip(layer_names("present", LAYERS), (t for pair in present for t in pair), strict=True):
-        assert relative(found[name], tensor) < 1e-5
-        assert torch.equal(found[name][:, :, :length], ordered[layer_names("present", LAYERS).index(name)])
+        assert relative(outputs[name], tensor) < 1e-5
+        assert torch.equal(outputs[name][:, :, :length], ordered[layer_names("present", LAYERS).index(name)])
 
 
 def pairs(flat: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values layer by layer."""
+    """Group keys and values by layer."""
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def test_log_sum_exp_of_logits_far_apart(model: ReferenceModel) -> None:
-    """No overflow where exp would."""
+    """The log-sum-exp does not overflow for logits whose exp would."""
     graph = module.DecoderGraph(model, 4)
     for offset in (-300.0, 300.0):
         model.final_logits_bias += offset
@@ -131,7 +133,7 @@ def test_log_sum_exp_of_logits_far_apart(model: ReferenceModel) -> None:
 
 
 def test_the_opset_is_that_of_layer_normalization(protos: dict[str, onnx.ModelProto]) -> None:
-    """17 or later, of ONNX's own operators alone, and every graph passes ONNX's checker."""
+    """Graphs use opset 17 or later, only ONNX's own operators, and no functions."""
     for proto in protos.values():
         assert [(entry.domain, entry.version >= 17) for entry in proto.opset_import] == [("", True)]
         assert {node.domain for node in proto.graph.node} == {""}
@@ -139,7 +141,7 @@ def test_the_opset_is_that_of_layer_normalization(protos: dict[str, onnx.ModelPr
 
 
 def test_each_layer_norm_is_one_node(model: ReferenceModel, protos: dict[str, onnx.ModelProto]) -> None:
-    """Engines have a kernel for it, and quantization must be able to tell it."""
+    """Each layer norm is one node, for which engines have a kernel and which quantization recognizes."""
     parts: dict[str, list[torch.nn.Module]] = {
         "vision": [model.vision_tower, model.multi_modal_projector],
         "encoder": [model.encoder],
@@ -153,12 +155,12 @@ def test_each_layer_norm_is_one_node(model: ReferenceModel, protos: dict[str, on
 
 
 def dims(values: Any) -> dict[str, list[int | str]]:
-    """Sizes by name: numbers where fixed, names where free."""
+    """Return the dimensions by tensor name: numbers if fixed, names if dynamic."""
     return {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
 
 
-def test_what_is_free_and_what_is_fixed(protos: dict[str, onnx.ModelProto]) -> None:
-    """Prompt, past, cross-attention and both numbers of beams are free; all else is fixed."""
+def test_dynamic_and_fixed_dimensions(protos: dict[str, onnx.ModelProto]) -> None:
+    """Prompt, past, cross-attention and both beam counts are dynamic; all other dimensions are fixed."""
     tokens, d = TINY.num_image_tokens, TINY.d_model
     vision, encoder, decoder = (protos[name].graph for name in GRAPHS)
     assert dims(vision.input) == {"pixel_values": [1, 3, *TINY.image_size]}
@@ -183,8 +185,8 @@ def test_what_is_free_and_what_is_fixed(protos: dict[str, onnx.ModelProto]) -> N
     assert [outputs[name][::2] for name in layer_names("present", LAYERS)] == [["beams", "past + 1"]] * 2 * LAYERS
 
 
-def test_weights_lie_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_onnx_bundle: Path) -> None:
-    """A file of 2 GB is more than protobuf takes; the graph itself stays small."""
+def test_weights_are_in_a_file_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_onnx_bundle: Path) -> None:
+    """Weights are external, because protobuf limits a file to 2 GB; the graph itself stays small."""
     for name, proto in protos.items():
         inside = [t.name for t in proto.graph.initializer if t.data_location != TensorProto.EXTERNAL]
         sizes = {t.name: int(np.prod(t.dims)) for t in proto.graph.initializer}
@@ -196,7 +198,7 @@ def test_weights_lie_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_o
 
 
 def test_no_trace_of_the_machine(protos: dict[str, onnx.ModelProto]) -> None:
-    """The exporter writes the source lines of every node into the graph, with their paths."""
+    """The graphs lack the source lines and paths that the exporter writes for every node."""
     for proto in protos.values():
         text = proto.SerializeToString()
         assert b".py" not in text
@@ -204,7 +206,7 @@ def test_no_trace_of_the_machine(protos: dict[str, onnx.ModelProto]) -> None:
 
 
 def half_of(path: Path, weight: np.ndarray[Any, Any]) -> onnx.ModelProto:
-    """A one-layer graph with its weights stored in half precision."""
+    """Return a one-layer graph with its weights stored in half precision."""
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
@@ -220,18 +222,18 @@ def half_of(path: Path, weight: np.ndarray[Any, Any]) -> onnx.ModelProto:
     return onnx.load(path / "half.onnx")
 
 
-def test_half_precision_is_storage_alone(tmp_path: Path) -> None:
-    """Weights take half the room; the product is computed in fp32."""
+def test_half_precision_only_affects_storage(tmp_path: Path) -> None:
+    """Weights are stored in fp16, and the product is computed in fp32."""
     weight = noise(40, 50).numpy()
     (tensor,) = half_of(tmp_path, weight).graph.initializer
     assert tensor.data_type == TensorProto.FLOAT16
     x = noise(1, 40).numpy()
-    (found,) = ort.InferenceSession(tmp_path / "half.onnx").run(None, {"x": x})
-    np.testing.assert_allclose(found, x @ weight.astype(np.float16).astype(np.float32), rtol=1e-5, atol=1e-5)
+    (product,) = ort.InferenceSession(tmp_path / "half.onnx").run(None, {"x": x})
+    np.testing.assert_allclose(product, x @ weight.astype(np.float16).astype(np.float32), rtol=1e-5, atol=1e-5)
 
 
 def test_a_weight_beyond_half_precision(tmp_path: Path) -> None:
-    """Named, with the way out."""
+    """A weight too large for fp16 is named, with what to do."""
     weight = noise(40, 50).numpy()
     weight[3, 4] = 1e5
     with pytest.raises(CompileError, match=r"weight w does not fit into fp16; use `precision` fp32"):
@@ -242,7 +244,7 @@ def test_a_weight_beyond_half_precision(tmp_path: Path) -> None:
 def test_an_export_that_fails_is_one_line(
     message: str, model: ReferenceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever torch raises; and the exporter's logger is left as it was."""
+    """Any error of torch becomes one line, and the exporter's logger keeps its level."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError(message)

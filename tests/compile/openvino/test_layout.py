@@ -1,4 +1,4 @@
-"""Graphs written the way OpenVINO's CPU plugin runs them fastest: the same answers, without the slow nodes."""
+"""Graphs in the layout that OpenVINO's CPU plugin runs fastest: the same answers, without the slow nodes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ RNG = np.random.default_rng(0)
 
 
 def constant(name: str, values: object) -> onnx.TensorProto:
-    """An initializer."""
+    """Return an initializer."""
     return numpy_helper.from_array(np.asarray(values), name)
 
 
 def quantized_norm(*, smooth: bool = True, second_reader: bool = False) -> onnx.ModelProto:
-    """A layer norm of rows whose output is multiplied, quantized and projected, as NNCF leaves it."""
+    """Return a layer norm of rows whose output is multiplied, quantized and projected, as NNCF leaves it."""
     nodes = [
         helper.make_node("LayerNormalization", ["x", "gamma", "beta"], ["norm"], "norm", axis=-1),
         helper.make_node("Mul", ["norm", "factors"], ["smooth"], "smooth"),
@@ -58,14 +58,14 @@ def quantized_norm(*, smooth: bool = True, second_reader: bool = False) -> onnx.
 
 
 def run(model: onnx.ModelProto, x: FloatArray) -> FloatArray:
-    """What ONNX Runtime makes of it."""
+    """Return ONNX Runtime's output."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("smooth", [True, False])
 def test_a_lifted_norm_computes_the_same(smooth: bool) -> None:
-    """With SmoothQuant's factors, and where the norm is quantized as it is."""
+    """A lifted norm gives the same values, with SmoothQuant's factors and without."""
     model, x = quantized_norm(smooth=smooth), RNG.standard_normal((ROWS, WIDTH)).astype(np.float32)
     expected = run(model, x)
     assert lift_quantized_norms(model) == 1
@@ -73,8 +73,8 @@ def test_a_lifted_norm_computes_the_same(smooth: bool) -> None:
     np.testing.assert_array_equal(run(model, x), expected)
 
 
-def test_a_norm_that_others_read_stays() -> None:
-    """A residual stream keeps its shape."""
+def test_a_norm_with_several_readers_stays() -> None:
+    """A norm that a residual connection reads as well is left unchanged."""
     model = quantized_norm(second_reader=True)
     before = model.SerializeToString()
     assert lift_quantized_norms(model) == 0
@@ -82,13 +82,13 @@ def test_a_norm_that_others_read_stays() -> None:
 
 
 def ranges(model: ov.Model) -> set[tuple[int, ...]]:
-    """The shapes of all quantizers' ranges."""
+    """Return the shapes of all quantizers' ranges."""
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() == "FakeQuantize"]
     return {tuple(node.input_value(1).get_shape()) for node in nodes}
 
 
 def test_openvino_keeps_one_range_for_all_channels(tmp_path: Path) -> None:
-    """Which it does not for the graph as it was; nothing is left beside it."""
+    """After the conversion, each quantizer has one range for all channels; no file is left beside the graph."""
     path = tmp_path / "vision.onnx"
     onnx.save(quantized_norm(), path)
     assert ranges(ov.convert_model(path)) == {(1, WIDTH)}
@@ -97,15 +97,15 @@ def test_openvino_keeps_one_range_for_all_channels(tmp_path: Path) -> None:
 
 
 def test_relative_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graph's and the copy's."""
+    """The paths of the graph and of the scratch directory may be relative."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scratch").mkdir()
     onnx.save(quantized_norm(), "vision.onnx")
     assert ranges(convert(Path("vision.onnx"), Path("scratch"))) == {(1, 1, 1)}
 
 
-def test_a_product_transposes_its_queries_itself() -> None:
-    """(1, N, heads, d) by (1, heads, N, d): to (1, heads, d, d), without a copy to (1, heads, d, N)."""
+def test_a_product_transposes_its_queries() -> None:
+    """The product of q (1, N, heads, d) and k (1, heads, N, d) transposes q itself, without a copy."""
     N, heads, d = 10, 2, 4
     q = ov.opset13.parameter([1, N, heads, d], ov.Type.f32, "q")
     k = ov.opset13.parameter([1, heads, N, d], ov.Type.f32, "k")
@@ -123,7 +123,7 @@ def test_a_product_transposes_its_queries_itself() -> None:
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("transpose_b", [True, False])
 def test_quantized_keys_are_projected_to_columns(biased: bool, transpose_b: bool) -> None:
-    """The same keys, (windows, heads, d, tokens), and no transposition is left."""
+    """The keys (windows, heads, d, tokens) are the same, and no transposition is left."""
     ops, windows, heads, d, tokens = ov.opset13, 3, 2, 4, 5
     rows = ops.parameter([windows * tokens, heads * d], ov.Type.f32)
     low, high = ops.constant(np.float32(-4)), ops.constant(np.float32(4 * 127 / 128))
@@ -142,7 +142,10 @@ def test_quantized_keys_are_projected_to_columns(biased: bool, transpose_b: bool
 
 
 def encoder_and_decoder(tokens: int) -> tuple[ov.Model, ov.Model]:
-    """What makes keys of states, (1, tokens, heads * d), and what multiplies queries by them; -1 for any number."""
+    """Return a graph that makes keys of states (1, tokens, heads * d), and one that multiplies queries by them.
+
+    The number of tokens may be -1, for any number.
+    """
     ops = ov.opset13
     heads, d = 2, 4
     states = ops.parameter([1, tokens, heads * d], ov.Type.f32)
@@ -152,20 +155,20 @@ def encoder_and_decoder(tokens: int) -> tuple[ov.Model, ov.Model]:
     encoder.outputs[0].set_names({"cross.0.key"})
     queries, keys = ops.parameter([1, heads, 3, d], ov.Type.f32), ops.parameter([1, heads, tokens, d], ov.Type.f32)
     product = ops.matmul(queries, keys, transpose_a=False, transpose_b=True)
-    largest = ops.reduce_max(keys, ops.constant(np.array([2])), keep_dims=True)  # a reader that wants rows
+    largest = ops.reduce_max(keys, ops.constant(np.array([2])), keep_dims=True)  # a reader that needs keys in rows
     decoder = ov.Model([product, largest], [queries, keys])
     decoder.inputs[1].set_names({"cross.0.key"})
     return encoder, decoder
 
 
 def answers(encoder: ov.Model, decoder: ov.Model, states: FloatArray, queries: FloatArray) -> list[FloatArray]:
-    """The decoder's outputs, given the encoder's as they come."""
+    """Return the decoder's outputs for the encoder's keys."""
     keys = ov.compile_model(encoder, "CPU")([states])[0]
     return list(ov.compile_model(decoder, "CPU")([queries, keys]).values())
 
 
 def test_keys_in_columns_give_the_same_products() -> None:
-    """Names stay, the last two axes change places, and the product transposes nothing."""
+    """Names are kept, the last two axes are swapped, and the product transposes nothing."""
     states, queries = (RNG.standard_normal(shape).astype(np.float32) for shape in ((1, 7, 8), (1, 2, 3, 4)))
     expected = answers(*encoder_and_decoder(-1), states, queries)
     encoder, decoder = map(keys_in_columns, encoder_and_decoder(-1))
@@ -181,6 +184,6 @@ def test_keys_in_columns_give_the_same_products() -> None:
 
 
 def test_keys_of_fixed_length_stay_rows() -> None:
-    """They are for NPUs, which choose layouts of their own."""
+    """Graphs of fixed shapes are unchanged, because NPUs choose their own layouts."""
     encoder, decoder = map(keys_in_columns, encoder_and_decoder(7))
     assert list(encoder.output("cross.0.key").shape) == list(decoder.input("cross.0.key").shape) == [1, 2, 7, 4]

@@ -1,4 +1,4 @@
-"""The decoder's state in OpenVINO: what the CPU plugin makes of it."""
+"""The decoder's state in OpenVINO: the kernels that the CPU plugin builds of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_state_and_attention_are_one_kernel(tiny_bundle: Path) -> None:
-    """One for each layer's self-attention, without a concatenation or a reordering of its own beside it."""
+    """Each layer's self-attention is one kernel with its state, without concatenation or reordering beside it."""
     bundle = open_bundle(tiny_bundle)
     core = ov.Core()
     model = core.read_model(bundle.file("decoder"), bundle.path / "weights.bin")

@@ -62,8 +62,8 @@ def test_every_stage_equals_microsofts(case: int, microsoft: Checkpoint, oracle_
         return torch.from_numpy(oracle_answers[f"case{case}_{name}"].astype(np.float32))
 
     pixels = oracle("pixel_values")[None]
-    for stage, found in enumerate(model.vision_tower.stages(pixels) if case == 0 else []):
-        assert relative(found.flatten(0, 2), oracle(f"stage{stage}")) < 1e-5
+    for stage, output in enumerate(model.vision_tower.stages(pixels) if case == 0 else []):
+        assert relative(output.flatten(0, 2), oracle(f"stage{stage}")) < 1e-5
     features = model.encode_image(pixels)
     states = model.encode(features, torch.tensor([record["prompt_ids"]]))
     logits = model.decode(states, torch.tensor([record["decoder_input_ids"]]))[0]

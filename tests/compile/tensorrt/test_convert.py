@@ -1,7 +1,7 @@
-"""Real engines, built with ``tensorrt_rtx`` where there is no GPU: all three graphs in fp32, fp16 and INT8.
+"""Engines built with ``tensorrt_rtx`` where there is no GPU: all three graphs in fp32, fp16 and INT8.
 
 Without a driver the library refuses to load an engine, so names, types and shapes are checked on the network that an
-engine is built of, and loading as far as the driver's refusal; ``-m gpu`` goes on from there.
+engine is built of, and loading up to the driver's refusal; tests marked ``gpu`` check the rest.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NAMES = {
 def bundles(
     tiny_checkpoint: Path, tiny_onnx_bundle: Path, tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
-    """The tiny checkpoint for TensorRT in each precision; the graphs are exported once."""
+    """Compile the tiny checkpoint for TensorRT in each precision; the graphs are exported once."""
     path = tmp_path_factory.mktemp("tensorrt")
     (path / "pictures").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), np.uint8)
@@ -67,14 +67,14 @@ def bundles(
 
 
 def profile_of(bundle: Bundle, component: str) -> Profile:
-    """The ranges of a component's shapes."""
+    """Return the ranges of a component's shapes."""
     return profiles(bundle.geometry, bundle.generation)[component]
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_engines_are_built(precision: str, component: str, bundles: dict[str, Bundle]) -> None:
-    """And loaded as far as the library does it: nothing but the missing driver is in the way."""
+    """Each engine is built, and loads except for a missing driver; progress rises to at most 1."""
     bundle, shares = bundles[precision], list[float]()
     built = build_engine(
         tensorrt_rtx,
@@ -98,7 +98,7 @@ def test_engines_are_built(precision: str, component: str, bundles: dict[str, Bu
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_networks(precision: str, component: str, bundles: dict[str, Bundle]) -> None:
-    """Names, types and shapes of what crosses the border; the profile covers what varies, and nothing else."""
+    """Names, types and shapes of inputs and outputs are right; the profile covers the dynamic inputs and no others."""
     bundle, log = bundles[precision], make_log(tensorrt_rtx)
     builder = tensorrt_rtx.Builder(log)
     network, parser = parse(tensorrt_rtx, builder, log, bundle.file(component))
@@ -121,20 +121,20 @@ def test_networks(precision: str, component: str, bundles: dict[str, Bundle]) ->
     del parser
 
 
-def test_the_ranges(bundles: dict[str, Bundle]) -> None:
-    """Every prompt that fits, 8 beams, an answer of all positions; more beams where the bundle's default wants them."""
-    found = profiles(TINY, bundles["fp32"].generation)
-    assert found["vision"] == {}
-    assert found["encoder"]["input_ids"] == ((1, 1), (1, 12), (1, 86))
-    decoder = found["decoder"]
+def test_the_ranges_of_the_profiles(bundles: dict[str, Bundle]) -> None:
+    """The ranges cover every prompt that fits, 8 beams, and an answer of all positions."""
+    ranges = profiles(TINY, bundles["fp32"].generation)
+    assert ranges["vision"] == {}
+    assert ranges["encoder"]["input_ids"] == ((1, 1), (1, 12), (1, 86))
+    decoder = ranges["decoder"]
     assert decoder["input_ids"] == decoder["beam_idx"] == ((1,), (3,), (8,))
     assert decoder["past.1.value"] == ((1, 2, 0, 32), (3, 2, 24, 32), (8, 2, 79, 32))
     assert decoder["cross.0.key"] == ((1, 2, 11, 32), (1, 2, 22, 32), (1, 2, 96, 32))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_what_a_portable_bundle_says(precision: str, bundles: dict[str, Bundle]) -> None:
-    """Graphs and their weights; verified on the CPU, which the manifest says, near to the float reference."""
+def test_a_portable_bundle_names_its_verification(precision: str, bundles: dict[str, Bundle]) -> None:
+    """It holds graphs and weights; the manifest says that they were verified on the CPU."""
     bundle = bundles[precision]
     assert {name: sorted(c.sha256) for name, c in bundle.components.items()} == {
         name: [f"{name}.onnx", "weights.data"] for name in COMPONENTS
@@ -150,7 +150,7 @@ def test_what_a_portable_bundle_says(precision: str, bundles: dict[str, Bundle])
 def test_engines_ahead_of_time(
     tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundle for RTX holds engines and no graph, and tells which library made them."""
+    """A bundle for RTX holds engines and no graph, and records the library that built them."""
     monkeypatch.setattr(steps, "export", copying(tiny_onnx_bundle))
     options = Options(TARGETS["rtx"], compute_capabilities=(86, 120))
     bundle = build(tiny_checkpoint, tmp_path / "bundle", options)
@@ -169,7 +169,7 @@ def test_engines_ahead_of_time(
 def test_compute_capabilities_reach_the_builder(
     tiny_jetson_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that the library does not know is refused, with those it does."""
+    """An unknown one is refused with the list of known ones; known ones reach the builder."""
     source, profile = tiny_jetson_bundle / "encoder.onnx", profile_of(open_bundle(tiny_jetson_bundle), "encoder")
     weights = WeightFile(tmp_path / "weights.data")
     with pytest.raises(CompileError, match="does not build for compute capability 87; it knows 75, 80, 86, 89, 120"):
@@ -199,7 +199,7 @@ def test_compute_capabilities_reach_the_builder(
 
 
 def test_a_graph_that_the_parser_refuses(tmp_path: Path) -> None:
-    """The node is named: here for a zero point, as in docs/traps.md."""
+    """The error names the refused node, here one with a zero point (docs/traps.md)."""
     graph = helper.make_graph(
         [
             helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "the_culprit"),
@@ -219,8 +219,8 @@ def test_a_graph_that_the_parser_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph"])
-def test_what_is_no_graph(content: bytes, tmp_path: Path) -> None:
-    """One line."""
+def test_a_file_that_is_not_a_graph(content: bytes, tmp_path: Path) -> None:
+    """A file that is not an ONNX graph is refused in one line."""
     (tmp_path / "vision.onnx").write_bytes(content)
     with pytest.raises(CompileError, match="the vision") as error:
         build_engine(tensorrt_rtx, tmp_path / "vision.onnx", {})
@@ -228,6 +228,6 @@ def test_what_is_no_graph(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_profile_that_lacks_an_input(tiny_jetson_bundle: Path) -> None:
-    """The builder's own reason."""
+    """The error gives the builder's own reason."""
     with pytest.raises(CompileError, match=r"cannot build the encoder engine: .*profile"):
         build_engine(tensorrt_rtx, tiny_jetson_bundle / "encoder.onnx", {})

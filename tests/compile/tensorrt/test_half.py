@@ -1,4 +1,4 @@
-"""Half precision graphs: what is fp16 and what is not, and that they answer as the float ones do."""
+"""Half-precision graphs: which tensors are fp16, and that they give the float graphs' answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 @pytest.fixture(scope="module")
 def graphs(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, onnx.ModelProto]:
-    """The tiny checkpoint's graphs in half precision, by component."""
+    """Convert the tiny checkpoint's graphs to half precision, by component."""
     path = tmp_path_factory.mktemp("half")
     for name in COMPONENTS:
         to_half(tiny_onnx_bundle / f"{name}.onnx", path / f"{name}.onnx")
@@ -35,7 +35,7 @@ def graphs(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def types(model: onnx.ModelProto) -> dict[str, int]:
-    """The type of every tensor, as ONNX's own strict inference finds it."""
+    """Return the type of every tensor, from ONNX's strict type inference."""
     graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True).graph
     values = {
         value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)
@@ -45,39 +45,39 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_graph_is_consistently_typed(component: str, graphs: dict[str, onnx.ModelProto]) -> None:
-    """Nothing is converted but by a Cast; both precisions are there, and no weight of size is fp32."""
+    """Only Cast nodes convert types; most products are fp16, and no large weight is fp32."""
     model = graphs[component]
     checker.check_model(model, full_check=True)
-    found = types(model)
+    tensor_types = types(model)
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Conv")]
-    assert sum(found[node.output[0]] == HALF for node in products) > 0.7 * len(products)
+    assert sum(tensor_types[node.output[0]] == HALF for node in products) > 0.7 * len(products)
     assert {t.data_type for t in model.graph.initializer if np.prod(t.dims) > 4096} <= {HALF, TensorProto.INT64}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_what_stays_float(component: str, graphs: dict[str, onnx.ModelProto]) -> None:
-    """Layer norms, softmax, means, sums, exponentials and the best scores."""
+def test_sensitive_operations_stay_float(component: str, graphs: dict[str, onnx.ModelProto]) -> None:
+    """Layer norms, softmax, means, sums, exponentials and the best scores are computed in fp32."""
     model, wide = graphs[component], set()
-    found = types(model)
+    tensor_types = types(model)
     for node in model.graph.node:
         head = component == "decoder" and node.op_type == "Gemm"
         if head or node.op_type in ("LayerNormalization", "Softmax", "ReduceMean", "ReduceSum", "Exp", "Log", "TopK"):
             wide.add(node.op_type)
-            assert found[node.input[0]] == found[node.output[0]] == FLOAT, node.name
+            assert tensor_types[node.input[0]] == tensor_types[node.output[0]] == FLOAT, node.name
     assert wide >= {"LayerNormalization", "Softmax"}
     assert component != "decoder" or wide >= {"TopK", "Exp", "Log", "ReduceSum"}
 
 
 def test_only_the_long_sums_of_the_channel_attention_are_float(graphs: dict[str, onnx.ModelProto]) -> None:
-    """576 positions in the tiny model's first stage; 144, 36 and 9 in the others."""
+    """Only the tiny model's first stage sums over 576 positions; the others over 144, 36 and 9."""
     model = graphs["vision"]
-    found = types(model)
-    wide = [n for n in model.graph.node if n.op_type == "MatMul" and found[n.output[0]] == FLOAT]
+    tensor_types = types(model)
+    wide = [n for n in model.graph.node if n.op_type == "MatMul" and tensor_types[n.output[0]] == FLOAT]
     assert len(wide) == 1
 
 
-def test_the_border(graphs: dict[str, onnx.ModelProto]) -> None:
-    """Keys and values are fp16, everything else that is not whole fp32."""
+def test_types_of_inputs_and_outputs(graphs: dict[str, onnx.ModelProto]) -> None:
+    """Keys and values are fp16; all other inputs and outputs are fp32 or integers."""
     for model in graphs.values():
         for value in (*model.graph.input, *model.graph.output):
             kind = value.type.tensor_type.elem_type
@@ -88,7 +88,7 @@ def test_the_border(graphs: dict[str, onnx.ModelProto]) -> None:
 
 
 def test_a_weight_beyond_fp16(tmp_path: Path) -> None:
-    """Named, with what to do."""
+    """A weight too large for fp16 is named, with what to do."""
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "heavy"], ["y"], "product")],
         "g",
@@ -102,7 +102,7 @@ def test_a_weight_beyond_fp16(tmp_path: Path) -> None:
 
 
 def test_scales_become_positive() -> None:
-    """Channels change their sign together with their scale; only -128 loses a step, and no scale is below fp16's."""
+    """Weights change their sign with their scale; only -128 changes by one step; scales stay within fp16's range."""
     weight = np.array([[-128, 5, 0], [127, -3, 0]], np.int8)
     scale = np.array([-0.5, 0.25, 1e-9], np.float32)
     graph = helper.make_graph(
@@ -113,9 +113,9 @@ def test_scales_become_positive() -> None:
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(scale, "s")],
     )
     make_scales_positive(graph)
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    np.testing.assert_array_equal(found["w"], [[127, 5, 0], [-127, -3, 0]])
-    np.testing.assert_array_equal(found["s"], np.array([0.5, 0.25, 2.0**-24], np.float32))
+    initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    np.testing.assert_array_equal(initializers["w"], [[127, 5, 0], [-127, -3, 0]])
+    np.testing.assert_array_equal(initializers["s"], np.array([0.5, 0.25, 2.0**-24], np.float32))
 
 
 def test_scales_of_blocks_become_positive() -> None:
@@ -130,14 +130,14 @@ def test_scales_of_blocks_become_positive() -> None:
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(scale, "s")],
     )
     make_scales_positive(graph)
-    found = {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
+    initializers = {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
     assert graph.initializer[0].data_type == TensorProto.INT4
-    np.testing.assert_array_equal(found["w"], [[7, 7], [-3, -2], [1, -1], [-8, -4]])
-    np.testing.assert_array_equal(found["s"], np.abs(scale))
+    np.testing.assert_array_equal(initializers["w"], [[7, 7], [-3, -2], [1, -1], [-8, -4]])
+    np.testing.assert_array_equal(initializers["s"], np.abs(scale))
 
 
-def test_tables_are_dequantized_before_they_are_looked_up_in() -> None:
-    """The inverse of what quantization writes, with the same result."""
+def test_tables_are_dequantized_before_the_lookup() -> None:
+    """The conversion inverts the lookup that quantization writes, with the same result."""
     table = np.array([[1, 2], [-3, 4], [5, -6]], np.int8)
     scales = np.array([0.5, 0.25, 2], np.float32)
     graph = helper.make_graph(
@@ -153,18 +153,18 @@ def test_tables_are_dequantized_before_they_are_looked_up_in() -> None:
     assert [node.op_type for node in graph.node] == ["DequantizeLinear", "Gather"]
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"ids": np.array([2, 1])})
-    np.testing.assert_array_equal(found, [[10, -12], [-0.75, 1]])
+    (rows,) = session.run(None, {"ids": np.array([2, 1])})
+    np.testing.assert_array_equal(rows, [[10, -12], [-0.75, 1]])
 
 
 def test_the_embedded_checkpoint_answers_the_same() -> None:
-    """At least 98 % of the tokens of a few unseen scenes."""
-    found = compare(6)
-    assert found["tokens"] > 300
-    assert found["share"] >= 0.98
+    """At least 98 % of the tokens about six unseen scenes are equal."""
+    agreement = compare(6)
+    assert agreement["tokens"] > 300
+    assert agreement["share"] >= 0.98
 
 
 @pytest.mark.slow
 def test_the_embedded_checkpoint_answers_the_same_in_200_scenes() -> None:
-    """At least 99 % of the tokens."""
+    """At least 99 % of the tokens are equal."""
     assert compare(200)["share"] >= 0.99
