@@ -15,6 +15,7 @@ from f2edge.bundle.manifest import Bundle, open_bundle
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.draw import draw  # from here on f2edge.draw is the function, not the module that it is in
 from f2edge.errors import F2EdgeError
+from f2edge.image import from_bgr
 from f2edge.model import EncodedImage, Florence2, load
 from f2edge.result import Result
 
@@ -27,6 +28,7 @@ __all__ = [
     "GenerationSettings",
     "Result",
     "draw",
+    "from_bgr",
     "load",
     "open_bundle",
 ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from f2edge.errors import ImageError
+from f2edge.png import pixels_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded: a small file can expand to gigabytes."""
 
-ImageSource: TypeAlias = "str | Path | bytes | Image.Image | NDArray[np.uint8]"
+MAX_STREAM_BYTES = 2**30
+"""Longest file that is read from an open file."""
+
+ImageSource: TypeAlias = (
+    "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[np.uint8]"
+)
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _ARRAY_CHANNELS = (3, 4)
@@ -33,11 +40,13 @@ def load_image(source: ImageSource) -> Image.Image:
     """Open a picture as RGB.
 
     Transparency is composited on white; grey deeper than 8 bits is clipped to 255.  The EXIF rotation of a
-    file is applied; a PIL image or an array is not rotated (docs/florence2.md#colour-conversion).
+    file is applied; a PIL image or an array is not rotated (docs/florence2.md#colour-conversion).  Metadata that are
+    damaged or too long are ignored.
 
     Args:
-        source: a path, the bytes of a picture file, a PIL image, or an array of uint8, (height, width),
-            (height, width, 3) or (height, width, 4).
+        source: a path, the bytes of a picture file, an open binary file, a PIL image, or an array of uint8, (height,
+            width), (height, width, 3) in the order RGB, or (height, width, 4).  A frame of OpenCV is in the order BGR:
+            give ``f2edge.from_bgr(frame)``.
 
     Raises:
         ImageError: the file is missing, is not a picture or is damaged, or has more than ``MAX_PIXELS``.
@@ -46,11 +55,34 @@ def load_image(source: ImageSource) -> Image.Image:
         return _convert(_from_array(source), "the array")
     if isinstance(source, Image.Image):
         return _convert(source, "the picture")
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(io.BytesIO(source), "the picture in memory")
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, PathLike)):
         return _open(Path(source), str(source))
-    raise ImageError(f"a {type(source).__name__} is not a picture: give a path, bytes, a PIL image or an array")
+    if hasattr(source, "read"):
+        return _open(_read(source), "the picture in the open file")
+    raise ImageError(
+        f"a {type(source).__name__} is not a picture: give a path, bytes, an open binary file, a PIL image or an array"
+    )
+
+
+def from_bgr(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a frame of OpenCV, whose channels are in the order blue, green, red, as a picture in RGB.
+
+    Example:
+        >>> ok, frame = cv2.VideoCapture(0).read()
+        >>> model.run(f2edge.from_bgr(frame), "od")
+
+    Args:
+        frame: (height, width, 3) uint8, or (height, width, 4) with transparency last.
+
+    Raises:
+        ImageError: it is no array of this shape.
+    """
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] not in _ARRAY_CHANNELS:  # noqa: PLR2004
+        shape = getattr(frame, "shape", type(frame).__name__)
+        raise ImageError(f"a frame has the shape (H, W, 3) or (H, W, 4), not {shape}")
+    return frame[..., [2, 1, 0, *range(3, frame.shape[2])]]
 
 
 def pixel_values(image: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> FloatArray:
@@ -85,10 +117,37 @@ def _convert(image: Image.Image, name: str) -> Image.Image:
         return _to_rgb(image)
 
 
+def _read(file: IO[bytes]) -> io.BytesIO:
+    """Read an open file from its beginning, or from where it is if it cannot go back."""
+    with _reading("the picture in the open file"):
+        with suppress(OSError, AttributeError):  # a pipe, or an object that only reads
+            file.seek(0)
+        content = file.read(MAX_STREAM_BYTES + 1)
+    if not isinstance(content, bytes):
+        raise ImageError(f"the open file gives {type(content).__name__}, not bytes: open it in binary mode")
+    if len(content) > MAX_STREAM_BYTES:
+        raise ImageError(f"the picture in the open file has more than {MAX_STREAM_BYTES // 2**20} MiB: scale it down")
+    return io.BytesIO(content)
+
+
 def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
-    with _reading(name), Image.open(file) as image:
+    with _reading(name):
+        try:
+            return _decode(file, name)
+        except ImageError:
+            raise
+        except Exception:
+            sound = pixels_only(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+            if sound is None:
+                raise
+        return _decode(io.BytesIO(sound), name)
+
+
+def _decode(file: Path | io.BytesIO, name: str) -> Image.Image:
+    with Image.open(file) as image:
         _check_size(image, name)
-        ImageOps.exif_transpose(image, in_place=True)
+        with suppress(Exception):  # damaged EXIF data say nothing about the pixels
+            ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
 
 
@@ -143,7 +202,8 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_MODES:
         image = _clip_to_bytes(image)
-    if image.has_transparency_data:
+    # As in transformers, a colour key in the info of an RGB picture (a PNG, or a converted palette) does not count.
+    if image.mode != "RGB" and image.has_transparency_data:
         foreground = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, foreground)

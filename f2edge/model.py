@@ -135,7 +135,8 @@ class Florence2:
             >>> model.run("street.jpg", "region_to_category", region=result.boxes[0]).plain_text
 
         Args:
-            image: a path, the bytes of a picture file, a PIL image or an array (H, W, 3) of uint8.
+            image: a path, the bytes of a picture file, an open binary file, a PIL image, or an array (H, W, 3) of
+                uint8 in the order RGB (:func:`f2edge.from_bgr` converts a frame of OpenCV).
             task: "od" or "<OD>"; "" for a free prompt.
             text: the text input of the task: a caption, a phrase or a free prompt.
             region: x1, y1, x2, y2 in pixels of the original image, for tasks about a region; any sequence of four
@@ -244,8 +245,9 @@ class EncodedImage:
         timed = TimedSession(session)
         generation = generate(timed, chosen)
         clock.lap("decode")
-        pieces = self.model.tokenizer.decode_tokens(generation.token_ids)
-        result = Result.from_generation(asked, pieces, generation, self.size)
+        tokenizer, sequence = self.model.tokenizer, generation.token_ids
+        pieces, lone_pieces = tokenizer.decode_tokens(sequence), tokenizer.decode_each(sequence)
+        result = Result.from_generation(asked, pieces, lone_pieces, generation, self.size)
         clock.lap("postprocess")
         timings = {**clock.laps, **timed.timings_ms(), "total": sum(clock.laps.values())}
         return replace(result, timings_ms=timings, steps=timed.steps, thumbnail=self.thumbnail)

@@ -87,6 +87,7 @@ class Result:
         cls,
         task: Task,
         pieces: Sequence[str],
+        lone_pieces: Sequence[str],
         generation: Generation,
         image_size: tuple[int, int],
     ) -> Result:
@@ -95,12 +96,13 @@ class Result:
         Args:
             task: what was asked.
             pieces: the text of each of the generation's tokens, ``Tokenizer.decode_tokens``.
+            lone_pieces: the text of each token decoded by itself, ``Tokenizer.decode_each``.
             generation: the sequence that the search chose.
             image_size: (width, height) of the original image in pixels.
         """
         text = "".join(pieces)
         instances = find_instances(task, text, image_size)
-        scores = microsoft_scores(task, pieces[1:], generation.token_logprobs)
+        scores = microsoft_scores(task, lone_pieces[1:], generation.token_logprobs)
         return cls(
             task.name,
             text,

@@ -102,6 +102,10 @@ class Tokenizer:
             pieces[-2:] = pieces[-1:]
         return pieces
 
+    def decode_each(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the text of each token by itself: a part of a character is one U+FFFD."""
+        return [self.decode([token_id]) for token_id in token_ids]
+
     def pieces(self, token_ids: Iterable[int]) -> Iterator[str]:
         """Text of each token as it comes; joined they are the text of all.
 

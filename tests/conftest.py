@@ -8,12 +8,14 @@ from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
+from f2edge.compile import steps
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
 from tests.support import oracles
-from tests.support.checkpoints import write_checkpoint
+from tests.support.checkpoints import copying, write_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +75,12 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory of stages for compilations of the tiny checkpoint: its export takes most of their time."""
-    return tmp_path_factory.mktemp("stages")
+    """Return a directory of stages for the compilations of all tests: exporting graphs takes most of their time.
+
+    The processes of pytest-xdist share it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "stages"
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +93,12 @@ def tiny_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.Te
 def tiny_onnx_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny checkpoint compiled for ONNX Runtime in fp32."""
     return _compile(tiny_checkpoint, stages, tmp_path_factory, "onnx")
+
+
+@pytest.fixture
+def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the tiny checkpoint's graphs from its bundle instead of exporting them again."""
+    monkeypatch.setattr(steps, "export", copying(tiny_onnx_bundle))
 
 
 @pytest.fixture(scope="session")
@@ -111,5 +123,7 @@ def _compile(
     checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory, target: str, num_beams: int | None = None
 ) -> Path:
     path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
-    build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams, stages=stages))
+    stages.mkdir(exist_ok=True)
+    with FileLock(stages / f"{target}.lock"):  # another process that needs the same graphs waits for them
+        build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams, stages=stages))
     return path

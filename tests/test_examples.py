@@ -128,6 +128,7 @@ def test_a_folder_is_watched(
     assert clock[-1] == 8 + 5  # seen at 7, whole at 8, then five seconds without a picture
 
 
+@pytest.mark.usefixtures("exported")
 def test_compile_from_python(tiny_checkpoint: Path, tmp_path: Path, run_here: Callable[..., list[str]]) -> None:
     """``compile_from_python.py`` prints the steps as they begin, and its bundle passes the verification."""
     output = tmp_path / "tiny.cpu"

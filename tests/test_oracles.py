@@ -32,12 +32,12 @@ TOKEN_TOLERANCE = 2e-4
 
 
 @pytest.fixture(scope="module")
-def bundles(checkpoints_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bundles(checkpoints_dir: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Compile Microsoft's tiny checkpoint for both engines, for each from a different one of its two files."""
     directory = tmp_path_factory.mktemp("oracle")
     sources = {"cpu": "ms_tiny", "onnx": "ms_tiny_safetensors"}
     for target, source in sources.items():
-        build(checkpoints_dir / source, directory / target, Options(TARGETS[target], "fp32"))
+        build(checkpoints_dir / source, directory / target, Options(TARGETS[target], "fp32", stages=stages))
     return {target: directory / target for target in sources}
 
 

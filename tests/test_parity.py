@@ -31,11 +31,11 @@ COMPILED = ("cpu", "onnx", "npu")
 TIE = 1e-5
 
 
-def engines(checkpoint: Path, directory: Path) -> dict[str, Runtime]:
+def engines(checkpoint: Path, stages: Path, directory: Path) -> dict[str, Runtime]:
     """Return the reference, both compiled engines of one checkpoint, and the decoder of fixed shapes (on the CPU)."""
     for target in COMPILED:
         beams = 5 if TARGETS[target].static else None
-        build(checkpoint, directory / target, Options(TARGETS[target], "fp32", num_beams=beams))
+        build(checkpoint, directory / target, Options(TARGETS[target], "fp32", num_beams=beams, stages=stages))
     compiled = {target: f2edge.load(directory / target, "CPU").runtime for target in COMPILED}
     return {"torch": TorchRuntime(load_checkpoint(checkpoint).model), **compiled}
 
@@ -76,12 +76,12 @@ def transformers_answer(
 
 @pytest.mark.parametrize("variant", range(5))
 def test_engines_answer_as_transformers(
-    variant: int, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
+    variant: int, stages: Path, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """40 random cases on each of 5 models give identical tokens on each engine, except at ties closer than 1e-5."""
     geometry = varied(variant)
     native = write_native(tmp_path / "checkpoint", geometry, seed=10 + variant)
-    runtimes = engines(tmp_path / "checkpoint", tmp_path)
+    runtimes = engines(tmp_path / "checkpoint", stages, tmp_path)
     defaults = load_checkpoint(tmp_path / "checkpoint").settings
     rng = np.random.default_rng(variant)
     ties, lengths = [], []

@@ -112,7 +112,8 @@ def microsoft_scores(task: Task, pieces: Sequence[str], token_logprobs: Sequence
 
     Args:
         task: the task that was asked.
-        pieces: the text of each token, without the decoder start token.
+        pieces: the text of each token by itself, without the decoder start token: that code decodes token by token,
+            so each part of a character counts as one U+FFFD.
         token_logprobs: the log-probability of each piece.
     """
     if task.name not in _SCORED_TASKS:

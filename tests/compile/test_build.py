@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 CPU, ONNX = Options(TARGETS["cpu"], "fp32"), Options(TARGETS["onnx"], "fp32")
 
 
-@pytest.fixture
-def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the tiny checkpoint's graphs from its bundle instead of exporting them again."""
-
-    def copy(_: Any, path: Path) -> None:
-        for name in (path.name, "weights.data"):
-            shutil.copy(tiny_onnx_bundle / name, path.parent)
-
-    monkeypatch.setattr(steps, "export", copy)
-
-
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Compile another geometry in fp16 for the CPU: a rectangular image, one decoder layer, padded vocabulary."""

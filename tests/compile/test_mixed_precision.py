@@ -48,6 +48,7 @@ def compiled(checkpoint: Path, directory: Path, budget: float, *, report: bool =
     return build(checkpoint, directory / f"bundle {budget}", options)
 
 
+@pytest.mark.usefixtures("exported")
 def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     """With a budget of 100 %, the fastest mix is chosen, recorded in the manifest, and answers."""
     bundle = compiled(tiny_checkpoint, directory, 1.0, report=True)
@@ -69,6 +70,7 @@ def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("exported")
 def test_no_budget_at_all(tiny_checkpoint: Path, directory: Path) -> None:
     """With a budget of 0, the chosen mix loses nothing on the calibration pictures."""
     quantization = compiled(tiny_checkpoint, directory, 0.0).quantization

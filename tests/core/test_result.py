@@ -28,7 +28,7 @@ def result_of(task: str, *pieces: str, logprob: float = -0.5) -> Result:
     """Return the result of a model that wrote these tokens, one piece each."""
     ids = tuple(range(len(pieces)))
     generation = Generation(ids, (logprob,) * (len(ids) - 1), -0.7, truncated=False)
-    return replace(Result.from_generation(resolve(task), pieces, generation, SIZE), timings_ms={"vision": 1.5})
+    return replace(Result.from_generation(resolve(task), pieces, pieces, generation, SIZE), timings_ms={"vision": 1.5})
 
 
 def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:
@@ -45,13 +45,30 @@ def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:
             truncated=search["ended"] == "limit",
         )
         pieces = tokenizer.decode_tokens(generation.token_ids)
-        result = Result.from_generation(TASKS[name], pieces, generation, tuple(case["image_size"]))
+        lone_pieces = tokenizer.decode_each(generation.token_ids)
+        result = Result.from_generation(TASKS[name], pieces, lone_pieces, generation, tuple(case["image_size"]))
         expected = case["microsoft"][name]
         if "scores" in case["microsoft_from_ids"][name]:
             scores = case["microsoft_from_ids"][name]["scores"]
             expected = {**expected, "scores": pytest.approx(scores, rel=1e-5)}
         assert result.text == search["text"]
         assert result.answer == {name: expected}
+
+
+def test_scores_count_the_parts_of_a_character(oracles_dir: Path) -> None:
+    """Where Microsoft's count of characters is shifted, each part of a character counts as one.
+
+    A second ``<s>`` (3 characters) shifts the count.  The label has 4 characters of 10 tokens, so the first box
+    gets the scores from the eighth part of the label on: tokens 9 to 15, whose log-probabilities are -9 to -15.
+    """
+    tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
+    box = [tokenizer.location_id(100)] * 4
+    sequence = (2, 0, 0, *tokenizer.encode("北京烤鸭")[1:-1], *box, *tokenizer.encode("car")[1:-1], *box, 2)
+    generation = Generation(sequence, tuple(-float(token) for token in range(len(sequence) - 1)), -0.7, truncated=False)
+    pieces, lone_pieces = tokenizer.decode_tokens(sequence), tokenizer.decode_each(sequence)
+    result = Result.from_generation(TASKS["<OD>"], pieces, lone_pieces, generation, SIZE)
+    assert result.labels == ("北京烤鸭", "car")
+    assert result.answer["<OD>"]["scores"] == pytest.approx([math.exp(-12), math.exp(-18)], rel=1e-9)
 
 
 def test_boxes() -> None:

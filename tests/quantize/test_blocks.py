@@ -11,12 +11,14 @@ import pytest
 from onnx import numpy_helper
 
 from f2edge.bundle.manifest import COMPONENTS
+from f2edge.compile import steps
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.quantize.blocks import block_of, keep_float, multiplications, quantized_blocks
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import SHARED
 from f2edge.targets import TARGETS
+from tests.support.checkpoints import copying
 from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def stages(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_stages(tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the tiny checkpoint in INT8; return the directory of its finished stages."""
     directory = tmp_path_factory.mktemp("blocks")
     write_pictures(directory / "pictures", 3)
     options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", stages=directory / "stages")
-    build(tiny_checkpoint, directory / "bundle", options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "export", copying(tiny_onnx_bundle))
+        build(tiny_checkpoint, directory / "bundle", options)
     return directory / "stages"
 
 
@@ -58,17 +62,17 @@ def test_names_of_blocks() -> None:
     assert block_of("node_Gemm_3") == "head"
 
 
-def test_the_policy_keeps_blocks_float(stages: Path) -> None:
+def test_the_policy_keeps_blocks_float(finished_stages: Path) -> None:
     """The float blocks of the policy contain no INT8 operation."""
-    blocks = quantized_blocks(load(stages, "quantize", "vision"))
+    blocks = quantized_blocks(load(finished_stages, "quantize", "vision"))
     assert "vision_tower.convs.3" in blocks
     assert not set(POLICIES["vision"].float_blocks).intersection(blocks)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_restoring_all_blocks_gives_the_float_graph(component: str, stages: Path) -> None:
+def test_restoring_all_blocks_gives_the_float_graph(component: str, finished_stages: Path) -> None:
     """All weights equal the float graph's bit by bit; NNCF's corrections, scales and nodes are gone."""
-    source, quantized = load(stages, "export", component), load(stages, "quantize", component)
+    source, quantized = load(finished_stages, "export", component), load(finished_stages, "quantize", component)
     blocks = quantized_blocks(quantized)
     assert len(blocks) >= 3
     restored = keep_float(quantized, source, blocks)
@@ -81,9 +85,9 @@ def test_restoring_all_blocks_gives_the_float_graph(component: str, stages: Path
         np.testing.assert_array_equal(features(restored), features(source))
 
 
-def test_one_block_in_float_is_nearer_to_the_float_graph(stages: Path) -> None:
+def test_one_block_in_float_is_nearer_to_the_float_graph(finished_stages: Path) -> None:
     """If some blocks are restored, the error falls, and the others stay INT8."""
-    source, quantized = load(stages, "export", "vision"), load(stages, "quantize", "vision")
+    source, quantized = load(finished_stages, "export", "vision"), load(finished_stages, "quantize", "vision")
     blocks = quantized_blocks(quantized)
     restored = keep_float(quantized, source, blocks[2:])
     assert quantized_blocks(restored) == blocks[:2]
@@ -92,11 +96,11 @@ def test_one_block_in_float_is_nearer_to_the_float_graph(stages: Path) -> None:
     assert 0 < errors[0] < errors[1]
 
 
-def test_prompts_and_answers_share_one_table(stages: Path) -> None:
+def test_prompts_and_answers_share_one_table(finished_stages: Path) -> None:
     """The encoder reads the decoder's INT8 rows, and neither dequantizes the whole table."""
     tables = []
     for component in ("encoder", "decoder"):
-        graph = load(stages, "quantize", component).graph
+        graph = load(finished_stages, "quantize", component).graph
         tables.append({t.name: t.raw_data for t in graph.initializer if t.name.startswith(SHARED)})
         dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
         assert not [n.name for n in graph.node if n.op_type == "Gather" and n.input[0] in dequantized]

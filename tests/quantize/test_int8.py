@@ -36,11 +36,11 @@ ROUNDING = 1e-5
 
 
 @pytest.fixture(scope="module")
-def int8_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def int8_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the tiny checkpoint in INT8 for ONNX Runtime, calibrated on a few noisy pictures."""
     directory = tmp_path_factory.mktemp("int8")
     write_pictures(directory / "pictures", SAMPLES)
-    options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", samples=SAMPLES)
+    options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", samples=SAMPLES, stages=stages)
     build(tiny_checkpoint, directory / "bundle", options)
     return directory / "bundle"
 

@@ -55,7 +55,9 @@ def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
         pieces = tokenizer.decode_tokens(line["sequence"])
         text = "".join(pieces)
         expected = line["microsoft"][line["task"]]
-        scores = microsoft_scores(task, pieces[1:], logprobs)
+        lone_pieces = tokenizer.decode_each(line["sequence"])
+        assert "".join(lone_pieces[1:]) == line["decoded"]
+        scores = microsoft_scores(task, lone_pieces[1:], logprobs)
         answer = parse(task.name, text, tuple(line["image_size"]))[task.name]
         assert answer == {"bboxes": expected["bboxes"], "labels": expected["labels"]}
         assert scores == pytest.approx(expected.get("scores", []), rel=1e-9)

@@ -48,12 +48,12 @@ def check(bundle: Path, cache: Path) -> None:
     assert products(bundle) == fresh
 
 
-def test_fp16_weights_stay_fp16(tmp_path: Path, cache: Path) -> None:
+def test_fp16_weights_stay_fp16(tmp_path: Path, stages: Path, cache: Path) -> None:
     """A second start multiplies by fp16 weights as the first one does; OpenVINO's cache would not (docs/traps.md).
 
     The tiny model's weights are too small to show it, hence the embedded checkpoint.
     """
-    build(EMBEDDED, tmp_path / "bundle", Options(TARGETS["cpu"], "fp16"))
+    build(EMBEDDED, tmp_path / "bundle", Options(TARGETS["cpu"], "fp16", stages=stages))
     check(tmp_path / "bundle", cache)
 
 
