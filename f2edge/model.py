@@ -11,8 +11,9 @@ import numpy as np
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
 from f2edge.decoding.session import TimedSession
+from f2edge.decoding.settings import GenerationSettings
 from f2edge.display import Thumbnail, in_notebook
-from f2edge.errors import DeviceError, LimitError
+from f2edge.errors import DeviceError, InputError, LimitError
 from f2edge.image import load_image, pixel_values
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
@@ -22,12 +23,11 @@ from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from os import PathLike
 
     from typing_extensions import Self
 
     from f2edge.arrays import IntArray
-    from f2edge.decoding.settings import GenerationSettings
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
     from f2edge.placement import Placement
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    path: str | Path,
+    path: str | PathLike[str],
     device: str | None = None,
     *,
     on_mismatch: OnMismatch | None = None,
@@ -184,9 +184,12 @@ class Florence2:
         """Return the settings of a search: those of the bundle, except the given ones.
 
         Raises:
-            InputError: fewer than one beam or token, or more than the limit of the bundle.
+            InputError: fewer than one beam or token, or more than the limit of the bundle; or ``settings`` is of
+                another type.
         """
-        chosen = settings or self.bundle.generation
+        chosen = self.bundle.generation if settings is None else settings
+        if not isinstance(chosen, GenerationSettings):
+            raise InputError(f"`settings` is {chosen!r:.60}; give an f2edge.GenerationSettings")
         wanted = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
         chosen = replace(chosen, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
         limits = self.bundle.limits

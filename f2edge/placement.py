@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import DeviceError
@@ -68,10 +69,13 @@ def parse_placement(text: str | None, default: str, threads: int | None = None) 
         threads: see :class:`Placement`.
 
     Raises:
-        DeviceError: a component is unknown or named twice, a device has no name, or ``threads`` is below 1.
+        DeviceError: a component is unknown or named twice, a device has no name, or ``threads`` is not a whole number
+            of at least 1.
     """
-    if threads is not None and threads < 1:
-        raise DeviceError(f"threads must be at least 1, not {threads}")
+    if threads is not None and (not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1):
+        raise DeviceError(f"`threads` is {threads!r:.60}; it must be a whole number of at least 1")
+    if text is not None and not isinstance(text, str):
+        raise DeviceError(f"`device` is {text!r:.60}; give a name, such as CPU")
     if text is None or not text.strip():
         return Placement.on(default, threads)
     if "=" not in text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from f2edge.arrays import Boxes, Quads
 from f2edge.display import summary, to_html
 from f2edge.tasks.answer_types import Answers
@@ -116,18 +118,42 @@ class Result:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The result as a dictionary that ``json.dumps`` takes."""
-        return {
+        """Return the result as a dictionary that ``json.dumps`` takes.
+
+        A float32 is written with the fewest digits that give the same float32 again (3.78, not 3.7799999713897705),
+        and times with three decimals.
+        """
+        value = {
             "task": self.task,
             "text": self.text,
-            "token_ids": list(self.token_ids),
-            "token_logprobs": list(self.token_logprobs),
+            "token_ids": self.token_ids,
+            "token_logprobs": self.token_logprobs,
             "score": self.score,
             "result": dict(self.answer),
-            "confidences": list(self.confidences),
+            "labels": self.labels,
+            "boxes": self.boxes,
+            "quads": self.quads,
+            "polygons": self.polygons,
+            "confidences": self.confidences,
             "truncated": self.truncated,
-            "timings_ms": dict(self.timings_ms),
+            "steps": self.steps,
         }
+        return {**_plain(value), "timings_ms": {name: round(time, 3) for name, time in self.timings_ms.items()}}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists in place of tuples, and with short floats."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return _short(value) if isinstance(value, float) else value
+
+
+def _short(number: float) -> float:
+    """Return the number with the fewest digits for the same float32, if it is one; else the number itself."""
+    single = np.float32(number)
+    return float(str(single)) if float(single) == number else number
 
 
 def _located(instances: Sequence[Instance]) -> dict[str, Any]:

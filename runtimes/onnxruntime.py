@@ -40,7 +40,9 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OnnxRuntime:
     """
     for device in placement.devices().values():
         if device != "CPU":
-            raise DeviceError(f"the ONNX Runtime engine has no device {device}; it has: CPU")
+            raise DeviceError(
+                f"the ONNX Runtime engine has no device {device}; it has: CPU; `device` CPU runs the bundle"
+            )
     return load_graphs({name: bundle.file(name) for name in bundle.components}, placement.threads)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -18,7 +19,7 @@ from f2edge.bundle.schema import SchemaError, parse_all
 from f2edge.bundle.verified import Verified
 from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
-from f2edge.errors import BundleError
+from f2edge.errors import BundleError, InputError
 from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.targets import Compute, Precision
 
@@ -119,7 +120,7 @@ class Bundle:
         (self.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def open_bundle(path: str | Path, *, check_hashes: bool = True) -> Bundle:
+def open_bundle(path: str | PathLike[str], *, check_hashes: bool = True) -> Bundle:
     """Read and check a bundle.
 
     Args:
@@ -128,7 +129,10 @@ def open_bundle(path: str | Path, *, check_hashes: bool = True) -> Bundle:
 
     Raises:
         BundleError: not a bundle, an unknown version, or files that are missing, changed or outside; all of them named.
+        InputError: ``path`` is no path.
     """
+    if not isinstance(path, (str, PathLike)):
+        raise InputError(f"`path` is {path!r:.60}; give the directory of a bundle")
     directory = Path(path)
     manifest = _read_manifest(directory)
     try:

@@ -14,7 +14,11 @@ from f2edge.image import load_image
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from f2edge.image import ImageSource
     from f2edge.result import Result
+
+STANDARD_INPUT = "-"
+"""The name of the picture on standard input."""
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # of a larger one libjpeg prints a line of its own
@@ -33,7 +37,7 @@ def destinations(out: Path | None, images: Sequence[str]) -> list[Path | None]:
         return [None] * len(images)
     single = len(images) == 1 and not out.is_dir()
     files = [_single(out)] if single else _in_directory(out, images)
-    sources = {Path(image).resolve() for image in images}
+    sources = {Path(image).resolve() for image in images if image != STANDARD_INPUT}
     for file in files:
         if file.resolve() in sources:
             raise InputError(f"--draw {out} would overwrite the picture {file}; choose another place")
@@ -46,7 +50,7 @@ def create_directories(files: Iterable[Path | None]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
 
 
-def save_drawing(image: str, result: Result, path: Path) -> None:
+def save_drawing(image: ImageSource, result: Result, path: Path) -> None:
     """Draw an answer into its picture and write that, whole or not at all.
 
     Raises:
@@ -83,9 +87,10 @@ def _in_directory(out: Path, images: Sequence[str]) -> list[Path]:
     _check_directory(out)
     stems: list[str] = []
     for image in images:
-        stem, number = Path(image).stem, 2
+        name = "stdin" if image == STANDARD_INPUT else Path(image).stem
+        stem, number = name, 2
         while stem in stems:
-            stem, number = f"{Path(image).stem}-{number}", number + 1
+            stem, number = f"{name}-{number}", number + 1
         stems.append(stem)
     return [out / f"{stem}.png" for stem in stems]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import click
 
 import f2edge
 from f2edge.cli.completion import complete_path, complete_task
-from f2edge.cli.drawing import create_directories, destinations, save_drawing
+from f2edge.cli.drawing import STANDARD_INPUT, create_directories, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason, with_options
 from f2edge.cli.options import (
     PATH,
@@ -23,7 +25,9 @@ from f2edge.cli.options import (
 )
 from f2edge.cli.output import print_json, spinner
 from f2edge.cli.plain_text import answer_lines, remark
-from f2edge.errors import InputError
+from f2edge.errors import DeviceWarning, InputError
+from f2edge.image import MAX_STREAM_BYTES
+from f2edge.selfcheck import OnMismatch
 from f2edge.tasks.table import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:
@@ -72,6 +76,12 @@ def _tasks() -> str:
 @device_option
 @threads_option
 @click.option(
+    "--on-mismatch",
+    type=click.Choice(get_args(OnMismatch)),
+    help="Check the bundle on this device at its first use there: stop if it computes wrong values (error), run the "
+    "wrong components on the CPU (fallback), or go on (warn).  By default it is not checked.",
+)
+@click.option(
     "--draw",
     metavar="OUT",
     type=PATH,
@@ -89,18 +99,22 @@ def command(
     max_new_tokens: int | None,
     device: str | None,
     threads: int | None,
+    on_mismatch: OnMismatch | None,
     draw: Path | None,
     as_json: bool,
 ) -> None:
-    """Ask BUNDLE one question about each IMAGE."""
+    """Ask BUNDLE one question about each IMAGE; - is the picture on standard input."""
     prompt = _prompt(task, text, region)
     drawings = destinations(draw, images)
-    model = _open(bundle, device, threads, prompt)
+    model = _open(bundle, device, threads, on_mismatch)
+    if prompt is not None:
+        model.prompt_ids(prompt)
     settings = model.settings(num_beams, max_new_tokens)
     create_directories(drawings)
     ask = partial(model.run, task=task, text=text, region=region, settings=settings)
+    pictures = {image: _picture(image) for image in dict.fromkeys(images)}  # standard input is read once
     answered = [
-        _answer(ask, image, drawing, several=len(images) > 1, as_json=as_json)
+        _answer(ask, pictures[image], drawing, several=len(images) > 1, as_json=as_json)
         for image, drawing in zip(images, drawings, strict=True)
     ]
     if not all(answered):
@@ -113,34 +127,59 @@ def _prompt(task: str, text: str | None, region: Region | None) -> str | None:
     return None if region and asked.input == "region" else build_prompt(asked, text, region)
 
 
-def _open(bundle: Path, device: str | None, threads: int | None, prompt: str | None) -> Florence2:
-    with spinner(f"opening {bundle}"):
-        model = f2edge.load(bundle, device, threads=threads)
-    if prompt is not None:
-        model.prompt_ids(prompt)
+def _open(bundle: Path, device: str | None, threads: int | None, on_mismatch: OnMismatch | None) -> Florence2:
+    """Open the bundle; a warning about a device that computes wrong values is one line on stderr."""
+    with spinner(f"opening {bundle}"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeviceWarning)
+        model = f2edge.load(bundle, device, threads=threads, on_mismatch=on_mismatch)
+    for warning in caught:
+        print_failure(str(warning.message))
     return model
 
 
-def _answer(ask: Callable[[str], Result], image: str, drawing: Path | None, *, several: bool, as_json: bool) -> bool:
+class _Picture(NamedTuple):
+    """A picture by the name that the user gave, and what to open for it."""
+
+    name: str
+    source: str | io.BytesIO
+
+
+def _picture(name: str) -> _Picture:
+    """Return the picture of a name; "-" is the picture on standard input.
+
+    Raises:
+        InputError: standard input is closed.
+    """
+    if name != STANDARD_INPUT:
+        return _Picture(name, name)
+    try:
+        return _Picture(name, io.BytesIO(sys.stdin.buffer.read(MAX_STREAM_BYTES + 1)))
+    except (AttributeError, ValueError, OSError) as error:  # it may be closed, or not be there at all
+        raise InputError("standard input cannot be read; redirect a picture to it") from error
+
+
+def _answer(
+    ask: Callable[..., Result], picture: _Picture, drawing: Path | None, *, several: bool, as_json: bool
+) -> bool:
     """Ask about one picture, print the answer and draw it; return whether all of that succeeded."""
     try:
-        with spinner(image):
-            result = ask(image)
+        with spinner(picture.name):
+            result = ask(picture.source)
     except InputError as error:
         told = _told(error)
-        print_failure(told if image in told else f"{image}: {told}")
+        print_failure(told if picture.name in told else f"{picture.name}: {told}")
         return False
     if as_json:
-        print_json({"image": image, **result.to_json()})
+        print_json({"image": picture.name, **result.to_json()})
     else:
-        _print(image, result, several=several)
-    return drawing is None or _draw(image, result, drawing)
+        _print(picture.name, result, several=several)
+    return drawing is None or _draw(picture, result, drawing)
 
 
-def _draw(image: str, result: Result, drawing: Path) -> bool:
+def _draw(picture: _Picture, result: Result, drawing: Path) -> bool:
     """Write one drawing; a failure is printed, and the next pictures go on."""
     try:
-        save_drawing(image, result, drawing)
+        save_drawing(picture.source, result, drawing)
     except (InputError, OSError) as error:
         print_failure(_told(error))
         return False

@@ -141,6 +141,8 @@ def _wanted_text(task: Task, text: str | None, region: RegionSource | None) -> s
         raise TaskError(f"{name} takes a text, not a region: leave the region out")
     if not text or not text.strip():
         raise TaskError(f"{name} needs a text: say what to look for")
+    if inner := next((known for known in TASKS if known in text), None):
+        raise TaskError(f"the text holds {inner}, the name of a task; give it as `task`: {inner.strip('<>').lower()}")
     return text
 
 
@@ -161,10 +163,10 @@ def _region_text(region: RegionSource, image_size: tuple[int, int] | None) -> st
         raise TaskError("a region in pixels needs the size of its image")
     width, height = image_size
     x1, y1, x2, y2 = _four_numbers(region)
-    if not (0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height):
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
         raise TaskError(
-            f"the region {x1:g},{y1:g},{x2:g},{y2:g} is not inside the image of {width}x{height} pixels: "
-            f"x1 <= x2 <= {width} and y1 <= y2 <= {height} must hold"
+            f"the region {x1:g},{y1:g},{x2:g},{y2:g} is not an area inside the image of {width}x{height} pixels: "
+            f"x1 < x2 <= {width} and y1 < y2 <= {height} must hold"
         )
     return location_text(to_bins((x1, y1, x2, y2), image_size))
 

@@ -50,7 +50,8 @@ def check_device(core: ov.Core, device: str) -> None:
     visible = {name.split(".")[0] for name in core.available_devices} | {"AUTO"}
     for name in wanted:
         if name.strip().split(".", maxsplit=1)[0] not in visible:
-            raise DeviceError(f"OpenVINO has no device {device} here; it has: {', '.join(core.available_devices)}")
+            present = ", ".join(core.available_devices)
+            raise DeviceError(f"OpenVINO has no device {device} here; it has: {present}; `device` CPU runs the bundle")
 
 
 def compile_options(

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from f2edge.cli import cli
 from f2edge.cli.plain_text import answer_lines, remark
 from f2edge.errors import LimitError
 from f2edge.model import Florence2, load
 from f2edge.result import Result
 from f2edge.tasks.table import TASKS
-from tests.support.command import Outcome, f2edge
+from tests.support.command import Outcome, f2edge, f2edge_process
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KEYS = (
-    *("image", "task", "text", "token_ids", "token_logprobs", "score", "result", "confidences"),
-    *("truncated", "timings_ms"),
+    *("image", "task", "text", "token_ids", "token_logprobs", "score", "result", "labels", "boxes", "quads"),
+    *("polygons", "confidences", "truncated", "steps", "timings_ms"),
 )
 SHORT = ("--max-new-tokens", 12)
 
@@ -39,7 +43,11 @@ def test_json(tiny_bundle: Path, photo: Path) -> None:
     expected = load(tiny_bundle).run(photo, "od", num_beams=2, max_new_tokens=12)
     assert (printed["image"], printed["task"], printed["text"]) == (str(photo), "<OD>", expected.text)
     assert tuple(printed["token_ids"]) == expected.token_ids
-    assert printed["result"] == dict(expected.answer)
+    assert printed["result"]["<OD>"]["labels"] == expected.answer["<OD>"]["labels"]
+    assert np.array_equal(
+        np.float32(printed["result"]["<OD>"]["bboxes"]), np.float32(expected.answer["<OD>"]["bboxes"])
+    )
+    assert all(len(str(number)) <= len("-1.2345678e-10") for box in printed["boxes"] for number in box)
 
 
 def test_defaults_are_the_bundles(tiny_bundle: Path, photo: Path) -> None:
@@ -106,6 +114,8 @@ def test_several_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
         (["--task", "od", "--region", "1,2,3,4"], "<OD> takes no region"),
         (["--task", "region_to_ocr"], "needs one region"),
         (["--task", ""], "needs a text"),
+        (["--task", "", "--text", "<OD>"], "the text holds <OD>, the name of a task; give it as --task: od"),
+        (["--task", "open_vocabulary_detection", "--text", "<OCR> cat"], "give it as --task: ocr"),
     ],
 )
 def test_wrong_questions(photo: Path, arguments: list[str], line: str) -> None:
@@ -118,9 +128,48 @@ def test_questions_that_the_bundle_refuses(tiny_bundle: Path, photo: Path) -> No
     assert "prompt has" in run(tiny_bundle, photo, "--task", "", "--text", "why " * 300).error
     assert "takes 1 to 80" in f2edge("run", tiny_bundle, photo, "--task", "od", "--max-new-tokens", 81).error
     line = run(tiny_bundle, photo, "--task", "region_to_ocr", "--region", "0,0,120,91").error
-    assert "not inside the image of 120x90" in line
+    assert "not an area inside the image of 120x90" in line
     assert str(photo) in line
-    assert "no device XPU" in run(tiny_bundle, photo, "--task", "od", "--device", "XPU").error
+    line = run(tiny_bundle, photo, "--task", "od", "--device", "XPU").error
+    assert "no device XPU here; it has: CPU" in line
+    assert line.endswith("--device CPU runs the bundle")
+
+
+def test_a_picture_on_standard_input(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """The picture "-" comes from standard input, is drawn on, and may be named twice."""
+    options = ["--task", "od", *map(str, SHORT), "--json", "--draw", str(tmp_path / "drawn")]
+    outcome = CliRunner().invoke(cli, ["run", str(tiny_bundle), "-", "-", *options], input=photo.read_bytes())
+    assert outcome.exit_code == 0, outcome.output
+    first, second = map(json.loads, outcome.stdout.splitlines())
+    assert first["image"] == "-"
+    assert (
+        first["token_ids"] == second["token_ids"] == run(tiny_bundle, photo, "--task", "od", "--json").json["token_ids"]
+    )
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"stdin.png", "stdin-2.png"}
+    nothing = CliRunner().invoke(cli, ["run", str(tiny_bundle), "-", *options], input=b"")
+    assert nothing.exit_code == 1
+    assert nothing.stderr.startswith("f2edge: -: the picture in the open file is not a picture")
+
+
+def test_a_closed_standard_input(tiny_bundle: Path) -> None:
+    """Without a standard input, "-" is refused in one line."""
+    first = "import os, sys; os.close(0); sys.stdin = None"
+    line = f2edge_process("run", tiny_bundle, "-", "--task", "od", first=first).error
+    assert line == "f2edge: standard input cannot be read; redirect a picture to it"
+
+
+def test_a_device_that_computes_wrong_values(
+    tiny_bundle: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --on-mismatch the bundle is checked first: a wrong component stops the command, or is told on stderr."""
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
+    assert run(tiny_bundle, photo, "--task", "od", "--on-mismatch", "error").code == 0
+    monkeypatch.setattr("f2edge.selfcheck._faults", lambda _verified: {"vision": "it is off by 0.4"})
+    monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "other"))
+    assert "vision: it is off by 0.4" in run(tiny_bundle, photo, "--task", "od", "--on-mismatch", "error").error
+    outcome = run(tiny_bundle, photo, "--task", "od", "--on-mismatch", "warn")
+    assert (outcome.code, outcome.stderr.count("off by 0.4; goes on as asked")) == (0, 1)
+    assert run(tiny_bundle, photo, "--task", "od", "--on-mismatch", "never").code == 2
 
 
 def test_an_error_about_one_picture_names_options(

@@ -208,8 +208,42 @@ def test_a_free_prompt_and_regions(model: Florence2) -> None:
     region = encoded.run("region_to_category", region=(11.05, 7.05, 55.05, 35.05))
     tokens = "<loc_100><loc_100><loc_500><loc_500>"
     assert region.token_ids == encoded.run("", f"What is the region {tokens}?").token_ids
-    with pytest.raises(TaskError, match="not inside the image of 110x70"):
+    with pytest.raises(TaskError, match="not an area inside the image of 110x70"):
         encoded.run("region_to_category", region=(0, 0, 111, 70))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((None,), {}, "`path` is None; give the directory of a bundle"),
+        ((3,), {}, "`path` is 3; give the directory"),
+        ((), {"device": 3}, "`device` is 3; give a name, such as CPU"),
+        ((), {"threads": "2"}, "`threads` is '2'; it must be a whole number of at least 1"),
+        ((), {"threads": 0}, "`threads` is 0; it must be a whole number"),
+        ((), {"on_mismatch": "never"}, "on_mismatch is 'never'; it must be one of error, fallback, warn"),
+        ((), {"on_mismatch": 0}, "on_mismatch is 0; it must be one of"),
+    ],
+)
+def test_wrong_arguments_of_load(
+    arguments: tuple[Any, ...], options: dict[str, Any], message: str, tiny_bundle: Path
+) -> None:
+    """Arguments of the wrong type end in f2edge's errors, which name the argument."""
+    with pytest.raises(f2edge.F2EdgeError, match=message):
+        f2edge.load(*arguments or (tiny_bundle,), **options)
+
+
+@pytest.mark.parametrize("settings", [{}, [], 0, "", {"num_beams": 3}, 3])
+def test_settings_of_another_type(settings: Any, model: Florence2) -> None:
+    """Settings that are no GenerationSettings are refused, also those that are false."""
+    with pytest.raises(InputError, match=r"`settings` is .*; give an f2edge.GenerationSettings"):
+        model.run(picture(), "od", settings=settings)
+
+
+@pytest.mark.parametrize("numbers", [{"num_beams": "3"}, {"num_beams": True}, {"max_new_tokens": 2.5}])
+def test_numbers_of_another_type(numbers: dict[str, Any], model: Florence2) -> None:
+    """Beams and tokens that are no whole numbers are refused."""
+    with pytest.raises(InputError, match="it must be a whole number"):
+        model.run(picture(), "od", **numbers)
 
 
 def test_on_a_device_by_name(tiny_bundle: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from f2edge.bundle.manifest import COMPONENTS
@@ -48,10 +50,19 @@ def test_bad_placements(text: str, reason: str) -> None:
 
 
 def test_threads() -> None:
-    """``threads`` is at least 1; without it, the engine chooses."""
+    """``threads`` is a whole number of at least 1; without it, the engine chooses."""
     assert parse_placement("CPU", "CPU").threads is None
-    with pytest.raises(DeviceError, match=r"^threads must be at least 1, not 0$"):
-        parse_placement("CPU", "CPU", threads=0)
+    wrong: Any
+    for wrong in (0, -1, "2", 1.5, True):
+        with pytest.raises(DeviceError, match=rf"^`threads` is {wrong!r}; it must be a whole number of at least 1$"):
+            parse_placement("CPU", "CPU", threads=wrong)
+
+
+@pytest.mark.parametrize("device", [3, b"CPU", ["CPU"], {}])
+def test_devices_that_are_no_names(device: Any) -> None:
+    """A device that is not a string is refused, also where it is false."""
+    with pytest.raises(DeviceError, match="give a name, such as CPU"):
+        parse_placement(device, "CPU")
 
 
 def test_an_engine_with_one_device() -> None:

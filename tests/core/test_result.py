@@ -116,13 +116,27 @@ def test_json_has_the_documented_keys() -> None:
     """``to_json`` has exactly the documented keys, and JSON can hold all of it."""
     result = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
     assert list(result) == [
-        *("task", "text", "token_ids", "token_logprobs", "score", "result", "confidences"),
-        *("truncated", "timings_ms"),
+        *("task", "text", "token_ids", "token_logprobs", "score", "result", "labels", "boxes", "quads", "polygons"),
+        *("confidences", "truncated", "steps", "timings_ms"),
     ]
     assert result["task"] == "<OD>"
     assert result["confidences"] == [math.exp(-0.5)]
     assert result["timings_ms"] == {"vision": 1.5}
     assert len(result["token_ids"]) == len(result["token_logprobs"]) + 1
+
+
+def test_json_has_short_numbers() -> None:
+    """Coordinates are written with the digits of a float32, and give the same float32 when they are read."""
+    pieces = ["</s>", "<s>", "cat", "<loc_3>", "<loc_77>", "<loc_410>", "<loc_999>", "</s>"]
+    result = result_of("od", *pieces)
+    written = replace(
+        result, boxes=((float(np.float32(3.78)), 0.1, 2.0, 1e-7),), timings_ms={"vision": 1.23456}
+    ).to_json()
+    assert json.dumps(written["boxes"]) == "[[3.78, 0.1, 2.0, 1e-07]]"
+    assert written["timings_ms"] == {"vision": 1.235}
+    (box,) = result.to_json()["result"]["<OD>"]["bboxes"]
+    assert np.array_equal(np.float32(box), np.float32(result.boxes[0]))
+    assert all(len(str(number)) < 10 for number in box)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])

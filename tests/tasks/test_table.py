@@ -60,6 +60,9 @@ def test_region_in_pixels_becomes_location_tokens() -> None:
 @pytest.mark.parametrize(
     "region",
     [
+        (5, 5, 5, 10),
+        (5, 5, 10, 5),
+        (0, 0, 0, 0),
         (0, 0, 641, 480),
         (-1, 0, 5, 5),
         (9, 0, 8, 5),
@@ -70,7 +73,7 @@ def test_region_in_pixels_becomes_location_tokens() -> None:
     ],
 )
 def test_regions_outside_of_the_image(region: tuple[float, float, float, float]) -> None:
-    """A region beyond an edge, upside down, or without four finite numbers is refused."""
+    """A region beyond an edge, upside down, without area, or without four finite numbers is refused."""
     with pytest.raises(TaskError, match="region"):
         build_prompt(TASKS["<REGION_TO_CATEGORY>"], region=region, image_size=SIZE)
 
@@ -121,3 +124,12 @@ def test_superfluous_and_missing_inputs_are_refused() -> None:
         build_prompt(TASKS["<OPEN_VOCABULARY_DETECTION>"], "  ")
     with pytest.raises(TaskError, match="not a region"):
         build_prompt(TASKS["<OPEN_VOCABULARY_DETECTION>"], "car", (0, 0, 1, 1), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("task", "text"), [("", "<OD>"), ("", "a <OCR> b"), ("open_vocabulary_detection", "<CAPTION>cat")]
+)
+def test_a_text_that_names_a_task(task: str, text: str) -> None:
+    """The name of a task in the text would reach the model as letters, so it is refused with the task to ask for."""
+    with pytest.raises(TaskError, match=r"the text holds <\w+>, the name of a task; give it as `task`: \w+$"):
+        build_prompt(resolve(task), text)
