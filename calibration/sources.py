@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.errors import ImageError, InputError, NoDatasetError
 from f2edge.evaluation import Sample, open_dataset
+from f2edge.evaluation.samples import summary
 from f2edge.image import load_image
 
 if TYPE_CHECKING:
@@ -19,13 +20,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Selection:
-    """The pictures to calibrate on, in the order of their use, and the names of those that cannot be opened.
+    """The pictures to calibrate on.
 
-    A sample of a plain folder has no questions.
+    Args:
+        samples: the pictures in the order of their use; those of a plain folder have no questions.
+        unreadable: the names of the pictures that cannot be opened.
+        left_out: lines that name what else was left out of the data set.
     """
 
     samples: tuple[Sample, ...]
     unreadable: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
@@ -40,9 +45,10 @@ def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
 
     Raises:
         InputError: the source is not there, or has no readable picture.
-        DatasetError: the files of a data set are damaged.
+        DatasetError: an entry of a data set cannot be used.
     """
-    samples = sorted(_samples(source), key=lambda sample: sample.name)
+    found, left_out = _samples(source)
+    samples = sorted(found, key=lambda sample: sample.name)
     random.Random(seed).shuffle(samples)  # noqa: S311 - nothing to guess here
     chosen: list[Sample] = []
     unreadable: list[str] = []
@@ -55,19 +61,21 @@ def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
             unreadable.append(sample.name)
     if not chosen:
         raise InputError(f"{source} holds no readable picture ({len(unreadable)} unreadable); add some JPEG or PNG")
-    return Selection(tuple(chosen), tuple(unreadable))
+    return Selection(tuple(chosen), tuple(unreadable), tuple(left_out))
 
 
-def _samples(source: Path) -> Sequence[Sample]:
+def _samples(source: Path) -> tuple[Sequence[Sample], Sequence[str]]:
+    """Return the pictures of a data set or of a folder, and what was left out of it."""
     if not source.exists():
         raise InputError(f"{source} is not there; give a directory with pictures to calibrate on")
     try:
-        return open_dataset(source).samples
-    except NoDatasetError:
+        dataset = open_dataset(source)
+    except NoDatasetError as error:
         if not source.is_dir():
             raise
-    paths = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [Sample(path.relative_to(source).as_posix(), path) for path in paths]
+        paths = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return [Sample(path.relative_to(source).as_posix(), path) for path in paths], error.left_out
+    return dataset.samples, summary(dataset.notes)
 
 
 def _readable(sample: Sample) -> bool:

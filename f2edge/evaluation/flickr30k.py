@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from f2edge.errors import DatasetError
-from f2edge.evaluation.files import Pictures, reading
-from f2edge.evaluation.samples import Question, Sample
+from f2edge.evaluation.fields import corners
+from f2edge.evaluation.files import Pictures, is_hidden, read_text, reading
+from f2edge.evaluation.samples import Note, Question, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from f2edge.evaluation.samples import Shape
+    from f2edge.evaluation.samples import Loaded, Shape
 
 _PHRASE = re.compile(r"\[/EN#(?P<entity>\d+)/\S+ (?P<words>[^\]]+)\]")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -26,23 +27,38 @@ def is_flickr30k(root: Path) -> bool:
     return (root / "Sentences").is_dir() and (root / "Annotations").is_dir()
 
 
-def load_flickr30k(root: Path) -> tuple[Sample, ...]:
-    """Read the pictures that ``test.txt`` lists, or all if there is no such file.
+def load_flickr30k(root: Path) -> Loaded:
+    """Read the pictures that ``test.txt`` lists, or all with sentences and boxes if there is no such file.
 
     Every sentence is a question of phrase grounding.  A phrase may have several boxes; the model has to find any one of
     them.  A phrase without a box, such as a scene, is not asked for.
 
     Raises:
-        DatasetError: the sentences or the boxes of a picture are missing or damaged.
+        DatasetError: the sentences or the boxes of a picture are damaged, or those of a listed picture are missing.
     """
-    listed = root / "test.txt"
-    if listed.is_file():
-        names = listed.read_text(encoding="utf-8").split()
-    else:
-        names = sorted(path.stem for path in (root / "Sentences").glob("*.txt"))
+    names, notes = _names(root)
     pictures = Pictures(root)
     samples = (Sample(name, pictures.find(name), _questions(root, name)) for name in names)
-    return tuple(sample for sample in samples if sample.questions)
+    return tuple(sample for sample in samples if sample.questions), notes
+
+
+def _names(root: Path) -> tuple[list[str], tuple[Note, ...]]:
+    listed = root / "test.txt"
+    if listed.is_file():
+        with reading(listed):
+            return [name.removesuffix(".jpg") for name in read_text(listed).split()], ()
+    sentences = sorted(path for path in (root / "Sentences").glob("*.txt") if path.is_file())
+    strange = {path: why for path in sentences if (why := _strange(path))}
+    notes = tuple(Note("left out", "file", f"Sentences/{path.name}", why) for path, why in strange.items())
+    return [path.stem for path in sentences if path not in strange], notes
+
+
+def _strange(sentences: Path) -> str:
+    """Return why a file is not the sentences of a picture; "" if it is."""
+    if is_hidden(sentences):
+        return "hidden"
+    boxes = sentences.parent.parent / "Annotations" / f"{sentences.stem}.xml"
+    return "" if boxes.is_file() else f"there is no {boxes.parent.name}/{boxes.name}"
 
 
 def _questions(root: Path, name: str) -> tuple[Question, ...]:
@@ -52,7 +68,7 @@ def _questions(root: Path, name: str) -> tuple[Question, ...]:
             raise DatasetError(f"{path} is not there; copy all of Flickr30k Entities into {root}")
     boxes = _boxes(annotation)
     with reading(sentences):
-        asked = [_grounding(line, boxes) for line in sentences.read_text(encoding="utf-8").splitlines()]
+        asked = [_grounding(line, boxes) for line in read_text(sentences).splitlines()]
     return tuple(question for question in asked if question.boxes)
 
 
@@ -76,7 +92,7 @@ def _boxes(path: Path) -> Mapping[str, list[Shape]]:
             raise ValueError(error) from error
         for thing in objects:
             if (box := thing.find("bndbox")) is not None:
-                shape = tuple(float(box.findtext(corner, "")) for corner in _CORNERS)
+                shape = corners([float(box.findtext(corner, "")) for corner in _CORNERS])
                 for name in thing.findall("name"):
                     boxes[name.text or ""].append(shape)
     return boxes

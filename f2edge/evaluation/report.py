@@ -74,6 +74,7 @@ class Report:
                 "kind": self.dataset.kind,
                 "pictures": self.first.pictures,
                 "skipped": [{"image": name, "reason": why} for name, why in self.first.skipped.items()],
+                "left_out": [note.to_json() for note in self.dataset.notes],
                 "questions": dict(counts),
             },
             "num_beams": self.num_beams,

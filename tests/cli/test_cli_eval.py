@@ -46,6 +46,16 @@ def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> N
     assert notes[3:] == ["left out 2 questions of <REGION_PROPOSAL>: it has no metric here"]
 
 
+def test_what_was_left_out_is_told_first(tiny_bundle: Path, data: Path) -> None:
+    """Files that are no data set: a line on stderr, and entries in the JSON."""
+    (data / "._truth.jsonl").write_bytes(b"\x00\x05\x16\x07")
+    outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
+    assert outcome.stderr.splitlines()[0] == "left out 1 file: ._truth.jsonl (hidden)"
+    assert outcome.json["data"]["left_out"] == [
+        {"verb": "left out", "thing": "file", "name": "._truth.jsonl", "reason": "hidden", "count": 1}
+    ]
+
+
 def test_json(tiny_bundle: Path, data: Path) -> None:
     """With --json, the output is one line with the documented keys, and a second run prints the same line."""
     outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
