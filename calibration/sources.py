@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from f2edge.errors import ImageError, InputError, NoDatasetError
 from f2edge.evaluation import Sample, open_dataset
-from f2edge.evaluation.samples import summary
+from f2edge.evaluation.pictures import as_annotated
+from f2edge.evaluation.samples import Note, summary
 from f2edge.image import load_image
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class Selection:
 
     Args:
         samples: the pictures in the order of their use; those of a plain folder have no questions.
-        unreadable: the names of the pictures that cannot be opened.
-        left_out: lines that name what else was left out of the data set.
+        unreadable: the names of the pictures that cannot be opened, or have another size than their annotations.
+        left_out: lines that name everything that was left out, with the reasons.
     """
 
     samples: tuple[Sample, ...]
@@ -51,17 +52,18 @@ def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
     samples = sorted(found, key=lambda sample: sample.name)
     random.Random(seed).shuffle(samples)  # noqa: S311 - nothing to guess here
     chosen: list[Sample] = []
-    unreadable: list[str] = []
+    unreadable: list[Note] = []
     for sample in samples:
         if len(chosen) == count:
             break
-        if _readable(sample):
-            chosen.append(sample)
+        if reason := _unusable(sample):
+            unreadable.append(Note("left out", "picture", sample.name, reason))
         else:
-            unreadable.append(sample.name)
+            chosen.append(sample)
     if not chosen:
         raise InputError(f"{source} holds no readable picture ({len(unreadable)} unreadable); add some JPEG or PNG")
-    return Selection(tuple(chosen), tuple(unreadable), tuple(left_out))
+    names = tuple(note.name for note in unreadable)
+    return Selection(tuple(chosen), names, (*left_out, *summary(unreadable)))
 
 
 def _samples(source: Path) -> tuple[Sequence[Sample], Sequence[str]]:
@@ -78,9 +80,10 @@ def _samples(source: Path) -> tuple[Sequence[Sample], Sequence[str]]:
     return dataset.samples, summary(dataset.notes)
 
 
-def _readable(sample: Sample) -> bool:
+def _unusable(sample: Sample) -> str:
+    """Return why a picture cannot be calibrated on; "" if it can."""
     try:
-        load_image(sample.image)
-    except ImageError:
-        return False
-    return True
+        load_image(as_annotated(sample))
+    except ImageError as error:
+        return str(error).removeprefix(f"{sample.image} ")
+    return ""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from f2edge.errors import DatasetError
-from f2edge.evaluation.fields import flag, identifier, name, shape, text
+from f2edge.evaluation.fields import flag, identifier, name, shape, size, text
 from f2edge.evaluation.files import Pictures, numbered, reading
 from f2edge.evaluation.samples import Note, Question, Sample
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = "dict[str, Any]"
 Id: TypeAlias = "int | str"
+Size: TypeAlias = "tuple[int, int] | None"
 Placed: TypeAlias = "tuple[str, Json]"
 """An entry of a file, with its place for errors."""
 
@@ -34,15 +35,20 @@ def load_coco(files: Iterable[tuple[Path, Json]], root: Path) -> Loaded:
         DatasetError: an entry lacks a key, or a value is of the wrong kind.
     """
     questions: defaultdict[str, list[Question]] = defaultdict(list)
+    sizes: dict[str, Size] = {}
     notes: list[Note] = []
     for path, data in files:
         images = file_names(path, data)
+        sizes |= picture_sizes(path, data)
         of, left_out = _by_picture(path, data, images)
         for key, asked in (_captions(of) if is_captions(data) else _objects(path, data, of, images)).items():
             questions[images[key]].append(asked)
         notes += left_out
     pictures = Pictures(root)
-    return tuple(Sample(image, pictures.find(image), tuple(asked)) for image, asked in questions.items()), tuple(notes)
+    samples = (
+        Sample(image, pictures.find(image), tuple(asked), sizes.get(image)) for image, asked in questions.items()
+    )
+    return tuple(samples), tuple(notes)
 
 
 def is_captions(data: Json) -> bool:
@@ -68,6 +74,15 @@ def file_names(path: Path, data: Json) -> dict[Id, str]:
         with reading(place):
             names[identifier(image, "id")] = name(image, "file_name")
     return names
+
+
+def picture_sizes(path: Path, data: Json) -> dict[str, Size]:
+    """Return (width, height) of the annotated pictures by the names of their files; None where it is not said."""
+    sizes = {}
+    for place, image in numbered(path, "image", data, "images"):
+        with reading(place):
+            sizes[name(image, "file_name")] = size(image)
+    return sizes
 
 
 def _by_picture(path: Path, data: Json, images: Mapping[Id, str]) -> tuple[Mapping[Id, list[Placed]], Sequence[Note]]:

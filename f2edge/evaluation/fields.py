@@ -87,6 +87,12 @@ def corners(values: Any) -> Shape:
     return x1, y1, x2, y2
 
 
+def size(data: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return (width, height) in pixels; None if a key is missing, null or 0."""
+    width, height = (_number(data.get(key) or 0) for key in ("width", "height"))
+    return (int(width), int(height)) if width > 0 and height > 0 else None
+
+
 def shapes(data: Mapping[str, Any], key: str, read: Callable[[Any], Shape] = shape) -> tuple[Shape, ...]:
     """Return a list of coordinates; null or a missing key counts as an empty list."""
     values = data.get(key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from f2edge.errors import DatasetError
-from f2edge.evaluation.fields import corners
+from f2edge.evaluation.fields import corners, size
 from f2edge.evaluation.files import Pictures, is_hidden, read_text, reading
 from f2edge.evaluation.samples import Note, Question, Sample
 
@@ -38,7 +38,7 @@ def load_flickr30k(root: Path) -> Loaded:
     """
     names, notes = _names(root)
     pictures = Pictures(root)
-    samples = (Sample(name, pictures.find(name), _questions(root, name)) for name in names)
+    samples = (Sample(name, pictures.find(name), *_questions(root, name)) for name in names)
     return tuple(sample for sample in samples if sample.questions), notes
 
 
@@ -61,15 +61,16 @@ def _strange(sentences: Path) -> str:
     return "" if boxes.is_file() else f"there is no {boxes.parent.name}/{boxes.name}"
 
 
-def _questions(root: Path, name: str) -> tuple[Question, ...]:
+def _questions(root: Path, name: str) -> tuple[tuple[Question, ...], tuple[int, int] | None]:
+    """Return the questions about a picture, and the size of the picture that the boxes are in."""
     sentences, annotation = root / "Sentences" / f"{name}.txt", root / "Annotations" / f"{name}.xml"
     for path in (sentences, annotation):
         if not path.is_file():
             raise DatasetError(f"{path} is not there; copy all of Flickr30k Entities into {root}")
-    boxes = _boxes(annotation)
+    boxes, annotated = _boxes(annotation)
     with reading(sentences):
         asked = [_grounding(line, boxes) for line in read_text(sentences).splitlines()]
-    return tuple(question for question in asked if question.boxes)
+    return tuple(question for question in asked if question.boxes), annotated
 
 
 def _grounding(line: str, boxes: Mapping[str, list[Shape]]) -> Question:
@@ -82,17 +83,22 @@ def _grounding(line: str, boxes: Mapping[str, list[Shape]]) -> Question:
     )
 
 
-def _boxes(path: Path) -> Mapping[str, list[Shape]]:
-    """Read the boxes by entity.  The expat of any supported Python stops entities that expand without end."""
+def _boxes(path: Path) -> tuple[Mapping[str, list[Shape]], tuple[int, int] | None]:
+    """Read the boxes by entity, and the size of the picture that they are in."""
     boxes: defaultdict[str, list[Shape]] = defaultdict(list)
     with reading(path):
-        try:
-            objects = ET.parse(path).getroot().findall("object")  # noqa: S314
-        except ET.ParseError as error:
-            raise ValueError(error) from error
-        for thing in objects:
+        root = _parse(path)
+        for thing in root.findall("object"):
             if (box := thing.find("bndbox")) is not None:
                 shape = corners([float(box.findtext(corner, "")) for corner in _CORNERS])
                 for name in thing.findall("name"):
                     boxes[name.text or ""].append(shape)
-    return boxes
+        return boxes, size({side: int(root.findtext(f"size/{side}") or 0) for side in ("width", "height")})
+
+
+def _parse(path: Path) -> ET.Element:
+    """Parse XML; the expat of any supported Python stops entities that expand without end."""
+    try:
+        return ET.parse(path).getroot()  # noqa: S314
+    except ET.ParseError as error:
+        raise ValueError(error) from error

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from f2edge.errors import DatasetError, TaskError
-from f2edge.evaluation.fields import corners, entries, entry, name, shape, shapes, text, texts
+from f2edge.evaluation.fields import corners, entries, entry, name, shape, shapes, size, text, texts
 from f2edge.evaluation.files import Pictures, read_jsonl, reading
 from f2edge.evaluation.measures import MEASURES
 from f2edge.evaluation.samples import Question, Sample
@@ -32,7 +32,7 @@ def load_jsonl(path: Path, root: Path) -> Loaded:
         with reading(place):
             image = name(entry(line), "image")
             questions = tuple(_question(place, question) for question in entries(line, "questions"))
-            samples.append(Sample(image, pictures.find(image), questions))
+            samples.append(Sample(image, pictures.find(image), questions, size(line)))
     return tuple(samples), ()
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from f2edge.evaluation.coco import file_names, xyxy
-from f2edge.evaluation.fields import corners, entry, identifier, name, shapes, texts
+from f2edge.evaluation.coco import file_names, picture_sizes, xyxy
+from f2edge.evaluation.fields import corners, entry, identifier, name, shapes, size, texts
 from f2edge.evaluation.files import Pictures, numbered, read_jsonl, reading
 from f2edge.evaluation.samples import Note, Question, Sample
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from f2edge.evaluation.coco import Id, Json
+    from f2edge.evaluation.coco import Id, Json, Size
     from f2edge.evaluation.samples import Loaded, Shape
 
 Asked: TypeAlias = "tuple[str, list[Question]]"
@@ -65,7 +65,7 @@ def load_refs(refs: tuple[Path, list[Json]], instances: tuple[Path, Json], root:
             image = _known(images, identifier(ref, "image_id"), "image")
             asked.append((image, list(_referred(_sentences(ref), targets, left_out))))
     notes = tuple(Note("left out", thing, refs[0].name, why, count) for (thing, why), count in left_out.items())
-    return _samples(asked, root), notes
+    return _samples(asked, root, picture_sizes(*instances)), notes
 
 
 def load_expressions(path: Path, root: Path) -> Loaded:
@@ -74,12 +74,14 @@ def load_expressions(path: Path, root: Path) -> Loaded:
     Raises:
         DatasetError: a line lacks a key, or a value is of the wrong kind.
     """
-    asked = []
+    asked, sizes = [], {}
     for place, line in read_jsonl(path):
         with reading(place):
             box, sentences = corners(entry(line)["bbox"]), texts(line, _first(line, _EXPRESSION))
-            asked.append((name(line, _first(line, _IMAGE)), [_box(sentence, box) for sentence in sentences]))
-    return _samples(asked, root), ()
+            image = name(line, _first(line, _IMAGE))
+            sizes[image] = size(line)
+            asked.append((image, [_box(sentence, box) for sentence in sentences]))
+    return _samples(asked, root, sizes), ()
 
 
 def _tested(path: Path, refs: Sequence[Json], left_out: Counter[tuple[str, str]]) -> Iterator[tuple[str, Json]]:
@@ -142,13 +144,14 @@ def _box(sentence: str, box: Shape) -> Question:
     return Question("<OPEN_VOCABULARY_DETECTION>", text=sentence, boxes=(box,))
 
 
-def _samples(asked: Iterable[Asked], root: Path) -> tuple[Sample, ...]:
+def _samples(asked: Iterable[Asked], root: Path, sizes: Mapping[str, Size]) -> tuple[Sample, ...]:
     """Make one sample per picture, in the order of their first mention."""
     questions: defaultdict[str, list[Question]] = defaultdict(list)
     for image, more in asked:
         questions[image] += more
     pictures = Pictures(root)
-    return tuple(Sample(image, pictures.find(image), tuple(all_)) for image, all_ in questions.items() if all_)
+    kept = ((image, tuple(all_)) for image, all_ in questions.items() if all_)
+    return tuple(Sample(image, pictures.find(image), all_, sizes.get(image)) for image, all_ in kept)
 
 
 def _first(line: Json, keys: tuple[str, ...]) -> str:

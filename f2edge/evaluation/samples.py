@@ -45,11 +45,19 @@ class Question:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and the questions about it; ``name`` is its name in the data set."""
+    """A picture and the questions about it.
+
+    Args:
+        name: its name in the data set.
+        image: the picture.
+        questions: the questions about it.
+        size: (width, height) of the annotated picture in pixels, if the data set says it.
+    """
 
     name: str
     image: ImageSource
     questions: tuple[Question, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def test_unreadable_pictures_are_named_and_replaced(folder: Path) -> None:
     selection = select_samples(folder, 100)
     assert len(selection.samples) == 6
     assert selection.unreadable == ("broken.jpg",)
+    assert selection.left_out[0].startswith("left out 1 picture: broken.jpg (cannot be decoded, it seems damaged")
 
 
 def test_a_data_set_brings_its_questions(folder: Path) -> None:
@@ -72,7 +73,7 @@ def test_other_files_beside_pictures(folder: Path) -> None:
         (folder / name).write_text(content)
     selection = select_samples(folder, 100)
     assert len(selection.samples) == 6
-    (line,) = selection.left_out
+    line, _broken = selection.left_out
     assert line.startswith("left out 3 files: ._captions.json (hidden), empty.json (")
 
 
