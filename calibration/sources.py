@@ -85,5 +85,5 @@ def _unusable(sample: Sample) -> str:
     try:
         load_image(as_annotated(sample))
     except ImageError as error:
-        return str(error).removeprefix(f"{sample.image} ")
+        return str(error).removeprefix(str(sample.image)).strip()
     return ""

@@ -42,7 +42,7 @@ def check_pictures(dataset: Dataset) -> Dataset:
             notes += list(_remarks(sample))
             kept.append(sample)
         except ImageError as error:
-            reason = str(error).removeprefix(f"{sample.image} ")
+            reason = str(error).removeprefix(str(sample.image)).strip()
             notes.append(Note("left out", "picture", sample.name, reason))
     if dataset.samples and not kept:
         first = notes[0]
