@@ -11,6 +11,7 @@ from PIL import Image
 from f2edge.bundle.writing import whole_file
 from f2edge.calibration.questions import prompts
 from f2edge.decoding import generate
+from f2edge.evaluation.pictures import as_annotated
 from f2edge.image import load_image, pixel_values
 from f2edge.result import without_special_tokens
 from f2edge.tasks.table import TASKS, build_prompt
@@ -105,7 +106,7 @@ class Recorder:
 
     def _picture(self, index: int, sample: Sample) -> None:
         records, runtime = self.records, self.runtime
-        original = load_image(sample.image)
+        original = load_image(as_annotated(sample))
         height, width = records.geometry.image_size
         picture = np.asarray(original.resize((width, height), Image.Resampling.BICUBIC))
         features = runtime.encode_image(records.pixels(picture))

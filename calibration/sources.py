@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from f2edge.errors import ImageError, InputError, NoDatasetError
 from f2edge.evaluation import Sample, open_dataset
+from f2edge.evaluation.pictures import as_annotated
+from f2edge.evaluation.samples import Note, summary
 from f2edge.image import load_image
 
 if TYPE_CHECKING:
@@ -19,13 +21,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Selection:
-    """The pictures to calibrate on, in the order of their use, and the names of those that cannot be opened.
+    """The pictures to calibrate on.
 
-    A sample of a plain folder has no questions.
+    Args:
+        samples: the pictures in the order of their use; those of a plain folder have no questions.
+        unreadable: the names of the pictures that cannot be opened, or have another size than their annotations.
+        left_out: lines that name everything that was left out, with the reasons.
     """
 
     samples: tuple[Sample, ...]
     unreadable: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
@@ -40,39 +46,44 @@ def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
 
     Raises:
         InputError: the source is not there, or has no readable picture.
-        DatasetError: the files of a data set are damaged.
+        DatasetError: an entry of a data set cannot be used.
     """
-    samples = sorted(_samples(source), key=lambda sample: sample.name)
+    found, left_out = _samples(source)
+    samples = sorted(found, key=lambda sample: sample.name)
     random.Random(seed).shuffle(samples)  # noqa: S311 - nothing to guess here
     chosen: list[Sample] = []
-    unreadable: list[str] = []
+    unreadable: list[Note] = []
     for sample in samples:
         if len(chosen) == count:
             break
-        if _readable(sample):
-            chosen.append(sample)
+        if reason := _unusable(sample):
+            unreadable.append(Note("left out", "picture", sample.name, reason))
         else:
-            unreadable.append(sample.name)
+            chosen.append(sample)
     if not chosen:
         raise InputError(f"{source} holds no readable picture ({len(unreadable)} unreadable); add some JPEG or PNG")
-    return Selection(tuple(chosen), tuple(unreadable))
+    names = tuple(note.name for note in unreadable)
+    return Selection(tuple(chosen), names, (*left_out, *summary(unreadable)))
 
 
-def _samples(source: Path) -> Sequence[Sample]:
+def _samples(source: Path) -> tuple[Sequence[Sample], Sequence[str]]:
+    """Return the pictures of a data set or of a folder, and what was left out of it."""
     if not source.exists():
         raise InputError(f"{source} is not there; give a directory with pictures to calibrate on")
     try:
-        return open_dataset(source).samples
-    except NoDatasetError:
+        dataset = open_dataset(source)
+    except NoDatasetError as error:
         if not source.is_dir():
             raise
-    paths = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [Sample(path.relative_to(source).as_posix(), path) for path in paths]
+        paths = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return [Sample(path.relative_to(source).as_posix(), path) for path in paths], error.left_out
+    return dataset.samples, summary(dataset.notes)
 
 
-def _readable(sample: Sample) -> bool:
+def _unusable(sample: Sample) -> str:
+    """Return why a picture cannot be calibrated on; "" if it can."""
     try:
-        load_image(sample.image)
-    except ImageError:
-        return False
-    return True
+        load_image(as_annotated(sample))
+    except ImageError as error:
+        return str(error).removeprefix(str(sample.image)).strip()
+    return ""

@@ -121,9 +121,8 @@ def _select(options: Options, listener: Listener) -> Selection | None:
     if options.calibration is None:
         return None
     selection = select_samples(options.calibration, options.samples)
-    if selection.unreadable:
-        names = ", ".join(selection.unreadable)
-        listener.notice(f"{len(selection.unreadable)} pictures cannot be read and were left out: {names}")
+    for line in selection.left_out:
+        listener.notice(f"calibration: {line}")
     if len(selection.samples) < options.samples:
         listener.notice(f"calibrating on {len(selection.samples)} pictures; {options.samples} would be better")
     return selection

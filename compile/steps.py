@@ -107,7 +107,7 @@ def record_inputs(context: BuildContext) -> None:
 
 def _identity(sample: Sample) -> str:
     """Hash the bytes of a picture together with its questions."""
-    return digest([sha256(sample.image), [asdict(question) for question in sample.questions]])  # type: ignore[arg-type]
+    return digest([sha256(sample.image), sample.size, [asdict(question) for question in sample.questions]])  # type: ignore[arg-type]
 
 
 def quantize_graph(context: BuildContext, component: str) -> None:

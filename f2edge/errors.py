@@ -23,6 +23,11 @@ The command line replaces these by the names of its options, prints the line and
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class F2EdgeError(Exception):
     """Base class of all errors that f2edge raises on purpose."""
@@ -61,7 +66,16 @@ class DatasetError(F2EdgeError):
 
 
 class NoDatasetError(DatasetError):
-    """A place that holds no data set of a known format."""
+    """A place that holds no data set of a known format.
+
+    Args:
+        message: the line for the user.
+        left_out: lines that name the files of the place that are no data set.
+    """
+
+    def __init__(self, message: str, left_out: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.left_out = tuple(left_out)
 
 
 class DeviceError(F2EdgeError):

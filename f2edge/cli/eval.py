@@ -42,6 +42,8 @@ def command(
     """Measure the accuracy of BUNDLE on a data set; several bundles are compared."""
     _check_packages()
     from f2edge.evaluation import open_dataset
+    from f2edge.evaluation.pictures import check_pictures
+    from f2edge.evaluation.samples import summary
 
     for bundle in bundles:
         open_bundle(
@@ -50,7 +52,10 @@ def command(
     dataset = open_dataset(data)
     if limit and limit > len(dataset.samples):
         click.echo(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}", err=True)
-    report = _measure(bundles, dataset.first(limit), device, num_beams)
+    dataset = check_pictures(dataset.first(limit))
+    for line in summary(dataset.notes):
+        click.echo(line, err=True)
+    report = _measure(bundles, dataset, device, num_beams)
     for note in report.notes():
         click.echo(note, err=True)
     print_json(report.to_json()) if as_json else click.echo(report.to_markdown())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from f2edge.errors import DatasetError, ImageError, InputError
 from f2edge.evaluation.measures import MEASURES, Asked
+from f2edge.evaluation.pictures import as_annotated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,7 +79,7 @@ def ask(
     for number, sample in enumerate(samples):
         progress(sample.name)
         try:
-            encoded = model.encode(sample.image)
+            encoded = model.encode(as_annotated(sample))
         except ImageError as error:
             run.skipped[sample.name] = str(error)
         else:

@@ -1,15 +1,15 @@
 """CIDEr-D, the consensus of a caption with its references (Vedantam et al., 2015).
 
-For given tokens the scores equal those of coco-caption.  Its tokens come from a Java program; here they come from a
-pattern that follows the same conventions: lower case, no punctuation, ``n't`` and ``'s`` as words of their own.
+For given words the scores equal those of coco-caption; ``words`` splits captions as it does.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, TypeAlias
+
+from f2edge.evaluation.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +19,6 @@ Ngram: TypeAlias = tuple[str, ...]
 _LONGEST = 4
 _SIGMA = 6.0
 _SCALE = 10.0
-_NEGATION = re.compile(r"(?<=\w)n't\b")
-_TOKEN = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|[^\w\s.?!,:;'\"`()\[\]{}…–—-]")
-
-
-def tokenize(caption: str) -> list[str]:
-    """Split a caption into words by the conventions of the Penn Treebank and coco-caption."""
-    return _TOKEN.findall(_NEGATION.sub(" n't", caption.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))
 
 
 def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
@@ -38,13 +31,13 @@ def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> lis
         candidates: one caption per picture.
         references: the right captions of each picture.
     """
-    cooked = [[_ngrams(tokenize(text)) for text in texts] for texts in references]
+    cooked = [[_ngrams(words(text)) for text in texts] for texts in references]
     frequency = Counter(ngram for counts in cooked for ngram in set().union(*counts))
     rarity = {ngram: log(len(cooked)) - log(count) for ngram, count in frequency.items()}
     unseen = log(len(cooked)) if cooked else 0.0
     scores = []
     for text, counts in zip(candidates, cooked, strict=True):
-        vector = _Vector(_ngrams(tokenize(text)), rarity, unseen)
+        vector = _Vector(_ngrams(words(text)), rarity, unseen)
         scores.append(_mean(vector.similarity(_Vector(one, rarity, unseen)) for one in counts) * _SCALE)
     return scores
 
@@ -70,9 +63,9 @@ class _Vector:
         return sum(min(mine, other) * other for mine, other in common) / norms if norms else 0.0
 
 
-def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
+def _ngrams(tokens: Sequence[str]) -> Counter[Ngram]:
     return Counter(
-        tuple(words[start : start + n]) for n in range(1, _LONGEST + 1) for start in range(len(words) - n + 1)
+        tuple(tokens[start : start + n]) for n in range(1, _LONGEST + 1) for start in range(len(tokens) - n + 1)
     )
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from f2edge.errors import DatasetError, NoDatasetError
 from f2edge.evaluation.coco import is_captions, is_instances, load_coco
-from f2edge.evaluation.files import read_json, read_jsonl
+from f2edge.evaluation.files import is_hidden, read_json, read_jsonl
 from f2edge.evaluation.flickr30k import is_flickr30k, load_flickr30k
 from f2edge.evaluation.jsonl import load_jsonl
 from f2edge.evaluation.refcoco import CONVERT, is_expression, is_refs, load_expressions, load_refs
-from f2edge.evaluation.samples import Dataset
+from f2edge.evaluation.samples import Dataset, Note, summary
 from f2edge.evaluation.textvqa import is_textvqa, load_textvqa
 
 if TYPE_CHECKING:
-    from f2edge.evaluation.samples import Sample
+    from f2edge.evaluation.samples import Loaded
 
-LOOKED_FOR = (
-    "*.jsonl with image and questions in each line; COCO captions or instances as *.json, in it or in annotations/; "
-    "Sentences/ and Annotations/ of Flickr30k Entities; refs as *.json with instances.json, or *.jsonl with image, "
-    "sent and bbox, of RefCOCO; *.json of TextVQA"
+Annotations: TypeAlias = "dict[str, list[tuple[Path, Any]]]"
+"""The annotation files by their kind, each with its content."""
+
+_LOOKED_FOR = (
+    "looked for: *.jsonl with image and questions in each line; COCO captions or instances as *.json, in it or in "
+    "annotations/; Sentences/ and Annotations/ of Flickr30k Entities; refs as *.json with instances.json, or *.jsonl "
+    "with image, sent and bbox, of RefCOCO; *.json of TextVQA"
 )
 KINDS = {
     "questions": "JSONL of questions",
@@ -40,23 +43,24 @@ _PICKLES = (".p", ".pkl", ".pickle")
 def open_dataset(path: str | Path) -> Dataset:
     """Read the data set in a folder, or the one of an annotation file.
 
-    In a folder, files with "train" in their names are ignored; to measure on one, name the file itself.
+    In a folder, files of another kind, damaged ones and those with "train" in their names are left out, which the notes
+    of the data set say; to measure on one of them, name the file itself.
 
     Raises:
-        DatasetError: the folder holds no known data set, or several; or its files are damaged.
+        DatasetError: the folder holds no known data set, or several; or an entry of its files cannot be used.
     """
     place = Path(path)
     if not place.exists():
         raise DatasetError(f"{place} is not there; give the folder of a data set")
     root = _root(place)
-    annotations = _annotations(place)
+    annotations, strangers = _survey(place) if place.is_dir() else (_annotation(place), [])
     if place.is_dir() and is_flickr30k(place):
         annotations["flickr30k"] = [(place, None)]
-    _check(place, annotations)
-    samples = _load(annotations, root)
+    _check(place, annotations, strangers)
+    samples, notes = _load(annotations, root)
     if not samples:
         raise DatasetError(f"{place} has no picture with a question; nothing to measure")
-    return Dataset(str(place), " and ".join(KINDS[kind] for kind in annotations), samples)
+    return Dataset(str(place), " and ".join(KINDS[kind] for kind in annotations), samples, (*strangers, *notes))
 
 
 def _root(place: Path) -> Path:
@@ -66,18 +70,36 @@ def _root(place: Path) -> Path:
     return place.parent.parent if place.parent.name.lower() == "annotations" else place.parent
 
 
-def _annotations(place: Path) -> dict[str, list[tuple[Path, Any]]]:
-    """Return the annotation files by their kind, each with its content."""
-    files = [place]
-    if place.is_dir():
-        below = [path for folder in (place, place / "annotations") for path in sorted(folder.glob("*.json*"))]
-        files = [path for path in below if not _TRAINING.search(path.name)]
-    annotations: dict[str, list[tuple[Path, Any]]] = {}
-    for path in files:
-        kind, value = _identify(path)
+def _survey(place: Path) -> tuple[Annotations, list[Note]]:
+    """Return the annotation files of a folder by their kind, each with its content, and the files that are none."""
+    below = [path for folder in (place, place / "annotations") for path in sorted(folder.glob("*.json*"))]
+    annotations: Annotations = {}
+    strangers = []
+    for path in (path for path in below if path.is_file()):
+        kind, value = _survey_file(path)
         if kind:
             annotations.setdefault(kind, []).append((path, value))
-    return annotations
+        else:
+            strangers.append(Note("left out", "file", path.relative_to(place).as_posix(), value))
+    return annotations, strangers
+
+
+def _survey_file(path: Path) -> tuple[str, Any]:
+    """Return the kind of a file and its content; or "" and why it is left out."""
+    if is_hidden(path):
+        return "", "hidden"
+    if _TRAINING.search(path.name):
+        return "", "for training"
+    try:
+        kind, value = _identify(path)
+    except (DatasetError, OSError) as error:
+        return "", getattr(error, "strerror", None) or str(error).removeprefix(str(path)).lstrip(", ")
+    return kind, value if kind else "of no known kind"
+
+
+def _annotation(path: Path) -> Annotations:
+    kind, value = _identify(path)
+    return {kind: [(path, value)]} if kind else {}
 
 
 def _identify(path: Path) -> tuple[str, Any]:
@@ -113,11 +135,12 @@ def _identify_coco(path: Path, value: Any) -> str:
     return "instances" if is_instances(value) else ""
 
 
-def _check(place: Path, annotations: dict[str, list[tuple[Path, Any]]]) -> None:
+def _check(place: Path, annotations: Annotations, strangers: list[Note]) -> None:
     if not annotations:
         if place.is_dir() and (pickles := [path for path in place.iterdir() if path.suffix in _PICKLES]):
             raise DatasetError(f"{pickles[0]} is a pickle; {CONVERT}")
-        raise NoDatasetError(f"{place} holds no known data set; looked for: {LOOKED_FOR}")
+        left_out = summary(strangers)
+        raise NoDatasetError(f"{place} holds no known data set; {'; '.join([*left_out, _LOOKED_FOR])}", left_out)
     if set(annotations) == {"refs"}:
         raise DatasetError(f"{annotations['refs'][0][0]} needs RefCOCO's instances.json in the same folder")
     files = [path for entries in annotations.values() for path, _ in entries]
@@ -126,7 +149,7 @@ def _check(place: Path, annotations: dict[str, list[tuple[Path, Any]]]) -> None:
         raise DatasetError(f"{place} holds several data sets ({names}); give one of these files instead")
 
 
-def _load(annotations: dict[str, list[tuple[Path, Any]]], root: Path) -> tuple[Sample, ...]:
+def _load(annotations: Annotations, root: Path) -> Loaded:
     one = {kind: entries[0] for kind, entries in annotations.items()}
     if "refs" in one:
         return load_refs(one["refs"], one["instances"], root)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from f2edge.errors import DatasetError, TaskError
+from f2edge.evaluation.fields import corners, entries, entry, name, shape, shapes, size, text, texts
 from f2edge.evaluation.files import Pictures, read_jsonl, reading
 from f2edge.evaluation.measures import MEASURES
 from f2edge.evaluation.samples import Question, Sample
 from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from f2edge.evaluation.samples import Shape
+    from f2edge.evaluation.samples import Loaded
 
-_BOX, _QUAD = 4, 8
+_QUAD = 8
 
 
-def load_jsonl(path: Path, root: Path) -> tuple[Sample, ...]:
+def load_jsonl(path: Path, root: Path) -> Loaded:
     """Read a JSONL of pictures and questions.
 
     Raises:
@@ -28,9 +30,10 @@ def load_jsonl(path: Path, root: Path) -> tuple[Sample, ...]:
     pictures, samples = Pictures(root), []
     for place, line in read_jsonl(path):
         with reading(place):
-            questions = tuple(_question(place, question) for question in line["questions"])
-            samples.append(Sample(line["image"], pictures.find(line["image"]), questions))
-    return tuple(samples)
+            image = name(entry(line), "image")
+            questions = tuple(_question(place, question) for question in entries(line, "questions"))
+            samples.append(Sample(image, pictures.find(image), questions, size(line)))
+    return tuple(samples), ()
 
 
 def _question(place: str, data: Mapping[str, Any]) -> Question:
@@ -44,36 +47,22 @@ def parse_question(data: Mapping[str, Any]) -> Question:
     """Read one question with its true answer; docs/evaluation.md describes the keys.
 
     Raises:
-        KeyError, ValueError: a key is missing, or its value is of the wrong kind.
+        KeyError, TypeError, ValueError: a key is missing, or its value is of the wrong kind.
         TaskError: the task is unknown.
     """
     region = data.get("region")
     question = Question(
         resolve(data["task"]).name,
-        text=None if region else data.get("text") or None,
-        region=_shape(region, _BOX) if region else None,  # type: ignore[arg-type]
-        answers=_answers(data),
-        labels=tuple(map(str, data.get("labels") or ())),
-        boxes=tuple(_shape(box, _BOX) for box in data.get("boxes") or ()),
-        polygons=tuple(map(_shape, data.get("polygons") or ())),
-        quads=tuple(_shape(quad, _QUAD) for quad in data.get("quads") or ()),
+        text=None if region or not data.get("text") else text(data, "text"),
+        region=corners(region) if region else None,  # type: ignore[arg-type]
+        answers=texts(data, "answers") or texts(data, "answer"),
+        labels=texts(data, "labels"),
+        boxes=shapes(data, "boxes", corners),
+        polygons=shapes(data, "polygons"),
+        quads=shapes(data, "quads", partial(shape, length=_QUAD)),
     )
     _check(question)
     return question
-
-
-def _answers(data: Mapping[str, Any]) -> tuple[str, ...]:
-    given = data.get("answers") or ([data["answer"]] if "answer" in data else [])
-    if not all(isinstance(answer, str) for answer in given):
-        raise ValueError("an answer is not a text")
-    return tuple(given)
-
-
-def _shape(values: Iterable[Any], length: int | None = None) -> Shape:
-    shape = tuple(map(float, values))
-    if length and len(shape) != length:
-        raise ValueError(f"{list(shape)} has {len(shape)} numbers, not {length}")
-    return shape
 
 
 def _check(question: Question) -> None:
@@ -88,6 +77,6 @@ def _check(question: Question) -> None:
     missing = [name for name in measure.needs if not getattr(question, name)]
     if missing:
         raise ValueError(f"{question.task or 'a free question'} needs {' and '.join(missing)}")
-    shapes = getattr(question, measure.labelled) if measure.labelled else question.labels
-    if len(shapes) != len(question.labels):
-        raise ValueError(f"{question.task} has {len(question.labels)} labels for {len(shapes)} {measure.labelled}")
+    labelled = getattr(question, measure.labelled) if measure.labelled else question.labels
+    if len(labelled) != len(question.labels):
+        raise ValueError(f"{question.task} has {len(question.labels)} labels for {len(labelled)} {measure.labelled}")

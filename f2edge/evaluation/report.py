@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from f2edge.evaluation.samples import Note, summary
 from f2edge.evaluation.scores import agreement, score
 from f2edge.evaluation.statistics import RESAMPLES
 
@@ -55,9 +56,7 @@ class Report:
 
     def notes(self) -> list[str]:
         """List the pictures and questions that the numbers leave out, one line each."""
-        skipped, asked = self.first.skipped, len(self.dataset.samples)
-        notes = [f"skipped {len(skipped)} of {asked} pictures that cannot be read:"] if skipped else []
-        notes += [f"  {name}: {why}" for name, why in skipped.items()]
+        notes = summary(Note("left out", "picture", name, why) for name, why in self.first.skipped.items())
         for bundle, run in self.runs.items():
             notes += [f"{bundle}: left out {where}: {why}" for where, why in run.refused.items()]
         unmeasured = self.first.unmeasured.items()
@@ -73,13 +72,19 @@ class Report:
                 "path": self.dataset.path,
                 "kind": self.dataset.kind,
                 "pictures": self.first.pictures,
-                "skipped": [{"image": name, "reason": why} for name, why in self.first.skipped.items()],
+                "skipped": [{"image": name, "reason": why} for name, why in self._skipped().items()],
+                "left_out": [note.to_json() for note in self.dataset.notes],
                 "questions": dict(counts),
             },
             "num_beams": self.num_beams,
             "interval": {"level": 0.95, "method": "bootstrap over pictures", "resamples": RESAMPLES},
             "bundles": [self._bundle(index, name) for index, name in enumerate(self.runs)],
         }
+
+    def _skipped(self) -> dict[str, str]:
+        """Return the pictures that were not asked about, those left out from the start among them."""
+        left_out = (note for note in self.dataset.notes if (note.verb, note.thing) == ("left out", "picture"))
+        return {note.name: note.reason for note in left_out} | self.first.skipped
 
     def _bundle(self, index: int, name: str) -> dict[str, Any]:
         metrics: dict[str, dict[str, Any]] = {}

@@ -42,6 +42,7 @@ def test_unreadable_pictures_are_named_and_replaced(folder: Path) -> None:
     selection = select_samples(folder, 100)
     assert len(selection.samples) == 6
     assert selection.unreadable == ("broken.jpg",)
+    assert selection.left_out[0].startswith("left out 1 picture: broken.jpg (cannot be decoded, it seems damaged")
 
 
 def test_a_data_set_brings_its_questions(folder: Path) -> None:
@@ -64,6 +65,27 @@ def test_a_coco_file(folder: Path) -> None:
     file.write_text(json.dumps(coco | {"annotations": []}))
     with pytest.raises(DatasetError, match="without annotations"):
         select_samples(file, 4)
+
+
+def test_other_files_beside_pictures(folder: Path) -> None:
+    """They do not make a data set of the folder; they are named, with the reason."""
+    for name, content in (("empty.json", ""), ("numbers.json", "[1, 2]"), ("._captions.json", "x")):
+        (folder / name).write_text(content)
+    selection = select_samples(folder, 100)
+    assert len(selection.samples) == 6
+    line, _broken = selection.left_out
+    assert line.startswith("left out 3 files: ._captions.json (hidden), empty.json (")
+
+
+def test_a_data_set_in_another_encoding(folder: Path) -> None:
+    """Unicode is read; Latin-1 is refused in one line, since it would be a guess."""
+    line = json.dumps({"image": "a.png", "questions": [{"task": "caption", "answer": "caf\u00e9"}]}, ensure_ascii=False)
+    file = folder / "questions.jsonl"
+    file.write_text(line, encoding="utf-16")
+    assert select_samples(folder, 100).samples[0].questions[0].answers == ("caf\u00e9",)
+    file.write_text('{"image": "a.png", "questions": []}\n' + line, encoding="latin-1")
+    with pytest.raises(DatasetError, match=r"questions\.jsonl, line 2 .*is not UTF-8"):
+        select_samples(folder, 100)
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "broken alone"])

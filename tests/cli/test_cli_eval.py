@@ -41,9 +41,20 @@ def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> N
     assert [line.split("|")[2].strip() for line in lines[4:7]] == ["mAP", "AP50", "accuracy"]
     assert "100.0 %" in lines[7]
     notes = outcome.stderr.splitlines()
-    assert notes[0] == "skipped 2 of 4 pictures that cannot be read:"
-    assert [note.split(":")[0].strip() for note in notes[1:3]] == ["missing.png", "text.png"]
-    assert notes[3:] == ["left out 2 questions of <REGION_PROPOSAL>: it has no metric here"]
+    assert notes[0].startswith(
+        "left out 2 pictures: missing.png (is not there: no such file), text.png (is not a picture"
+    )
+    assert notes[1:] == ["left out 2 questions of <REGION_PROPOSAL>: it has no metric here"]
+
+
+def test_what_was_left_out_is_told_first(tiny_bundle: Path, data: Path) -> None:
+    """Files that are no data set: a line on stderr, and entries in the JSON."""
+    (data / "._truth.jsonl").write_bytes(b"\x00\x05\x16\x07")
+    outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
+    assert outcome.stderr.splitlines()[0] == "left out 1 file: ._truth.jsonl (hidden)"
+    assert outcome.json["data"]["left_out"] == [
+        {"verb": "left out", "thing": "file", "name": "._truth.jsonl", "reason": "hidden", "count": 1}
+    ]
 
 
 def test_json(tiny_bundle: Path, data: Path) -> None:
@@ -91,7 +102,10 @@ def test_bad_data_sets(tiny_bundle: Path, tmp_path: Path) -> None:
     coco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
     places = {
         "empty": ([], "looked for: *.jsonl"),
-        "unread": ([{"image": "a.png", "questions": [{"task": "od"}]}], "none of the 1 pictures can be read"),
+        "unread": (
+            [{"image": "a.png", "questions": [{"task": "od"}]}],
+            "none of the 1 pictures can be asked about; the first: a.png (is not there: no such file)",
+        ),
         "unmeasured": (
             [{"image": str(tmp_path / "a.png"), "questions": [{"task": "region_proposal"}]}],
             "no question that can be measured: <REGION_PROPOSAL>",

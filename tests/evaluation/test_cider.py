@@ -6,7 +6,7 @@ from math import exp, log, sqrt
 
 import pytest
 
-from f2edge.evaluation.cider import cider, tokenize
+from f2edge.evaluation.cider import cider
 
 CAPTIONS = ["a red cat sits on the mat", "two dogs run", "a man rides a horse on the beach", ""]
 REFERENCES = [
@@ -15,13 +15,6 @@ REFERENCES = [
     ["a man rides a horse along the beach"],
     ["an empty street"],
 ]
-
-
-def test_tokens() -> None:
-    """Tokens are lower-case without punctuation; clitics are split off, hyphenated words and numbers kept whole."""
-    text = "A man's dog doesn't like \"black-and-white\" cats (3.5 & 1,000)! It’s 5:30 - ok…"
-    expected = "a man 's dog does n't like black-and-white cats 3.5 & 1,000 it 's 5:30 ok"
-    assert tokenize(text) == expected.split()
 
 
 def test_by_hand() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from f2edge.errors import DatasetError
 from f2edge.evaluation import Question, open_dataset
+from f2edge.evaluation.samples import summary
 from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
@@ -73,13 +74,17 @@ def test_flickr30k(flickr: Path) -> None:
 
 
 def test_flickr30k_without_a_list(flickr: Path) -> None:
-    """All pictures; what is damaged or missing is named."""
+    """All pictures; what is damaged or lacks a list's picture is named; a stranger is left out."""
     (flickr / "test.txt").unlink()
     assert [sample.name for sample in open_dataset(flickr).samples] == ["100", "200"]
     (flickr / "Annotations" / "100.xml").write_text("<annotation>")
     with pytest.raises(DatasetError, match=r"100\.xml is not what it should be"):
         open_dataset(flickr)
     (flickr / "Annotations" / "100.xml").unlink()
+    found = open_dataset(flickr)
+    assert [sample.name for sample in found.samples] == ["200"]
+    assert summary(found.notes) == ["left out 1 file: Sentences/100.txt (there is no Annotations/100.xml)"]
+    (flickr / "test.txt").write_text("100")
     with pytest.raises(DatasetError, match=r"100\.xml is not there"):
         open_dataset(flickr)
 
@@ -102,7 +107,7 @@ def test_refcoco_needs_its_instances(refs: tuple[Path, dict[str, Any]]) -> None:
     """Missing instances, or instances that lack a thing of the refs, are reported in one line."""
     root, instances = refs
     write_json(root / "instances.json", instances | {"annotations": instances["annotations"][:1]})
-    with pytest.raises(DatasetError, match=r"refs\(unc\)\.json is not what it should be: an entry has no 6"):
+    with pytest.raises(DatasetError, match=r"refs\(unc\)\.json, ref 2 .*no annotation of the instances has the id 6"):
         open_dataset(root)
     (root / "instances.json").unlink()
     with pytest.raises(DatasetError, match=r"needs RefCOCO's instances\.json"):
@@ -174,10 +179,11 @@ def test_coco_without_annotations(tmp_path: Path) -> None:
         ({"task": "odd"}, "line 1: unknown task 'odd': did you mean od"),
         ({"task": 3}, "line 1: a task is a name such as od, not 3"),
         ({"task": "caption"}, "<CAPTION> needs answers"),
-        ({"task": "caption", "answers": [1]}, "an answer is not a text"),
+        ({"task": "caption", "answers": [1]}, "answers is 1, not a text"),
         ({"task": "od", "labels": ["a"], "boxes": []}, "<OD> has 1 labels for 0 boxes"),
         ({"task": "od", "labels": ["a"], "boxes": [[1, 2, 3]]}, "has 3 numbers, not 4"),
-        ({"task": "od", "labels": ["a"], "boxes": [[1, 2, 3, "x"]]}, "could not convert"),
+        ({"task": "od", "labels": ["a"], "boxes": [[10, 2, 3, 4]]}, "x1 <= x2 and y1 <= y2"),
+        ({"task": "od", "labels": ["a"], "boxes": [[1, 2, 3, "x"]]}, '"x" is not a number'),
         ({"task": "caption_to_phrase_grounding", "text": "a"}, "needs labels and boxes"),
         ({"task": "referring_expression_segmentation", "text": "a"}, "needs polygons"),
         ({"task": "ocr_with_region", "labels": ["a"]}, "has 1 labels for 0 quads"),
