@@ -36,6 +36,7 @@ class Options:
             one per cent.
         report: measure what each block costs in INT8.
         num_beams: the largest number of beams of a target of fixed shapes; by default that of the checkpoint.
+        revision: a branch, a tag or a commit of a checkpoint on the hub; by default its main branch.
     """
 
     target: Target
@@ -50,6 +51,7 @@ class Options:
     num_beams: int | None = None
     budget: float | None = None
     report: bool = False
+    revision: str | None = None
 
     @property
     def precisions(self) -> dict[str, Precision]:

@@ -40,7 +40,7 @@ def load(context: BuildContext) -> None:
         CheckpointError, LimitError: what is wrong with it, or which limit does not fit it.
     """
     options = context.options
-    checkpoint = load_checkpoint(context.source, options.image_size)
+    checkpoint = load_checkpoint(context.source, options.image_size, options.revision)
     check_tokenizer(checkpoint)
     check_prompts(checkpoint)
     context.checkpoint = limit_answers(checkpoint, options.max_new_tokens)
@@ -79,9 +79,11 @@ def record_golden(context: BuildContext) -> None:
 
 def _recipe(context: BuildContext) -> Recipe:
     """Name the checkpoint without its path: where it lay on the machine that compiled it is nobody's business."""
-    path, target = Path(context.source), context.options.target
+    path, options = Path(context.source), context.options
+    target, precisions = options.target, options.precisions
     name = path.resolve().name if path.is_dir() else str(context.source)
-    precisions = context.options.precisions
+    if options.revision:
+        name = f"{name}@{options.revision}"
     return Recipe(name, target.name, target.runtime, target.device, precisions, context.fixed_shapes)
 
 

@@ -14,40 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from f2edge.bundle.schema import parse
-from f2edge.errors import CheckpointError, MissingExtraError
-
-HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
-
-
-def locate(checkpoint: str | Path) -> Path:
-    """Return the directory of a checkpoint; a hub id ("owner/name") is downloaded.
-
-    Raises:
-        CheckpointError: there is no such directory, and it cannot be downloaded as a hub id.
-    """
-    path = Path(checkpoint)
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise CheckpointError(f"{path} is a file; give the directory that holds config.json and the weights")
-    if str(checkpoint).count("/") != 1 or str(checkpoint).startswith((".", "/", "~")):
-        raise CheckpointError(f"{checkpoint} is not a directory, nor a hub id like microsoft/Florence-2-base")
-    return _download(str(checkpoint))
-
-
-def _download(hub_id: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "compile") from error
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{hub_id} is not a directory here and cannot be downloaded from the hub ({reason}); "
-            "check the name and the connection, or give a local directory"
-        ) from error
+from f2edge.compile.checkpoint.foreign import WEIGHTS
+from f2edge.errors import CheckpointError
 
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:
@@ -59,7 +27,7 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: none of them is there, or one is damaged or names a file outside the directory.
     """
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in WEIGHTS:
         if (directory / name).is_file():
             return _read_file(directory / name)
         if (directory / f"{name}.index.json").is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from f2edge.compile.checkpoint import names as layouts
 from f2edge.compile.checkpoint import sizes
-from f2edge.compile.checkpoint.files import locate, read_json, read_tensors
+from f2edge.compile.checkpoint.files import read_json, read_tensors
+from f2edge.compile.checkpoint.foreign import refuse_foreign, refuse_quantized
+from f2edge.compile.checkpoint.hub import locate
+from f2edge.compile.checkpoint.wrappers import unwrapped
 from f2edge.compile.reference.model import ReferenceModel
 from f2edge.compile.reference.projector import TemporalEmbedding
 from f2edge.errors import CheckpointError, LimitError
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
 
 
+_LINE = 160
+"""Characters of a message that list faults."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The reference model in evaluation mode and fp32, with its settings, its tokenizer and its layout of names."""
@@ -33,18 +41,19 @@ class Checkpoint:
     layout: layouts.Layout
 
 
-def load_checkpoint(checkpoint: str | Path, image_size: int | None = None) -> Checkpoint:
+def load_checkpoint(checkpoint: str | Path, image_size: int | None = None, revision: str | None = None) -> Checkpoint:
     """Load a Florence-2 checkpoint in Microsoft's or transformers' layout.
 
     Args:
         checkpoint: a directory, or a hub id.
         image_size: side of the square input in pixels; by default that of the image processor.
+        revision: a branch, a tag or a commit of a hub id.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not Florence-2, or lacks something; all faults in one line
             that names the directory.
     """
-    directory = locate(checkpoint)
+    directory = locate(checkpoint, revision)
     try:
         return _load(directory, image_size)
     except CheckpointError as error:
@@ -81,8 +90,10 @@ def limit_answers(checkpoint: Checkpoint, max_new_tokens: int | None) -> Checkpo
 
 
 def _load(directory: Path, image_size: int | None) -> Checkpoint:
+    refuse_foreign(directory)
     config = read_json(directory / "config.json")
-    tensors = read_tensors(directory)
+    tensors = unwrapped(read_tensors(directory))
+    refuse_quantized(tensors)
     layout = layouts.detect(tensors)
     named = layouts.to_reference(tensors)
     shapes = {name: tuple(tensor.shape) for name, tensor in named.items()}
@@ -108,8 +119,17 @@ def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.
     faults += [(fault, name) for name in common if (fault := _fault(given[name], expected[name]))]
     if faults:
         lines = [fault.format(layouts.file_name(name, layout)) for fault, name in faults]
-        raise CheckpointError(f"wrong tensors ({len(lines)}): " + "; ".join(lines))
+        raise CheckpointError(f"wrong tensors ({len(lines)}): {_listed(lines)}")
     model.load_state_dict({name: given[name].float().contiguous() for name in expected}, assign=True)
+
+
+def _listed(faults: list[str]) -> str:
+    """Join faults as far as a line of the usual length takes them, at least one, and count the others."""
+    shown = [fault for fault, end in zip(faults, accumulate(map(len, faults)), strict=True) if end <= _LINE] or faults[
+        :1
+    ]
+    rest = len(faults) - len(shown)
+    return "; ".join((*shown, f"and {rest} more")) if rest else "; ".join(shown)
 
 
 def _fault(tensor: Tensor, expected: Tensor) -> str | None:

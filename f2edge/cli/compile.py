@@ -92,6 +92,7 @@ _TERMINATED = 128 + signal.SIGTERM
     multiple=True,
     help="Compute capability of a GPU that an rtx engine runs on, 86 for 8.6; may be repeated. By default all.",
 )
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id; by default its main branch.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @json_option
 def command(
@@ -109,6 +110,7 @@ def command(
     max_new_tokens: int | None,
     num_beams: int | None,
     compute_capabilities: tuple[int, ...],
+    revision: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -135,6 +137,7 @@ def command(
             num_beams=num_beams,
             budget=(DEFAULT_BUDGET if budget is None else budget) if precision == "auto" else None,
             report=report,
+            revision=revision,
         )
         with progress_bar(len(steps_of(options))) as bar:
             listener = Listener(bar, detail=bar.detail, notice=_notice)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
-import huggingface_hub
-import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from f2edge.compile.checkpoint.files import HUB_FILES, locate, read_json, read_tensors
+from f2edge.compile.checkpoint.files import read_json, read_tensors
 from f2edge.compile.checkpoint.load import load_checkpoint
-from f2edge.errors import CheckpointError, MissingExtraError
+from f2edge.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -198,46 +195,3 @@ def test_json_that_is_not_readable(text: str, tmp_path: Path) -> None:
         read_json(file)
     with pytest.raises(CheckpointError, match=r"none.json is missing"):
         read_json(tmp_path / "none.json")
-
-
-def test_locating_a_checkpoint(tmp_path: Path) -> None:
-    """A directory is used as it is; a file, or a name that cannot be a hub id, is refused without network access."""
-    assert locate(tmp_path) == tmp_path
-    (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="is a file; give the directory"):
-        locate(tmp_path / "file")
-    for name in (str(tmp_path / "none"), "./a", "~/a", "a", "a/b/c"):
-        with pytest.raises(CheckpointError, match="is not a directory, nor a hub id"):
-            locate(name)
-
-
-def test_a_hub_id_offline_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The hub's error of many lines becomes one line."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        CheckpointError, match="no-one/nothing is not a directory here and cannot be downloaded"
-    ) as error:
-        locate("no-one/nothing")
-    assert "\n" not in str(error.value)
-
-
-def test_a_hub_id_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """All files that a checkpoint needs are requested, but no code."""
-    requested: list[Any] = []
-
-    def download(hub_id: str, *, allow_patterns: list[str]) -> str:
-        requested.append((hub_id, allow_patterns))
-        return str(tmp_path)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert locate("owner/name") == tmp_path
-    assert requested == [("owner/name", list(HUB_FILES))]
-    assert not [pattern for pattern in HUB_FILES if pattern.endswith(".py")]
-
-
-def test_a_hub_id_without_the_hubs_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the extra to install."""
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"f2edge\[compile\]"):
-        locate("owner/name")
