@@ -15,6 +15,7 @@ from torch import Tensor
 
 from f2edge.bundle.schema import parse
 from f2edge.errors import CheckpointError, MissingExtraError
+from f2edge.telemetry import without_telemetry
 
 HUB_FILES = ("*.json", "*.safetensors", "pytorch_model*.bin", "merges.txt")
 
@@ -37,7 +38,8 @@ def locate(checkpoint: str | Path) -> Path:
 
 def _download(hub_id: str) -> Path:
     try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
+        with without_telemetry():
+            from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
     except ImportError as error:
         raise MissingExtraError("huggingface_hub", "compile") from error
     try:
