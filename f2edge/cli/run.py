@@ -10,7 +10,7 @@ import click
 
 import f2edge
 from f2edge.cli.completion import complete_path, complete_task
-from f2edge.cli.drawing import create_directories, destinations, save_drawing
+from f2edge.cli.drawing import destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason, with_options
 from f2edge.cli.options import (
     PATH,
@@ -97,7 +97,6 @@ def command(
     drawings = destinations(draw, images)
     model = _open(bundle, device, threads, prompt)
     settings = model.settings(num_beams, max_new_tokens)
-    create_directories(drawings)
     ask = partial(model.run, task=task, text=text, region=region, settings=settings)
     answered = [
         _answer(ask, image, drawing, several=len(images) > 1, as_json=as_json)
