@@ -66,3 +66,22 @@ def test_int8_and_int4_weights_stay_what_they_are(tiny_checkpoint: Path, tmp_pat
     )
     build(tiny_checkpoint, tmp_path / "bundle", options)
     check(tmp_path / "bundle", cache)
+
+
+def test_a_bit_that_was_lost_is_noticed(tiny_bundle: Path, cache: Path) -> None:
+    """A cached graph with one other bit is made anew, byte for byte, before anything is computed from it."""
+    f2edge.load(tiny_bundle)
+    blobs = {path: path.read_bytes() for path in cache.glob("*/*.blob")}
+    assert len(blobs) == 3
+    for path, data in blobs.items():
+        path.write_bytes(data[:-200] + bytes([data[-200] ^ 1]) + data[-199:])
+    f2edge.load(tiny_bundle)
+    assert {path: path.read_bytes() for path in cache.glob("*/*.blob")} == blobs
+
+
+def test_a_cache_that_is_whole_is_used(tiny_bundle: Path, cache: Path) -> None:
+    """A second start writes nothing."""
+    f2edge.load(tiny_bundle)
+    written = {path: path.stat().st_mtime_ns for path in cache.glob("*/*") if path.name != "lock"}
+    f2edge.load(tiny_bundle)
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*/*") if path.name != "lock"} == written
