@@ -18,6 +18,7 @@ from f2edge.placement import Placement
 from tests.support.pretended import pretend_npu
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle

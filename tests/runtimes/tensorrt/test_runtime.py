@@ -262,7 +262,7 @@ def test_without_cuda_python_for_rtx(way: str, bundle: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"target": "jetson"', '"target": "rtx"'))
     first = "import sys; sys.modules['cuda'] = None"
     if way == "self-check":
-        first += f"\nimport functools, f2edge\nf2edge.load = functools.partial(f2edge.load, on_mismatch='error')"
+        first += "\nimport functools, f2edge\nf2edge.load = functools.partial(f2edge.load, on_mismatch='error')"
         way = "verify"
     outcome = f2edge_process(way, bundle, first=first)
     assert outcome.error == "f2edge: cuda-python is not installed; run: pip install 'f2edge[rtx]'"
