@@ -1,7 +1,7 @@
 """Keep finished stages of a compilation under a key of all their inputs.
 
-A stage with the same inputs is not repeated; a stage with any other input is never reused.  The key is a hash of the
-inputs, of the versions of the tools and of the code of f2edge.
+A stage with the same inputs is not repeated; a stage with any other input is never reused, nor one whose files have
+changed since it was finished.  The key is a hash of the inputs, of the versions of the tools and of the code of f2edge.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from f2edge.bundle.manifest import sha256
+from f2edge.bundle.sealing import is_sealed, seal
 from f2edge.bundle.user_cache import digest
 from f2edge.bundle.writing import claim_directory
 from f2edge.compile.versions import tool_versions
+from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,13 +51,15 @@ class Stages:
         """
         key = digest({"stage": name, "inputs": inputs, "tools": tool_versions(), "code": code_digest()})
         place = self.directory / f"{name.replace(' ', '-')}-{key[:20]}"
-        if place.is_dir():
+        if is_sealed(place):
             return place
+        shutil.rmtree(place, ignore_errors=True)  # its files have changed since they were made
         partial = claim_directory(self.directory, f".{place.name}.partial-")
         if not resumes:
             shutil.rmtree(partial)
             partial.mkdir()
         make(partial)
+        seal(partial)
         if place.is_dir():  # another process was faster
             shutil.rmtree(partial)
         else:
@@ -76,9 +80,17 @@ def open_stages(
         directory: the directory of the user; it is created, and never removed.
         keep: keep the stages if the compilation is interrupted.
         notice: called with the place of stages that are kept.
+
+    Raises:
+        CompileError: the directory of the user cannot be used.
     """
     if directory:
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CompileError(
+                f"`stages` {directory} is not a directory and cannot be made: {error.strerror}"
+            ) from error
         yield Stages(directory)
         return
     place = claim_directory(destination.parent, f".{destination.name}.stages-")

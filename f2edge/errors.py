@@ -96,4 +96,5 @@ class MissingExtraError(F2EdgeError):
     """
 
     def __init__(self, package: str, extra: str, hint: str = "") -> None:
+        self.package = package
         super().__init__(f"{package} is not installed; run: pip install 'f2edge[{extra}]'" + (hint and f"; {hint}"))

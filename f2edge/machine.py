@@ -8,7 +8,10 @@ import re
 import sys
 from pathlib import Path
 
+from f2edge.cpu_quota import cpu_quota
+
 _CPU_INFO = Path("/proc/cpuinfo")
+_TOPOLOGY = Path("/sys/devices/system/cpu")
 _STATUS = Path("/proc/self/status")
 _KIB, _MIB = 2**10, 2**20
 
@@ -34,6 +37,26 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_threads() -> int | None:
+    """Return how many threads to compute with; None if this process may use the whole machine: the engine knows best.
+
+    It is one for each physical core that the affinity mask names, and no more than the quota of the control group
+    pays for: threads beyond it would be stopped in the middle of a product, and the others would wait for them.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    mine, quota = os.sched_getaffinity(0), cpu_quota()
+    allowed = len({_siblings(cpu) for cpu in mine})
+    if quota is not None and quota < allowed:
+        return max(1, int(quota))
+    return allowed if len(mine) < (os.cpu_count() or 1) else None
+
+
+def _siblings(cpu: int) -> str:
+    """Return the processors that share a physical core with this one; itself if the system does not tell."""
+    return _search(_TOPOLOGY / f"cpu{cpu}" / "topology" / "thread_siblings_list", "(.+)") or str(cpu)
 
 
 def memory_mib() -> int | None:

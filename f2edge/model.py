@@ -68,7 +68,9 @@ def load(
 
     if on_mismatch is None:
         return open_on(placement)
-    return SelfCheck(bundle, placement, identities(bundle.recipe.runtime), open_on).model(on_mismatch)
+    return SelfCheck(bundle, placement, identities(bundle.recipe.runtime, bundle.recipe.target), open_on).model(
+        on_mismatch
+    )
 
 
 class Florence2:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from f2edge.bundle.manifest import COMPONENTS, sha256
 from f2edge.bundle.schema import parse
-from f2edge.bundle.user_cache import cache_key, user_cache, write_whole
+from f2edge.bundle.user_cache import cache_key, digest, user_cache, write_whole
 from f2edge.bundle.verified import TOKENS_DIFFER
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError, DeviceWarning, InputError
@@ -97,7 +97,8 @@ class SelfCheck(Generic[M]):
         model, verdict = None, self._kept(on_mismatch)
         if verdict is None:
             model, verdict = self._settled() if on_mismatch == "fallback" else self._as_asked()
-            write_whole(self._file(on_mismatch), json.dumps(asdict(verdict)).encode())
+            kept = {"verdict": asdict(verdict), "sha256": digest(asdict(verdict))}
+            write_whole(self._file(on_mismatch), json.dumps(kept).encode())
         self._judge(verdict, on_mismatch)
         return model or self.open_on(parse_placement(verdict.placement, FALLBACK, self.placement.threads))
 
@@ -176,10 +177,12 @@ class SelfCheck(Generic[M]):
     def _kept(self, on_mismatch: OnMismatch) -> Verdict | None:
         """Read the verdict of an earlier check; None if its file is missing or damaged."""
         try:
-            value = json.loads(self._file(on_mismatch).read_text(encoding="utf-8"))
-            verdict: Verdict = parse(Verdict, value, "verdict")
+            kept = json.loads(self._file(on_mismatch).read_text(encoding="utf-8"))
+            verdict: Verdict = parse(Verdict, kept["verdict"], "verdict")
+            if kept["sha256"] != digest(asdict(verdict)):
+                return None
             parse_placement(verdict.placement, FALLBACK)
-        except (OSError, ValueError, RecursionError, DeviceError):
+        except (OSError, ValueError, TypeError, LookupError, RecursionError, DeviceError):
             return None
         return verdict
 

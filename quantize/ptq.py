@@ -13,9 +13,11 @@ from f2edge.errors import CompileError, MissingExtraError
 from f2edge.quantize.blocks import keep_float
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import look_up_in_int8
+from f2edge.telemetry import without_telemetry
 
 try:
-    import nncf
+    with without_telemetry():
+        import nncf
     from nncf.common.quantization.structs import QuantizationScheme
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 except ImportError as error:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from f2edge.errors import DeviceError, MissingExtraError
+from f2edge.machine import default_threads
 from f2edge.placement import Placement, parse_placement
 from f2edge.runtimes.device import Device
 from f2edge.runtimes.fixed_shapes import StaticRuntime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import Runtime
 
@@ -19,10 +24,12 @@ _MODULES = {
     "onnxruntime": "f2edge.runtimes.onnxruntime",
     "tensorrt": "f2edge.runtimes.tensorrt.runtime",
 }
+_EXTRAS = {"rtx": "rtx"}
+"""The extra of each target that has one of its own."""
 RUNTIMES = tuple(_MODULES)
 """Names of the engines, as a bundle's recipe gives them."""
 
-__all__ = ["RUNTIMES", "Device", "devices", "has_device", "identities", "missing", "open_runtime"]
+__all__ = ["RUNTIMES", "Device", "advising", "devices", "has_device", "identities", "missing", "open_runtime"]
 
 
 class _EngineModule(Protocol):
@@ -47,7 +54,8 @@ def open_runtime(bundle: Bundle, device: str | Placement | None = None) -> Runti
     Args:
         bundle: an opened bundle.
         device: the device of each component (:mod:`f2edge.placement`); by default the device that the bundle was
-            compiled for.
+            compiled for.  Unless it names a number of threads, they follow what this process may use
+            (:func:`f2edge.machine.default_threads`).
 
     Raises:
         DeviceError: the engine has no such device or cannot load the bundle there.
@@ -57,7 +65,8 @@ def open_runtime(bundle: Bundle, device: str | Placement | None = None) -> Runti
     if name not in RUNTIMES:
         raise DeviceError(f"{bundle.path} is for the runtime {name}, which this version does not have")
     placement = device if isinstance(device, Placement) else parse_placement(device, bundle.recipe.device)
-    runtime = _module(name).open_runtime(bundle, placement)
+    placement = replace(placement, threads=placement.threads or default_threads())
+    runtime = _module(name, bundle.recipe.target).open_runtime(bundle, placement)
     shapes = bundle.recipe.static_shapes
     return StaticRuntime(runtime, shapes) if shapes else runtime
 
@@ -73,13 +82,17 @@ def devices() -> list[Device]:
     return visible
 
 
-def identities(runtime: str) -> tuple[str, ...]:
+def identities(runtime: str, target: str = "") -> tuple[str, ...]:
     """Return the identity of each device of one engine; the verdict of a self-check is valid for these.
+
+    Args:
+        runtime: the name of the engine.
+        target: the target of the bundle that it is for.
 
     Raises:
         MissingExtraError: the engine is not installed.
     """
-    return tuple(device.identity for device in _module(runtime).devices())
+    return tuple(device.identity for device in _module(runtime, target).devices())
 
 
 def has_device(runtime: str, device: str) -> bool:
@@ -107,5 +120,17 @@ if TYPE_CHECKING:
     """Lets the type checker compare each engine's module, which is imported by its name, with the protocol."""
 
 
-def _module(name: str) -> _EngineModule:
-    return importlib.import_module(_MODULES[name])
+def _module(name: str, target: str = "") -> _EngineModule:
+    with advising(target):
+        return importlib.import_module(_MODULES[name])
+
+
+@contextmanager
+def advising(target: str) -> Iterator[None]:
+    """Let the error about a missing package name the extra of a bundle's target: one engine is in two of them."""
+    try:
+        yield
+    except MissingExtraError as error:
+        if target not in _EXTRAS:
+            raise
+        raise MissingExtraError(error.package, _EXTRAS[target]) from error

@@ -13,11 +13,15 @@ from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, memory_mib
 from f2edge.runtimes.device import Device
+from f2edge.telemetry import without_telemetry
 
 try:
-    import onnxruntime as ort
+    with without_telemetry():
+        import onnxruntime as ort
 except ImportError as error:
     raise MissingExtraError("onnxruntime", "onnx") from error
+
+ort.disable_telemetry_events()  # for an application that has imported it earlier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -33,6 +33,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "click": ("cli/",),
     "filelock": ("core/bundle/",),
     "rich": ("cli/",),
+    "PyInstaller": ("core/freezing/",),
     "numpy": ("",),
     "PIL": ("",),
     "tokenizers": ("",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.compile.checkpoint.foreign import WEIGHTS
 from f2edge.errors import CheckpointError, MissingExtraError
+from f2edge.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,8 @@ def _download(hub_id: str, revision: str | None) -> Path:
 
 def _fetch(hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
     try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
+        with without_telemetry():
+            from huggingface_hub import snapshot_download  # noqa: PLC0415 - only those who give a hub id need it
     except ImportError as error:
         raise MissingExtraError("huggingface_hub", "compile") from error
     try:

@@ -8,12 +8,13 @@ import logging
 import os
 import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from f2edge.bundle.sealing import LOCK, is_sealed, seal
 from f2edge.bundle.writing import alive, whole_file
 
 if TYPE_CHECKING:
@@ -21,14 +22,26 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_NOWHERE = Path(os.devnull)
+"""Has no directories, so that nothing is kept for a user who has no home."""
 _PATIENCE = 600.0
 """Seconds to wait for another process that fills the same directory: the compiler of an NPU takes minutes."""
 
 
 def user_cache() -> Path:
-    """Return ``F2EDGE_CACHE``, or the folder of f2edge in the cache directory of the system."""
+    """Return ``F2EDGE_CACHE``, or the folder of f2edge in the cache directory of the system.
+
+    For a user without a home it is a path at which no file can be made.
+    """
     if chosen := os.environ.get("F2EDGE_CACHE"):
         return Path(chosen)
+    try:
+        return _of_system()
+    except RuntimeError:  # no HOME, and a user whom the system does not know, as in many containers
+        return _NOWHERE / "f2edge"
+
+
+def _of_system() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "f2edge" / "cache"
     if sys.platform == "darwin":
@@ -69,7 +82,7 @@ def claimed(directory: Path) -> Iterator[bool]:
     It is for libraries that write files in place, so that another process could read half a file.  The lock of a
     process that is killed is released.
     """
-    lock = FileLock(directory / "lock", timeout=_PATIENCE)
+    lock = FileLock(directory / LOCK, timeout=_PATIENCE)
     try:
         lock.acquire()
     except OSError as error:  # a file system without locks, another user's file, or waited for too long
@@ -80,6 +93,48 @@ def claimed(directory: Path) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+@contextmanager
+def kept_whole(directory: Path) -> Iterator[bool]:
+    """Claim a directory for a library that reads and writes its files in the block, and that trusts what it reads.
+
+    Files that are not as an earlier block has left them are removed first, so that the library makes them anew.
+
+    Yields:
+        Whether the library may use the directory.
+    """
+    with claimed(directory) as mine:
+        before = _whole_contents(directory) if mine else None
+        yield before is not None
+        with suppress(OSError):  # what is not sealed is made again at the next start
+            if before is not None and _contents(directory) != before:
+                seal(directory)
+
+
+def _whole_contents(directory: Path) -> set[tuple[str, int, int]] | None:
+    """Remove all files of a directory unless they are as they were sealed; return what is left, None if that fails."""
+    try:
+        if not is_sealed(directory):
+            for path in directory.iterdir():
+                if path.name != LOCK:
+                    _remove(path)
+        return _contents(directory)
+    except OSError as error:
+        _log.debug("%s: %s", directory, error)
+        return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _contents(directory: Path) -> set[tuple[str, int, int]]:
+    files = ((path, path.stat()) for path in directory.rglob("*") if path.is_file() and path.name != LOCK)
+    return {(str(path), status.st_size, status.st_mtime_ns) for path, status in files}
 
 
 def clear_oldest(name: str, most_bytes: int) -> None:

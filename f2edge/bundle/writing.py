@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
+import stat
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from f2edge.errors import BundleError
@@ -24,17 +27,71 @@ _DAY = 24 * 60 * 60
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to, and rename it to ``path`` when the block ends without an error.
+    """Give a path to write to; what the block has written becomes the content of ``path`` if it ends without an error.
+
+    Missing directories are made.  A link stays, and its target gets the content.  A character device, a pipe and what
+    this process prints to are written into.  Any other path is replaced by a rename, and keeps its permissions.
 
     Raises:
-        OSError: the file cannot be renamed; then, and after any error in the block, ``path`` is as it was.
+        OSError: the content cannot be put in its place, or ``path`` is neither a file nor any of the above; then, and
+            after any error in the block, ``path`` is as it was.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    if takes_content(path):
+        with TemporaryDirectory() as directory:
+            partial = Path(directory) / path.name
+            yield partial
+            with partial.open("rb") as source, path.open("ab") as stream:
+                shutil.copyfileobj(source, stream)
+        return
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         yield partial
-        partial.replace(path)
+        with contextlib.suppress(FileNotFoundError):  # a new file
+            shutil.copymode(target, partial)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def takes_content(path: Path) -> bool:
+    """Tell whether a path must be written into: a character device, a pipe, or what this process prints to.
+
+    Raises:
+        OSError: there is something else that is not a regular file, such as a disk, or a link that leads nowhere.
+    """
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISREG(there.st_mode):
+        return any(os.path.samestat(there, stream) for stream in _printed())
+    if stat.S_ISDIR(there.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not (stat.S_ISCHR(there.st_mode) or stat.S_ISFIFO(there.st_mode)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return True
+
+
+def _printed() -> Iterator[os.stat_result]:
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # closed
+            yield os.fstat(descriptor)
+
+
+def nearest_directory(path: Path) -> Path:
+    """Return the directory that a file or directory would be made in, or the nearest one above it that is there.
+
+    Raises:
+        OSError: something that is not a directory is in its place.
+    """
+    place = (Path(os.path.realpath(path)) if path.is_symlink() else path.absolute()).parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise OSError(errno.ENOTDIR, "not a directory", str(place))
+    return place
 
 
 @contextmanager
@@ -48,23 +105,37 @@ def new_bundle_directory(destination: Path, *, force: bool = False) -> Iterator[
         force: replace a bundle that is there.
 
     Raises:
-        BundleError: ``destination`` must not be replaced, its parent directory is missing, or a file cannot be written,
-            in the block or here.
+        BundleError: ``destination`` must not be replaced, or a file cannot be written, in the block or here.
     """
     destination = Path(os.path.abspath(destination))  # noqa: PTH100 - "." needs a name, links must stay links
     try:
         _clear_up(destination)
         refuse_occupied(destination, force=force)
-        partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
-        partial.mkdir()
-        try:
-            yield partial
-            refuse_occupied(destination, force=force)  # much may have happened meanwhile
-            _replace(partial, destination)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with _directory(destination.parent):
+            partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
+            partial.mkdir()
+            try:
+                yield partial
+                refuse_occupied(destination, force=force)  # much may have happened meanwhile
+                _replace(partial, destination)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{destination} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[None]:
+    """Make a directory and those above it; after an error remove those that were missing and are empty again."""
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for place in made:
+                place.rmdir()
+        raise
 
 
 def claim_directory(parent: Path, prefix: str) -> Path:
@@ -90,8 +161,10 @@ def refuse_occupied(destination: Path, *, force: bool) -> None:
     Raises:
         BundleError: see :func:`new_bundle_directory`.
     """
-    if not destination.parent.is_dir():
-        raise BundleError(f"{destination.parent} is not a directory; create it first")
+    try:
+        nearest_directory(destination)
+    except OSError as error:
+        raise BundleError(f"{destination} cannot be made: {error.filename}: {error.strerror}") from error
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise BundleError(f"{destination} is a file or a link; choose another place for the bundle")
     if not destination.exists() or not any(destination.iterdir()):

@@ -14,7 +14,8 @@ import sys
 import click
 
 from f2edge import __version__
-from f2edge.cli.failure import Failure, abandon_stdout, reason, with_options
+from f2edge.cli.failure import Failure, abandon_stdout, print_failure, reason, with_options
+from f2edge.cli.streams import prepare_streams
 from f2edge.errors import F2EdgeError
 
 COMMANDS = {
@@ -59,7 +60,8 @@ class CommandGroup(click.Group):
             Failure: an error that the user can do something about.
         """
         try:
-            return super().invoke(ctx)
+            value = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk shows here, not after the exit status has been decided
         except KeyboardInterrupt:
             sys.exit(_INTERRUPTED)
         except OSError as error:
@@ -72,6 +74,7 @@ class CommandGroup(click.Group):
             raise Failure(with_options(reason(error), command)) from error
         except MemoryError as error:
             raise Failure(reason(error)) from error
+        return value
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,11 +85,14 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the command ``f2edge``."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an answer may hold letters that the terminal's encoding lacks
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     _log_to_stderr()
-    cli(prog_name="f2edge")
+    try:
+        cli(prog_name="f2edge")
+    except OSError as error:  # the help or the version cannot be printed; those of a subcommand are Failures by now
+        abandon_stdout()
+        print_failure(reason(error))
+        sys.exit(Failure.exit_code)
 
 
 def _log_to_stderr() -> None:

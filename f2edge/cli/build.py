@@ -49,8 +49,10 @@ def command(*, bundle: Path, device: str | None, workspace: int | None, as_json:
 
 
 def _build(bundle: Bundle, device: str | None, workspace: int | None) -> dict[str, Engine]:
-    from f2edge.runtimes.tensorrt.runtime import build
+    from f2edge.runtimes import advising
 
+    with advising(bundle.recipe.target):
+        from f2edge.runtimes.tensorrt.runtime import build
     with share_bar() as progress:
         limit = None if workspace is None else workspace * _MIB
         return build(bundle, device or bundle.recipe.device, progress, limit)

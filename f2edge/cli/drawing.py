@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f2edge.cli.output import check_place, check_writable, replace_file
+from f2edge.cli.output import check_place, replace_file
 from f2edge.draw import draw
 from f2edge.errors import InputError
 from f2edge.image import load_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from f2edge.image import ImageSource
     from f2edge.result import Result
@@ -42,12 +42,6 @@ def destinations(out: Path | None, images: Sequence[str]) -> list[Path | None]:
         if file.resolve() in sources:
             raise InputError(f"--draw {out} would overwrite the picture {file}; choose another place")
     return [*files]
-
-
-def create_directories(files: Iterable[Path | None]) -> None:
-    """Create the directories of the drawings."""
-    for directory in {file.parent for file in files if file}:
-        directory.mkdir(parents=True, exist_ok=True)
 
 
 def save_drawing(image: ImageSource, result: Result, path: Path) -> None:
@@ -96,9 +90,8 @@ def _in_directory(out: Path, images: Sequence[str]) -> list[Path]:
 
 
 def _check_directory(out: Path) -> None:
-    if out.is_dir():
-        check_writable(out)
-    elif out.exists():
+    if out.exists() and not out.is_dir():
         raise InputError(f"--draw {out} is a file; several pictures need a directory")
-    elif out.suffix.lower() in _FORMATS:
+    check_place("--draw", out / "picture")
+    if not out.is_dir() and out.suffix.lower() in _FORMATS:
         raise InputError(f"--draw {out} is a name of one picture file; for several pictures name a directory")

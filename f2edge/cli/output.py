@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from f2edge.bundle.writing import whole_file
+from f2edge.bundle.writing import nearest_directory, takes_content, whole_file
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,14 +74,18 @@ def check_place(option: str, path: Path) -> None:
     """Fail before the work is done if its file cannot be written.
 
     Raises:
-        InputError: the path is a directory, or its directory is missing.
+        InputError: the path is a directory, or something that can neither be replaced nor written into.
         OSError: the directory is not writable.
     """
     if path.is_dir():
         raise InputError(f"{option} {path} is a directory; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"{option} {path}: there is no directory {path.parent}; create it first")
-    check_writable(path.parent)
+    try:
+        if takes_content(path):
+            return
+        directory = nearest_directory(path)
+    except OSError as error:
+        raise InputError(f"{option} {path}: {error.filename}: {error.strerror}; choose another place") from error
+    check_writable(directory)
 
 
 def check_writable(directory: Path) -> None:

@@ -12,7 +12,7 @@ import click
 
 import f2edge
 from f2edge.cli.completion import complete_path, complete_task
-from f2edge.cli.drawing import STANDARD_INPUT, create_directories, destinations, save_drawing
+from f2edge.cli.drawing import STANDARD_INPUT, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason, with_options
 from f2edge.cli.options import (
     PATH,
@@ -110,7 +110,6 @@ def command(
     if prompt is not None:
         model.prompt_ids(prompt)
     settings = model.settings(num_beams, max_new_tokens)
-    create_directories(drawings)
     ask = partial(model.run, task=task, text=text, region=region, settings=settings)
     pictures = {image: _picture(image) for image in dict.fromkeys(images)}  # standard input is read once
     answered = [

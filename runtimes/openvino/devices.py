@@ -102,12 +102,16 @@ def _cpu_options(component: str, threads: int | None, compute: Compute, decoder_
 
 
 def may_cache(component: str, device: str, decoder_precision: Precision) -> bool:
-    """Tell whether a graph from OpenVINO's cache is as fast as one that was compiled afresh.
+    """Tell whether a graph may come from OpenVINO's cache.
+
+    Under ``AUTO`` OpenVINO writes into the cache at any time, so that nobody could tell a finished file from a damaged
+    one.  On other devices it is a matter of speed.
 
     The CPU plugin's cache does not record that fp16 weights are multiplied as they are stored.  A decoder from the
     cache therefore has fp32 weights, and a step takes twice as long (docs/traps.md).
     """
-    return not (component == "decoder" and device == "CPU" and decoder_precision == "fp16")
+    slow = component == "decoder" and device == "CPU" and decoder_precision == "fp16"
+    return not (slow or _kind(device) == "AUTO")
 
 
 def cache_directory(

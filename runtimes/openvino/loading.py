@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import openvino as ov
 
 from f2edge.bundle.manifest import sha256
-from f2edge.bundle.user_cache import claimed
+from f2edge.bundle.user_cache import kept_whole
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError
 from f2edge.runtimes.openvino.bf16 import decodes_in_bf16, split_head, with_bf16_cross
@@ -151,8 +151,8 @@ def _compile_part(core: ov.Core, plan: LoadPlan, component: str, model: ov.Model
     options |= _small_image_options(component, model, device)
     if directory is None:
         return core.compile_model(model, device, options)
-    with claimed(directory) as mine:  # one start at a time: OpenVINO reads what another start is still writing
-        cached = cache_options(directory, device, weights) if mine else {}
+    with kept_whole(directory) as usable:  # one start at a time: OpenVINO reads what another start is still writing
+        cached = cache_options(directory, device, weights) if usable else {}
         return core.compile_model(model, device, options | cached)
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from f2edge.bundle.user_cache import cache_key, claimed, clear_oldest, usable_directory, user_cache, write_whole
+from f2edge.bundle.sealing import SEAL
+from f2edge.bundle.user_cache import (
+    cache_key,
+    claimed,
+    clear_oldest,
+    kept_whole,
+    usable_directory,
+    user_cache,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -94,3 +103,59 @@ def test_a_directory_that_cannot_be_claimed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("f2edge.bundle.user_cache._PATIENCE", 0.1)
     with claimed(tmp_path), claimed(tmp_path) as mine:
         assert not mine
+
+
+def test_a_library_sees_only_what_it_left(tmp_path: Path) -> None:
+    """A file that has changed, and all beside it, is gone before the library looks; what is whole stays."""
+    blob, nested = tmp_path / "graph.blob", tmp_path / "kernels" / "kernel"
+
+    def make() -> None:
+        with kept_whole(tmp_path) as usable:
+            assert usable
+            assert not blob.exists()
+            assert not nested.exists()
+            nested.parent.mkdir(exist_ok=True)
+            blob.write_bytes(b"graph")
+            nested.write_bytes(b"kernel")
+
+    make()
+    for spoil in (
+        lambda: blob.write_bytes(b"grapi"),
+        nested.unlink,
+        (tmp_path / "stranger").touch,
+        (tmp_path / SEAL).unlink,
+        lambda: (tmp_path / SEAL).write_text("[]"),
+    ):
+        with kept_whole(tmp_path):
+            assert (blob.read_bytes(), nested.read_bytes()) == (b"graph", b"kernel")
+        spoil()
+        make()
+
+
+def test_a_library_that_fails_leaves_nothing_to_trust(tmp_path: Path) -> None:
+    """What it has written until then is removed at the next start."""
+
+    def fail() -> None:
+        with kept_whole(tmp_path):
+            (tmp_path / "graph.blob").write_bytes(b"half")
+            raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        fail()
+    with kept_whole(tmp_path) as usable:
+        assert usable
+        assert not (tmp_path / "graph.blob").exists()
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No HOME, and no entry in the list of users: nothing is kept, and nothing fails."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("F2EDGE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert usable_directory("blobs", "key") is None
+    assert not write_whole(user_cache() / "verdicts" / "verdict.json", b"{}")
+    clear_oldest("blobs", 0)

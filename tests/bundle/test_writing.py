@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,12 +132,22 @@ def test_a_directory_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> N
     assert names(tmp_path) == {"bundle"}
 
 
-def test_a_missing_parent_directory(tmp_path: Path) -> None:
-    """A destination whose parent is not a directory is refused; the parent is not created."""
+def test_directories_above_are_made(tmp_path: Path) -> None:
+    """At the start; after an error those that were missing are gone again, unless something else is in them."""
+    with new_bundle_directory(tmp_path / "a" / "b" / "bundle") as partial:
+        (partial / "file").touch()
+    assert (tmp_path / "a" / "b" / "bundle" / "file").is_file()
+    with pytest.raises(KeyboardInterrupt):
+        attempt(tmp_path / "a" / "c" / "d" / "bundle", KeyboardInterrupt())
+    assert names(tmp_path / "a") == {"b"}
+
+
+def test_a_file_in_place_of_a_directory(tmp_path: Path) -> None:
+    """It is refused before any work is done."""
     (tmp_path / "file").touch()
-    for parent in ("none", "file"):
-        with pytest.raises(BundleError, match="is not a directory; create it first"):
-            refuse_occupied(tmp_path / parent / "bundle", force=True)
+    for path in (tmp_path / "file" / "bundle", tmp_path / "file" / "a" / "bundle"):
+        with pytest.raises(BundleError, match=r"bundle cannot be made: .*file: not a directory"):
+            refuse_occupied(path, force=True)
 
 
 @pytest.mark.parametrize("name", ["bundle", "bundle[1]", "b*"])
@@ -239,3 +251,99 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"):
         fail()
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"file": "old"}
+
+
+@pytest.mark.parametrize("there", ["a file", "nothing", "a chain"])
+def test_a_link_stays_and_its_target_gets_the_content(there: str, tmp_path: Path) -> None:
+    """Whether the target is there or not; nothing is left beside the link or beside the target."""
+    target, link = tmp_path / "targets" / "file", tmp_path / "links" / "link"
+    link.parent.mkdir()
+    target.parent.mkdir()
+    link.symlink_to(target)
+    if there == "a file":
+        target.write_text("old")
+    if there == "a chain":
+        (link.parent / "second").symlink_to("link")
+        link = link.parent / "second"
+    with whole_file(link) as partial:
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert names(target.parent) == {"file"}
+    assert all(path.is_symlink() for path in link.parent.iterdir())
+
+
+def test_a_failed_write_through_a_link(tmp_path: Path) -> None:
+    """Link and target stay as they were."""
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+
+    def fail() -> None:
+        with whole_file(tmp_path / "link") as partial:
+            partial.write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert (tmp_path / "link").read_text() == "old"
+    assert names(tmp_path) == {"file", "link"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_is_written_into(tmp_path: Path) -> None:
+    """Its reader gets the content, and it is a pipe afterwards."""
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit((tmp_path / "pipe").read_text)
+        with whole_file(tmp_path / "pipe") as partial:
+            partial.write_text("new")
+        assert reader.result(timeout=60) == "new"
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == {"pipe"}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_device_is_written_into(linked: bool, tmp_path: Path) -> None:
+    """The device says that it is full, and is a device afterwards; so does a link to it."""
+    path = type(tmp_path)("/dev/full")
+    if linked:
+        (tmp_path / "link").symlink_to(path)
+        path = tmp_path / "link"
+
+    def write() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("new")
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert type(tmp_path)("/dev/full").is_char_device()
+    assert path.is_symlink() == linked
+
+
+def test_what_is_neither_is_refused(tmp_path: Path) -> None:
+    """A directory, a socket, and a link that leads to itself."""
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for name in ("directory", "loop", "socket"):
+            with pytest.raises(OSError, match=r"directory|regular file|symbolic links"), whole_file(tmp_path / name):
+                pytest.fail("the block must not be entered")
+    assert names(tmp_path) == {"directory", "loop", "socket"}
+
+
+def test_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    """Who could not read the old content cannot read the new one."""
+    path = tmp_path / "file"
+    path.touch(mode=0o600)
+    with whole_file(path) as partial:
+        partial.write_text("new")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_directories_of_a_file_are_made(tmp_path: Path) -> None:
+    """All that are missing above it."""
+    with whole_file(tmp_path / "a" / "b" / "file") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "a" / "b" / "file").read_text() == "new"

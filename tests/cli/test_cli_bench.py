@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,11 +60,11 @@ def test_page_that_cannot_be_written_after_the_runs(
     """If the page cannot be written after the runs, stdout still has the measured numbers."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    monkeypatch.setattr(command_module, "render", lambda *_: (shutil.rmtree(folder), "page")[1])
+    monkeypatch.setattr(command_module, "render", lambda *_: (folder.rmdir(), folder.touch(), "page")[2])
     outcome = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--html", folder / "x.html", "--json")
     assert outcome.code == 1
     assert outcome.json["runs"] == 1
-    assert outcome.stderr.splitlines()[-1].startswith(f"f2edge: {folder / 'x.html'}: No such file")
+    assert outcome.stderr.splitlines()[-1].startswith(f"f2edge: {folder / 'x.html'}: ")
 
 
 def test_stages_are_explained(report: LatencyReport) -> None:

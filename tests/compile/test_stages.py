@@ -8,6 +8,7 @@ import pytest
 
 from f2edge.compile import stages as module
 from f2edge.compile.stages import Stages, open_stages
+from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,3 +92,29 @@ def test_a_directory_of_the_users_stays(tmp_path: Path) -> None:
     with open_stages(tmp_path / "b", tmp_path / "kept", keep=False, notice=print) as stages:
         stages.run("export", {}, write("x"))
     assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_a_stage_whose_files_have_changed_is_made_again(tmp_path: Path) -> None:
+    """One bit, a file too few or one too many: what is computed from is what was made."""
+    stages = Stages(tmp_path)
+    place = stages.run("export", {}, write("x"))
+    for spoil in (
+        lambda: (place / "file").write_text("y"),
+        (place / "file").unlink,
+        (place / "other").touch,
+        lambda: (place / "sha256.json").write_text("{"),
+    ):
+        spoil()
+        assert stages.run("export", {}, write("x")) == place
+        assert (place / "file").read_text() == "x"
+        assert not (place / "other").exists()
+
+
+def test_stages_that_are_a_file(tmp_path: Path) -> None:
+    """The message names the place of the stages, not that of the bundle."""
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(CompileError, match=r"`stages` .*file is not a directory"),
+        open_stages(tmp_path / "bundle", tmp_path / "file", keep=False, notice=print),
+    ):
+        pytest.fail("the block must not be entered")

@@ -18,6 +18,7 @@ from f2edge.placement import Placement
 from tests.support.pretended import pretend_npu
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle
@@ -177,17 +178,27 @@ def test_a_verdict_depends_on_driver_placement_version_and_bundle(
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"placement": 3, "faults": {}}', b'{"placement": "x=y", "faults": {}}', b"\xff"]
+    "damage",
+    [
+        lambda _: b"",
+        lambda _: b"{",
+        lambda _: b"[]",
+        lambda _: b'{"verdict": {"placement": 3, "faults": {}}, "sha256": ""}',
+        lambda _: b'{"verdict": {"placement": "x=y", "faults": {}}, "sha256": ""}',
+        lambda _: b"\xff",
+        lambda sound: sound.replace(b'"NPU"', b'"CPU"', 1),  # a verdict of another placement
+    ],
 )
 def test_a_damaged_verdict(
-    damage: bytes, tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
+    damage: Callable[[bytes], bytes], tiny_npu_bundle: Path, monkeypatch: pytest.MonkeyPatch, checks: list[str]
 ) -> None:
     """A damaged verdict is ignored and written anew."""
     pretend_npu(monkeypatch)
     f2edge.load(tiny_npu_bundle, on_mismatch="error")
     (file,) = verdicts()
     sound = file.read_bytes()
-    file.write_bytes(damage)
+    assert damage(sound) != sound
+    file.write_bytes(damage(sound))
     f2edge.load(tiny_npu_bundle, on_mismatch="error")
     assert file.read_bytes() == sound
     assert len(checks) == 2

@@ -94,5 +94,7 @@ def test_many_wrong_tensors_are_counted(tmp_path: Path) -> None:
     """A model of another kind gives one line of the usual length: the first faults, and the number of the others."""
     write_checkpoint(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
-    save_file({name: each for name, each in tensors.items() if "spatial_block" not in name}, tmp_path / "model.safetensors")
+    save_file(
+        {name: each for name, each in tensors.items() if "spatial_block" not in name}, tmp_path / "model.safetensors"
+    )
     assert " more" in refusal(tmp_path)

@@ -72,7 +72,12 @@ def test_the_inner_model_of_transformers_alone(tmp_path: Path) -> None:
 
 def test_names_without_a_wrapper_stay() -> None:
     """Names of a model that was not wrapped, and names of something else, stay as they are."""
-    for names in (["vision_tower.a", "language_model.model.b"], ["model.vision_tower.a", "model.multi_modal_projector.b", "lm_head.b"], ["bert.a"], []):
+    for names in (
+        ["vision_tower.a", "language_model.model.b"],
+        ["model.vision_tower.a", "model.multi_modal_projector.b", "lm_head.b"],
+        ["bert.a"],
+        [],
+    ):
         tensors = dict.fromkeys(names, torch.zeros(1))
         assert unwrapped(tensors) == tensors
 

@@ -13,6 +13,7 @@ from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.runtimes.openvino.decoders import forget_idle
 from f2edge.targets import TARGETS
+from tests.support.command import f2edge_process
 from tests.support.pictures import write_pictures
 from tests.support.processor import needs_vnni
 
@@ -66,3 +67,27 @@ def test_int8_and_int4_weights_stay_what_they_are(tiny_checkpoint: Path, tmp_pat
     )
     build(tiny_checkpoint, tmp_path / "bundle", options)
     check(tmp_path / "bundle", cache)
+
+
+def test_a_bit_that_was_lost_is_noticed(tiny_bundle: Path, cache: Path) -> None:
+    """A cached graph with one other bit is made anew by the next process, which writes nothing if all is whole."""
+    start(tiny_bundle)
+    blobs = {path: path.read_bytes() for path in cache.glob("*/*.blob")}
+    written = times(cache)
+    start(tiny_bundle)
+    assert times(cache) == written
+    for path, data in blobs.items():
+        path.write_bytes(data[:-200] + bytes([data[-200] ^ 1]) + data[-199:])
+    start(tiny_bundle)
+    assert blobs
+    assert {path: path.read_bytes() for path in cache.glob("*/*.blob")} == blobs
+
+
+def start(bundle: Path) -> None:
+    """Load a bundle in a process of its own."""
+    assert f2edge_process("verify", bundle).code == 0
+
+
+def times(cache: Path) -> dict[Path, int]:
+    """Return when each file of the cache was written."""
+    return {path: path.stat().st_mtime_ns for path in cache.glob("*/*") if path.name != "lock"}

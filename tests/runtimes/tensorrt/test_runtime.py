@@ -255,6 +255,19 @@ def test_without_the_library(target: str, line: str, monkeypatch: pytest.MonkeyP
         load_library(target)
 
 
+@pytest.mark.parametrize("way", ["verify", "build", "self-check"])
+def test_without_cuda_python_for_rtx(way: str, bundle: Path) -> None:
+    """A bundle for RTX cards needs another extra than one for a Jetson, whichever way it is opened."""
+    manifest = bundle / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"target": "jetson"', '"target": "rtx"'))
+    first = "import sys; sys.modules['cuda'] = None"
+    if way == "self-check":
+        first += "\nimport functools, f2edge\nf2edge.load = functools.partial(f2edge.load, on_mismatch='error')"
+        way = "verify"
+    outcome = f2edge_process(way, bundle, first=first)
+    assert outcome.error == "f2edge: cuda-python is not installed; run: pip install 'f2edge[rtx]'"
+
+
 def test_without_cuda_python(bundle: Path) -> None:
     """Without cuda-python the message names the extra to install."""
     outcome = f2edge_process("verify", bundle, first="import sys; sys.modules['cuda'] = None")

@@ -1,0 +1,18 @@
+"""What PyInstaller cannot see in f2edge: engines are imported by their names, and versions are looked up."""  # noqa: N999
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+
+from PyInstaller.utils.hooks import copy_metadata
+
+hiddenimports = [
+    "f2edge.runtimes.onnxruntime",
+    "f2edge.runtimes.openvino.runtime",
+    "f2edge.runtimes.tensorrt.runtime",
+]
+datas = []
+for package in ("f2edge", "openvino", "onnxruntime"):  # the verdict of a self-check belongs to their versions
+    with suppress(PackageNotFoundError):
+        datas += copy_metadata(package)

@@ -1,0 +1,104 @@
+"""Threads follow what a container, a service or an affinity mask leaves of the processor."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+import f2edge
+import f2edge.machine as module
+from f2edge.cpu_quota import cpu_quota
+from f2edge.machine import default_threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+V2 = "0::/kube/pod/app\n"
+V1 = "12:memory:/docker/1\n4:cpu,cpuacct:/docker/1\n1:name=systemd:/docker/1\n"
+HYBRID = "4:cpu:/docker/1\n0::/docker/1\n"
+
+
+def quota(folder: Path, own: str, files: dict[str, str]) -> float | None:
+    """Return the limit that stands in files below a mount, for a process in the groups ``own``."""
+    for name, text in files.items():
+        (folder / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "mount" / name).write_text(text)
+    (folder / "own").write_text(own)
+    return cpu_quota(folder / "mount", folder / "own")
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        (V2, {"kube/pod/app/cpu.max": "150000 100000\n"}, 1.5),
+        (V2, {"kube/pod/app/cpu.max": "max 100000\n"}, None),
+        (V2, {"kube/pod/app/cpu.max": "max 100000\n", "kube/cpu.max": "300000 100000\n"}, 3.0),
+        (V2, {"kube/pod/app/cpu.max": "400000 100000\n", "kube/pod/cpu.max": "200000 100000\n"}, 2.0),
+        (V2, {"cpu.max": "50000 100000\n"}, 0.5),  # a container sees its own group as the mount
+        ("0::/../../other\n", {"cpu.max": "50000 100000\n"}, 0.5),
+        ("0::/\n", {}, None),
+        (
+            V1,
+            {"cpu,cpuacct/docker/1/cpu.cfs_quota_us": "100000", "cpu,cpuacct/docker/1/cpu.cfs_period_us": "50000"},
+            2.0,
+        ),
+        (V1, {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1.0),
+        (V1, {"cpu/docker/1/cpu.cfs_quota_us": "-1\n", "cpu/docker/1/cpu.cfs_period_us": "100000\n"}, None),
+        (V1, {"memory/docker/1/cpu.cfs_quota_us": "1", "memory/docker/1/cpu.cfs_period_us": "1"}, None),
+        (HYBRID, {"cpu/docker/cpu.cfs_quota_us": "100000", "cpu/docker/cpu.cfs_period_us": "100000"}, 1.0),
+        (HYBRID, {"unified/docker/1/cpu.max": "70000 100000"}, 0.7),
+        (V2, {"kube/pod/app/cpu.max": "much\n"}, None),
+        (V2, {"kube/pod/app/cpu.max": "0 0\n"}, None),
+        ("nonsense\n\n", {}, None),
+    ],
+)
+def test_the_smallest_limit_counts(own: str, files: dict[str, str], expected: float | None, tmp_path: Path) -> None:
+    """That of the group of this process, or of one above it, in version 1 and 2; damaged files limit nothing."""
+    assert quota(tmp_path, own, files) == expected
+
+
+def test_a_system_without_groups(tmp_path: Path) -> None:
+    """There is no limit."""
+    assert cpu_quota(tmp_path / "none", tmp_path / "neither") is None
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine of 4 cores with 2 threads each, all of which this process may use; its folder of cores."""
+    for cpu in range(8):
+        (tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    monkeypatch.setattr(module, "_TOPOLOGY", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(module, "cpu_quota", lambda: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("limit", "threads"), [(None, None), (4.0, None), (2.9, 2), (1.0, 1), (0.2, 1)])
+def test_a_quota_limits_threads(
+    limit: float | None, threads: int | None, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To whole processors, and only below what the engine would take anyway: one thread for each core."""
+    assert machine.is_dir()
+    monkeypatch.setattr(module, "cpu_quota", lambda: limit)
+    assert default_threads() == threads
+
+
+@pytest.mark.parametrize(("mine", "threads"), [({0, 1, 2, 3}, 4), ({0, 4}, 1), ({3}, 1)])
+def test_a_mask_limits_threads(mine: set[int], threads: int, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the cores that it names, whichever of their two threads."""
+    assert machine.is_dir()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: mine)
+    assert default_threads() == threads
+
+
+@pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_onnx_bundle"])
+def test_engines_follow(bundle: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Unless the caller names a number of threads."""
+    path = request.getfixturevalue(bundle)
+    monkeypatch.setattr("f2edge.runtimes.default_threads", lambda: 1)
+    assert f2edge.load(path).runtime.threads == 1
+    assert f2edge.load(path, threads=2).runtime.threads == 2
