@@ -1,8 +1,8 @@
 """Beam search over any decoder session, as transformers 5.23 does it for one image (docs/florence2.md#beam-search).
 
 The search works on the K best tokens of each beam.  It fetches all logits only if a token beyond those K could be
-among the best 2B.  All scores are float32, as in transformers.  A pool that no longer accepts hypotheses is left out:
-it cannot occur with a single image, whose search has ended by then.
+among the best 2B, or more if there are several end tokens.  All scores are float32, as in transformers.  A pool that no
+longer accepts hypotheses is left out: it cannot occur with a single image, whose search has ended by then.
 
 At a tie the lower beam wins, then the lower token id: the order of the flattened (beam * vocabulary + token) index.
 ``torch.topk`` promises no order, so the two may differ at an exact tie.
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from f2edge.decoding.constraints import ban_candidates, banned_tokens, forced_token, max_length
+from f2edge.decoding.constraints import certain_token, max_length
+from f2edge.decoding.processors import Scores, need_all_scores, process
 from f2edge.decoding.session import take_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.decoding.constraints import BannedTokens
     from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
 
@@ -108,15 +108,15 @@ def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
 
 
 def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSettings) -> _Candidates:
-    """Take one step and keep the best 2B continuations; a forced token is the only one of each beam."""
+    """Take one step and keep the best continuations; a forced token is the only one of each beam."""
     length = beams.sequences.shape[1]
-    forced = forced_token(length, settings)
-    if forced is None:
+    certain = certain_token(length, settings)
+    if certain is None:
         return _choose(_step(session, beams), beams, settings)
     if length + 1 < max_length(settings):
         _step(session, beams)  # for its keys and values alone
     zeros = np.zeros_like(beams.scores)
-    return _Candidates(np.arange(len(zeros)), np.full(len(zeros), forced, np.int64), zeros, beams.scores)
+    return _Candidates(np.arange(len(zeros)), np.full(len(zeros), certain, np.int64), zeros, beams.scores)
 
 
 def _step(session: DecoderSession, beams: _Beams) -> StepScores:
@@ -125,26 +125,30 @@ def _step(session: DecoderSession, beams: _Beams) -> StepScores:
 
 
 def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
-    """Return the best 2B of the K candidates per beam if no other token can be among them, else of all tokens."""
-    B = settings.num_beams
-    banned = banned_tokens(beams.sequences, settings.no_repeat_ngram_size)
-    token_ids = _per_beam(step.token_ids, B)
-    logprobs = _per_beam(step.logits - step.log_sum_exp[:, None], B)
+    """Return the best of the K candidates per beam if no other token can be among them, else of all tokens."""
+    if need_all_scores(beams.sequences.shape[1], settings):
+        return _choose_from_all(step, beams, settings)
+    token_ids = _per_beam(step.token_ids, settings.num_beams)
+    logprobs = _per_beam(step.logits - step.log_sum_exp[:, None], settings.num_beams)
     # No token that is not a candidate can score more than this.
     unseen = np.max(logprobs[:, -1] + beams.scores)
-    ban_candidates(logprobs, token_ids, banned)
-    best = _best(token_ids, logprobs, beams.scores, 2 * B)
-    if len(best.scores) == 2 * B and best.scores[-1] > unseen:
+    process(Scores(logprobs, token_ids), beams.sequences, settings)
+    best = _best(token_ids, logprobs, beams.scores, _kept(settings))
+    if len(best.scores) == _kept(settings) and best.scores[-1] > unseen:
         return best
-    return _choose_from_all(step, beams, banned)
+    return _choose_from_all(step, beams, settings)
 
 
-def _choose_from_all(step: StepScores, beams: _Beams, banned: BannedTokens) -> _Candidates:
-    B = len(beams.scores)
-    logprobs = _per_beam(step.fetch_logits() - step.log_sum_exp[:, None], B)
-    logprobs[banned.beams, banned.token_ids] = -np.inf
+def _choose_from_all(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
+    logprobs = _per_beam(step.fetch_logits() - step.log_sum_exp[:, None], settings.num_beams)
+    process(Scores(logprobs), beams.sequences, settings)
     token_ids = np.broadcast_to(np.arange(logprobs.shape[1]), logprobs.shape)
-    return _best(token_ids, logprobs, beams.scores, 2 * B)
+    return _best(token_ids, logprobs, beams.scores, _kept(settings))
+
+
+def _kept(settings: GenerationSettings) -> int:
+    """Return how many continuations a step keeps: enough that B of them go on, whatever ends."""
+    return max(2, 1 + len(settings.end_token_ids)) * settings.num_beams
 
 
 def _per_beam(rows: NDArray[_Scalar], num_beams: int) -> NDArray[_Scalar]:
@@ -165,7 +169,7 @@ def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count:
 
 def _ended(beams: _Beams, candidates: _Candidates, settings: GenerationSettings) -> NDArray[np.bool_]:
     at_limit = beams.sequences.shape[1] + 1 >= max_length(settings)
-    ended: NDArray[np.bool_] = (candidates.token_ids == settings.eos_token_id) | at_limit
+    ended: NDArray[np.bool_] = np.isin(candidates.token_ids, settings.end_token_ids) | at_limit
     return ended
 
 
@@ -194,13 +198,13 @@ def _advance(beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], s
     scores = candidates.scores + ended * _OUT
     chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]
     parents, tokens = candidates.beams[chosen], candidates.token_ids[chosen]
-    forced = forced_token(beams.sequences.shape[1], settings) is not None
+    certain = certain_token(beams.sequences.shape[1], settings) is not None
     return _Beams(
         sequences=np.concatenate([beams.sequences[parents], tokens[:, None]], axis=1),
         logprobs=np.concatenate([beams.logprobs[parents], candidates.logprobs[chosen, None]], axis=1),
         scores=scores[chosen],
         rows=np.zeros_like(parents) if beams.shared else parents,
-        shared=beams.shared and forced,
+        shared=beams.shared and certain,
     )
 
 

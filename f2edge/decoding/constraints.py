@@ -1,7 +1,7 @@
-"""Constraints on the next token: forced tokens, and the ban of repeated n-grams.
+"""What limits the next token whatever its score: the longest answer, forced tokens, repeated n-grams, bad words.
 
-Both follow transformers 5.23 (docs/florence2.md#forced-tokens).  A forced token replaces all scores of a step, so a
-search asks for it first; the ban takes single tokens away from single beams.
+All follow transformers 5.23 (docs/florence2.md#forced-tokens).  A forced token replaces all scores of a step, so a
+search asks for it first; a ban takes single tokens away from single beams.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from f2edge.arrays import FloatArray, IntArray
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from f2edge.arrays import IntArray
     from f2edge.decoding.settings import GenerationSettings
 
 
@@ -34,6 +38,18 @@ def forced_token(length: int, settings: GenerationSettings) -> int | None:
     return settings.forced_bos_token_id if length == 1 else None
 
 
+def certain_token(length: int, settings: GenerationSettings) -> int | None:
+    """Return the token that comes after a sequence of this length whatever the scores are, or None."""
+    forced = forced_token(length, settings)
+    return None if forced in suppressed_tokens(length, settings) else forced
+
+
+def suppressed_tokens(length: int, settings: GenerationSettings) -> tuple[int, ...]:
+    """Return the tokens that may not come after a sequence of this length, whatever it is."""
+    begin = 1 if settings.forced_bos_token_id is None else 2
+    return settings.suppress_tokens + (settings.begin_suppress_tokens if length == begin else ())
+
+
 def banned_tokens(sequences: IntArray, ngram_size: int) -> BannedTokens:
     """Return the tokens that would complete an n-gram that the same beam already holds.
 
@@ -52,13 +68,9 @@ def banned_tokens(sequences: IntArray, ngram_size: int) -> BannedTokens:
     return BannedTokens(beams, sequences[beams, positions + ngram_size - 1])
 
 
-def ban_candidates(scores: FloatArray, token_ids: IntArray, banned: BannedTokens) -> None:
-    """Set banned candidates to -inf, in place.
-
-    Args:
-        scores: (beams, candidates) float32.
-        token_ids: (beams, candidates) int64, the token that each score belongs to.
-        banned: may name tokens that are not among the candidates.
-    """
-    for beam, token in zip(banned.beams.tolist(), banned.token_ids.tolist(), strict=True):
-        scores[beam, token_ids[beam] == token] = -np.inf
+def end_with(sequences: IntArray, tokens: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell which of the sequences (beams, length) end with these tokens; with none, each does.  Returns (beams,)."""
+    if len(tokens) > sequences.shape[1]:
+        return np.zeros(len(sequences), bool)
+    matches: NDArray[np.bool_] = (sequences[:, sequences.shape[1] - len(tokens) :] == np.array(tokens)).all(axis=1)
+    return matches

@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from f2edge.decoding.constraints import banned_tokens, forced_token, max_length
+from f2edge.decoding.constraints import certain_token, max_length
+from f2edge.decoding.processors import Scores, need_all_scores, process
 from f2edge.decoding.session import take_step
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    from f2edge.arrays import IntArray
-    from f2edge.decoding.constraints import BannedTokens
+    from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
 
-# Banned tokens are taken out of the given log-sum-exp, which saves fetching all logits, while that costs no
-# precision in float32: unknown ones must be negligible, known ones must leave enough.
+# What processors take from candidates is taken out of the given log-sum-exp, which saves fetching all logits, while
+# that costs no precision in float32: what they take from other tokens must be negligible, what is left must be enough.
 _NEGLIGIBLE_MASS = 1e-7
 _LARGEST_MASS = 0.5
 
@@ -55,51 +53,58 @@ def _greedy(session: DecoderSession, settings: GenerationSettings) -> Iterator[D
     while sequence.shape[1] < max_length(settings):
         decoded = _next_token(session, sequence, settings)
         yield decoded
-        if decoded.token_id == settings.eos_token_id:
+        if decoded.token_id in settings.end_token_ids:
             return
         sequence = np.append(sequence, [[decoded.token_id]], axis=1)
 
 
 def _next_token(session: DecoderSession, sequence: IntArray, settings: GenerationSettings) -> DecodedToken:
     length = sequence.shape[1]
-    forced = forced_token(length, settings)
-    if forced is not None and length + 1 == max_length(settings):
-        return DecodedToken(forced, 0.0)
+    certain = certain_token(length, settings)
+    if certain is not None and length + 1 == max_length(settings):
+        return DecodedToken(certain, 0.0)
     step = take_step(session, sequence[0, -1:], np.zeros(1, dtype=np.int64))
-    if forced is not None:
-        return DecodedToken(forced, 0.0)
-    banned = banned_tokens(sequence, settings.no_repeat_ngram_size)
-    return _from_candidates(step, banned) or _from_all(step, banned)
+    if certain is not None:
+        return DecodedToken(certain, 0.0)
+    return _from_candidates(step, sequence, settings) or _from_all(step, sequence, settings)
 
 
-def _from_candidates(step: StepScores, banned: BannedTokens) -> DecodedToken | None:
+def _from_candidates(step: StepScores, sequence: IntArray, settings: GenerationSettings) -> DecodedToken | None:
     """Return the best token of the candidates, or None if another token could be better."""
-    token_ids, logits = step.token_ids[0], step.logits[0]
-    removed = np.isin(token_ids, banned.token_ids)
-    best = logits[~removed].max(initial=-np.inf)
-    log_sum_exp = _log_sum_exp_without(step, banned, removed)
-    if best <= logits[-1] or log_sum_exp is None:
+    if need_all_scores(sequence.shape[1], settings):
         return None
-    return DecodedToken(int(token_ids[(logits == best) & ~removed].min()), float(best - np.float32(log_sum_exp)))
+    scores = Scores(step.logits.copy(), step.token_ids)
+    process(scores, sequence, settings)
+    best = scores.values.max()
+    log_sum_exp = _log_sum_exp(step, scores)
+    if best <= step.logits[0, -1] or log_sum_exp is None:
+        return None
+    token_id = step.token_ids[scores.values == best].min()
+    return DecodedToken(int(token_id), float(best - np.float32(log_sum_exp)))
 
 
-def _log_sum_exp_without(step: StepScores, banned: BannedTokens, removed: NDArray[np.bool_]) -> float | None:
-    """Return the log-sum-exp over the tokens not banned, or None if the candidates do not determine it."""
+def _log_sum_exp(step: StepScores, scores: Scores) -> float | None:
+    """Return the log-sum-exp over all processed logits, or None if the candidates do not determine it."""
     total = float(step.log_sum_exp[0])
-    if not len(banned.token_ids):
+    if not scores.touched:
         return total
-    probabilities = np.exp(step.logits[0] - total)
-    mass = float(probabilities[removed].sum())
-    unseen = (len(np.unique(banned.token_ids)) - removed.sum()) * probabilities[-1]
-    if mass > _LARGEST_MASS or unseen > _NEGLIGIBLE_MASS:
+    before, after = _probabilities(step.logits, total), _probabilities(scores.values, total)
+    taken = float((before - after).sum())
+    unseen = scores.count_unseen() * before[0, -1]
+    if taken > _LARGEST_MASS or unseen > _NEGLIGIBLE_MASS:
         return None
-    return total + math.log1p(-mass)
+    return total + math.log1p(-taken)
 
 
-def _from_all(step: StepScores, banned: BannedTokens) -> DecodedToken:
-    logits = step.fetch_logits()[0].copy()
-    logits[banned.token_ids] = -np.inf
-    token_id = int(logits.argmax())
+def _probabilities(logits: FloatArray, log_sum_exp: float) -> FloatArray:
+    result: FloatArray = np.exp(logits - log_sum_exp)
+    return result
+
+
+def _from_all(step: StepScores, sequence: IntArray, settings: GenerationSettings) -> DecodedToken:
+    logits = step.fetch_logits()[:1].copy()
+    process(Scores(logits), sequence, settings)
+    token_id = int(logits[0].argmax())
     with np.errstate(invalid="ignore"):  # nan where every token is banned, as in transformers
-        shifted = logits - logits[token_id]
+        shifted = logits[0] - logits[0, token_id]
     return DecodedToken(token_id, -float(np.log(np.exp(shifted).sum())))

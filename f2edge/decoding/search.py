@@ -64,6 +64,6 @@ def _collect(tokens: Iterator[DecodedToken], settings: GenerationSettings) -> Ge
 
 
 def _generation(token_ids: list[int], logprobs: list[float], score: float, settings: GenerationSettings) -> Generation:
-    by_itself = settings.forced_eos_token_id is None and token_ids[-1] == settings.eos_token_id
+    by_itself = settings.forced_eos_token_id is None and token_ids[-1] in settings.end_token_ids
     truncated = len(token_ids) == max_length(settings) and not by_itself
     return Generation(tuple(token_ids), tuple(logprobs), score, truncated)

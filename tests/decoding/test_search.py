@@ -15,59 +15,17 @@ from hypothesis import strategies as st
 
 from f2edge.decoding import Generation, generate, stream
 from f2edge.decoding.constraints import banned_tokens
-from f2edge.decoding.session import StepScores
 from f2edge.decoding.settings import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError
 from tests.support.oracles import load
+from tests.support.table_session import START, TableSession, peaked_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.arrays import FloatArray
 
-START, EOS = 2, 2
-
-
-class TableSession:
-    """A decoder session whose logits are a row of a table, chosen by a hash of the prefix.
-
-    Like a real session, it keeps one state per beam, reordered by ``beam_indices``, and it refuses misuse.
-    """
-
-    def __init__(self, table: FloatArray, num_candidates: int, *, reverse_ties: bool = False) -> None:
-        self.table = table
-        self.num_candidates = min(num_candidates, table.shape[1])
-        self.reverse_ties = reverse_ties
-        self.states: IntArray = np.zeros(1, np.int64)
-        self.widths: list[int] = []
-        self.fetches = 0
-
-    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
-        """Take one step, as ``DecoderSession`` specifies."""
-        assert tokens.dtype == beam_indices.dtype == np.int64
-        assert tokens.shape == beam_indices.shape
-        if not self.widths:
-            assert tokens.tolist() == [START]
-            assert beam_indices.tolist() == [0]
-        self.states = (self.states[beam_indices] * 31 + tokens + 7) % len(self.table)
-        self.widths.append(len(tokens))
-        return self._scores(self.table[self.states], len(self.widths))
-
-    def _scores(self, rows: FloatArray, step: int) -> StepScores:
-        log_sum_exp = np.log(np.exp(rows.astype(np.float64)).sum(axis=1)).astype(np.float32)
-        return StepScores(*self._candidates(rows), log_sum_exp, lambda: self._fetch(rows, step))
-
-    def _candidates(self, rows: FloatArray) -> tuple[IntArray, FloatArray]:
-        tokens = np.arange(rows.shape[1])
-        ids = np.array([np.lexsort((-tokens if self.reverse_ties else tokens, -row)) for row in rows])
-        ids = ids[:, : self.num_candidates]
-        logits: FloatArray = np.take_along_axis(rows, ids, axis=1)
-        return ids, logits
-
-    def _fetch(self, rows: FloatArray, step: int) -> FloatArray:
-        assert step == len(self.widths), "logits of an earlier step are gone"
-        self.fetches += 1
-        return np.array(rows)
+EOS = 2
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
@@ -241,15 +199,6 @@ def test_equal_logits_beyond_the_candidates(num_beams: int, num_candidates: int)
     settings = GenerationSettings(num_beams=num_beams, max_new_tokens=4, early_stopping="never")
     offered = generate(TableSession(table, num_candidates, reverse_ties=True), settings)
     assert offered == generate(TableSession(table, num_candidates=12), settings)
-
-
-def peaked_table(vocab: int = 2000) -> FloatArray:
-    """Return logits like a trained model's: a few tokens stand out at each step, and none of them is the end token."""
-    generator = np.random.default_rng(5)
-    table = generator.normal(size=(997, vocab)).astype(np.float32) - 8
-    standing_out = generator.integers(3, vocab, size=(997, 8))
-    np.put_along_axis(table, standing_out, generator.normal(4, 2, size=(997, 8)).astype(np.float32), axis=1)
-    return table
 
 
 @pytest.mark.parametrize(("num_beams", "max_new_tokens"), [(1, 30), (3, 200), (5, 200)])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
+from tests.support.searches import as_transformers
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from f2edge.decoding.settings import GenerationSettings
 
 SETTINGS = (
     *("num_beams", "max_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id", "forced_eos_token_id"),
@@ -55,6 +60,22 @@ def search(case: dict[str, Any]) -> dict[str, Any]:
         "expected_score": output.sequences_scores[0].item() if beams else None,
         "transition_scores": [round(score, 6) for score in scores[0].tolist()],
     }
+
+
+def answer(table: list[list[float]], settings: GenerationSettings) -> tuple[list[int], float | None, list[float]]:
+    """Return the sequence that ``generate`` gives, its score with beams, and the log-probability of each token."""
+    model, beams = TableModel(table), settings.num_beams > 1
+    config = GenerationConfig(
+        **as_transformers(settings), use_cache=False, return_dict_in_generate=True, output_scores=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # transformers warns of a minimum above the maximum
+        output = model.generate(torch.tensor([[settings.decoder_start_token_id]]), generation_config=config)
+    logprobs = model.compute_transition_scores(
+        output.sequences, output.scores, output.beam_indices if beams else None, normalize_logits=not beams
+    )
+    score = output.sequences_scores[0].item() if beams else None
+    return output.sequences[0].tolist(), score, logprobs[0].tolist()
 
 
 def _settings(case: dict[str, Any]) -> GenerationConfig:
