@@ -137,6 +137,6 @@ def decoded_photograph(cache: Cache) -> ByteArray:
 
 def preprocess(picture: ByteArray, geometry: Geometry) -> FloatArray:
     """Return pixel values (1, 3, H, W) as f2edge computes them, for contenders without preprocessing of their own."""
-    from f2edge.image import load_image, pixel_values
+    from f2edge.image import load_image, model_pixels
 
-    return pixel_values(load_image(picture), geometry.image_size, geometry.image_mean, geometry.image_std)
+    return model_pixels(load_image(picture), geometry)

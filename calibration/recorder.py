@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from f2edge.bundle.writing import whole_file
 from f2edge.calibration.questions import prompts
 from f2edge.decoding import generate
 from f2edge.evaluation.pictures import as_annotated
-from f2edge.image import load_image, pixel_values
+from f2edge.image import fit, load_image, normalise
 from f2edge.result import without_special_tokens
 from f2edge.tasks.table import TASKS, build_prompt
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.arrays import ByteArray, FloatArray, IntArray
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.engine import Features
     from f2edge.evaluation import Sample
@@ -60,19 +59,19 @@ class Records:
             arrays = {name: data[name] for name in data.files}
         return {"pixel_values": self.pixels(arrays["picture"])} if "picture" in arrays else arrays
 
-    def pixels(self, picture: FloatArray) -> FloatArray:
+    def pixels(self, picture: ByteArray) -> FloatArray:
         """Return the pixel values (1, 3, H, W) float32 of a picture (H, W, 3) uint8 of the size of the model."""
         geometry = self.geometry
-        return pixel_values(Image.fromarray(picture), geometry.image_size, geometry.image_mean, geometry.image_std)
+        return normalise(picture, geometry.image_mean, geometry.image_std, geometry.image_processing)
 
     def file(self, component: str, picture: int, number: int = 0) -> Path:
         """Return the path of one sample."""
         return self.directory / f"{component}-{picture:05}-{number}.npz"
 
-    def write(self, path: Path, arrays: Inputs) -> None:
+    def write(self, path: Path, arrays: Inputs | dict[str, ByteArray]) -> None:
         """Write one sample, whole or not at all."""
         with whole_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,7 @@ class Recorder:
     def _picture(self, index: int, sample: Sample) -> None:
         records, runtime = self.records, self.runtime
         original = load_image(as_annotated(sample))
-        height, width = records.geometry.image_size
-        picture = np.asarray(original.resize((width, height), Image.Resampling.BICUBIC))
+        picture = fit(original, records.geometry.image_size, records.geometry.image_processing)
         features = runtime.encode_image(records.pixels(picture))
         caption = self._caption(features, index)
         limit = records.geometry.max_prompt_tokens

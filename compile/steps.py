@@ -41,6 +41,8 @@ def load(context: BuildContext) -> None:
     """
     options = context.options
     checkpoint = load_checkpoint(context.source, options.image_size, options.revision)
+    for notice in checkpoint.notices:
+        context.listener.notice(notice)
     check_tokenizer(checkpoint)
     check_prompts(checkpoint)
     context.checkpoint = limit_answers(checkpoint, options.max_new_tokens)

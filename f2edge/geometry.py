@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from f2edge.processing import ImageProcessing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,6 +52,7 @@ class Geometry:
     """The whole model.  Table sizes are those of the tensors (docs/florence2.md#table-sizes).
 
     ``image_size`` is (height, width) in pixels; ``image_positions`` the (rows, columns) of the position tables.
+    Bundles from before ``image_processing`` had its default.
     """
 
     vision: VisionGeometry
@@ -68,6 +71,7 @@ class Geometry:
     encoder_positions: int
     decoder_positions: int
     vocab_size: int
+    image_processing: ImageProcessing = ImageProcessing()  # noqa: RUF009 - frozen
 
     @property
     def feature_map(self) -> tuple[int, int]:
@@ -124,6 +128,7 @@ def image_faults(geometry: Geometry) -> list[str]:
     ]
     if any(value <= 0 for value in geometry.image_std):
         faults.append(f"image_std is {list(geometry.image_std)}; pixels are divided by it")
+    faults += [f"image_processing: {fault}" for fault in geometry.image_processing.faults(geometry.image_size)]
     fault = image_size_fault(geometry)
     return [*faults, fault] if fault else faults
 

@@ -14,13 +14,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from f2edge.errors import ImageError
 from f2edge.png import pixels_only
+from f2edge.processing import ImageProcessing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from f2edge.arrays import FloatArray
+    from f2edge.arrays import ByteArray, FloatArray
+    from f2edge.geometry import Geometry
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded: a small file can expand to gigabytes."""
@@ -85,35 +87,79 @@ def from_bgr(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frame[..., [2, 1, 0, *range(3, frame.shape[2])]]
 
 
-def pixel_values(image: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> FloatArray:
-    """Resize and normalise a picture as transformers does with Pillow (docs/florence2.md#normalization).
+def pixel_values(
+    image: Image.Image,
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    processing: ImageProcessing = ImageProcessing(),  # noqa: B008 - frozen
+) -> FloatArray:
+    """Resize and normalise a picture as transformers does with Pillow (docs/florence2.md#image-processor).
 
     Args:
-        image: an RGB image of any size; its aspect ratio is not kept.
+        image: an RGB image of any size; its aspect ratio is not kept unless ``processing`` says so.
         size: (height, width) in pixels.
         mean: the mean of each channel, for values from 0 to 1.
         std: the standard deviation of each channel.
+        processing: how to resize and what else to do.
 
     Returns:
         (1, 3, height, width) float32.
+
+    Raises:
+        ImageError: resized, the picture would have more than ``MAX_PIXELS``, or none.
     """
-    height, width = size
-    if image.width < width and image.height > height:
+    return normalise(fit(image, size, processing), mean, std, processing)
+
+
+def model_pixels(image: Image.Image, geometry: Geometry) -> FloatArray:
+    """Return an RGB image of any size as the input of a model: (1, 3, height, width) float32."""
+    return pixel_values(image, geometry.image_size, geometry.image_mean, geometry.image_std, geometry.image_processing)
+
+
+def fit(image: Image.Image, size: tuple[int, int], processing: ImageProcessing) -> ByteArray:
+    """Resize an RGB image, and cut its middle out if ``processing`` says so: (height, width, 3) uint8 of ``size``."""
+    height, width = processing.resized((image.height, image.width), size)
+    _check_size((width, height), "the picture, resized,")
+    if processing.resample != Image.Resampling.NEAREST and image.width < width and image.height > height:
         # Pillow 13 shrinks before it widens, older versions after, which differs by up to two levels.
-        image = image.resize((image.width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        image = image.resize((image.width, height), processing.resample)
+    pixels = np.asarray(image.resize((width, height), processing.resample))
+    return _center_crop(pixels, size) if processing.do_center_crop else pixels
+
+
+def normalise(
+    pixels: ByteArray, mean: Sequence[float], std: Sequence[float], processing: ImageProcessing
+) -> FloatArray:
+    """Rescale and normalise pixels (height, width, 3) uint8 to (1, 3, height, width) float32."""
     # A channel has 256 levels only: to normalise those and look them up gives the same floats for less work.
-    levels = (np.arange(256) * (1 / 255)).astype(np.float32)
-    values = np.empty((1, 3, height, width), np.float32)
+    factor = processing.rescale_factor
+    levels = (np.arange(256) * (1 if factor is None else factor)).astype(np.float32)
+    values = np.empty((1, 3, *pixels.shape[:2]), np.float32)
     for channel in range(3):
-        table = (levels - np.float32(mean[channel])) / np.float32(std[channel])
+        table = levels
+        if processing.do_normalize:
+            table = (levels - np.float32(mean[channel])) / np.float32(std[channel])
         np.take(table, pixels[..., channel], out=values[0, channel])
     return values
 
 
+def _center_crop(pixels: ByteArray, size: tuple[int, int]) -> ByteArray:
+    """Cut the middle out of pixels (H, W, 3), with black around what is too small."""
+    for axis, side in enumerate(size):
+        surplus = pixels.shape[axis] - side
+        if surplus >= 0:
+            pixels = np.take(pixels, range(surplus // 2, surplus // 2 + side), axis)
+        else:
+            black = [(0, 0)] * 3
+            black[axis] = (-(surplus // 2), -surplus + surplus // 2)
+            pixels = np.pad(pixels, black)
+    return pixels
+
+
 def _convert(image: Image.Image, name: str) -> Image.Image:
     with _reading(name):
-        _check_size(image, name)
+        _check_size(image.size, name)
         return _to_rgb(image)
 
 
@@ -145,7 +191,7 @@ def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
 
 def _decode(file: Path | io.BytesIO, name: str) -> Image.Image:
     with Image.open(file) as image:
-        _check_size(image, name)
+        _check_size(image.size, name)
         with suppress(Exception):  # damaged EXIF data say nothing about the pixels
             ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
@@ -177,8 +223,8 @@ def _reason(error: Exception) -> str:
     return f"cannot be decoded, it seems damaged ({first_line}): save or fetch it again"
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
     if width * height == 0:
         raise ImageError(f"{name} is empty: {width}x{height} pixels")
     if width * height > MAX_PIXELS:

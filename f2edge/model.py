@@ -14,7 +14,7 @@ from f2edge.decoding.session import TimedSession
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.display import Thumbnail, in_notebook
 from f2edge.errors import DeviceError, InputError, LimitError
-from f2edge.image import load_image, pixel_values
+from f2edge.image import load_image, model_pixels
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
@@ -170,7 +170,7 @@ class Florence2:
         clock = Stopwatch()
         geometry = self.bundle.geometry
         picture = load_image(image)
-        pixels = pixel_values(picture, geometry.image_size, geometry.image_mean, geometry.image_std)
+        pixels = model_pixels(picture, geometry)
         clock.lap("preprocess")
         features = self.runtime.encode_image(pixels)
         clock.lap("vision")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from f2edge.compile.checkpoint import names as layouts
 from f2edge.compile.checkpoint import sizes
 from f2edge.compile.checkpoint.files import read_json, read_tensors
 from f2edge.compile.checkpoint.foreign import refuse_foreign, refuse_quantized
+from f2edge.compile.checkpoint.generation import GENERATION_CONFIG, generation_settings
 from f2edge.compile.checkpoint.hub import locate
+from f2edge.compile.checkpoint.processor import PREPROCESSOR_CONFIG, silent_crop
 from f2edge.compile.checkpoint.wrappers import unwrapped
 from f2edge.compile.reference.model import ReferenceModel
 from f2edge.compile.reference.projector import TemporalEmbedding
@@ -21,7 +24,6 @@ from f2edge.errors import CheckpointError, LimitError
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from f2edge.decoding.settings import GenerationSettings
@@ -33,12 +35,16 @@ _LINE = 160
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The reference model in evaluation mode and fp32, with its settings, its tokenizer and its layout of names."""
+    """The reference model in evaluation mode and fp32, with its settings, its tokenizer and its layout of names.
+
+    ``notices`` are lines that the user should read.
+    """
 
     model: ReferenceModel
     settings: GenerationSettings
     tokenizer: Tokenizer
     layout: layouts.Layout
+    notices: tuple[str, ...] = ()
 
 
 def load_checkpoint(checkpoint: str | Path, image_size: int | None = None, revision: str | None = None) -> Checkpoint:
@@ -97,16 +103,16 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
     layout = layouts.detect(tensors)
     named = layouts.to_reference(tensors)
     shapes = {name: tuple(tensor.shape) for name, tensor in named.items()}
-    geometry = sizes.geometry(shapes, config, _processor_config(directory))
-    if image_size is not None:
-        geometry = replace(geometry, image_size=(image_size, image_size))
+    processor = _processor_config(directory)
+    geometry = sizes.geometry(shapes, config, processor, image_size)
     with torch.device("meta"):
         model = ReferenceModel(geometry)
     _assign(model, named, layout)
     sizes.check_image_size(geometry)
-    settings = sizes.generation_settings(layout, config, _optional(directory / "generation_config.json"), geometry)
+    settings = generation_settings(layout, config, _optional(directory / GENERATION_CONFIG), geometry)
     model.eval().requires_grad_(requires_grad=False)
-    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout)
+    notice = silent_crop(processor, image_size)
+    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout, (notice,) if notice else ())
 
 
 def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
@@ -151,13 +157,22 @@ def _default_buffers(model: ReferenceModel) -> dict[str, Tensor]:
     }
 
 
-def _processor_config(directory: Path) -> dict[str, Any]:
-    """Read ``preprocessor_config.json``, or its content in the ``processor_config.json`` of transformers 5."""
-    if (directory / "preprocessor_config.json").is_file():
-        return read_json(directory / "preprocessor_config.json")
-    nested = _optional(directory / "processor_config.json").get("image_processor", {})
-    return nested if isinstance(nested, dict) else {}
+def _processor_config(directory: Path) -> Mapping[str, Any]:
+    """Read the image processor: what ``processor_config.json`` of transformers 5 says, else its own file.
+
+    Raises:
+        CheckpointError: it is nowhere.
+    """
+    nested = (_optional(directory / "processor_config.json") or {}).get("image_processor")
+    if isinstance(nested, Mapping):
+        return nested
+    if not (directory / PREPROCESSOR_CONFIG).is_file():
+        raise CheckpointError(
+            f"{directory / PREPROCESSOR_CONFIG} is missing: it says how pictures are resized and normalised; "
+            "copy it from the model that this one was made of"
+        )
+    return read_json(directory / PREPROCESSOR_CONFIG)
 
 
-def _optional(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+def _optional(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None

@@ -5,17 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from f2edge.bundle.schema import parse
 from f2edge.compile.checkpoint import config as values
-from f2edge.decoding.settings import GenerationSettings
-from f2edge.errors import CheckpointError, InputError
+from f2edge.compile.checkpoint.processor import read_processor
+from f2edge.errors import CheckpointError
 from f2edge.geometry import Geometry, VisionGeometry, image_size_fault, size_faults
-
-if TYPE_CHECKING:
-    from f2edge.compile.checkpoint.names import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -23,8 +18,12 @@ _POOLING = ["spatial_avg_pool", "temporal_avg_pool"]
 _UNUSED_POSITIONS = 2  # rows at the head of BART's position tables
 
 
-def geometry(shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, Any]) -> Geometry:
+def geometry(
+    shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, Any], image_size: int | None = None
+) -> Geometry:
     """Return the geometry that tensors of ``shapes`` (reference names), ``config`` and image ``processor`` describe.
+
+    ``image_size``, a side in pixels, takes the place of the processor's size.
 
     If the config contradicts the tensors on a width or a number of layers, it belongs to another model, and so would
     its head counts, which no tensor tells: that is an error.  Configs often have wrong table sizes; the tensors count.
@@ -33,11 +32,13 @@ def geometry(shapes: Shapes, config: Mapping[str, Any], processor: Mapping[str, 
         CheckpointError: a value is missing, of a wrong kind or does not fit the tensors; all faults in one line.
     """
     vision, text = values.section(config, "vision_config"), values.section(config, "text_config")
+    pictures = read_processor(processor, image_size)
     sizes = Geometry(
         vision=_vision(shapes, vision),
-        image_size=values.image_size(processor),
-        image_mean=values.channels(processor, "image_mean", values.IMAGENET_MEAN),
-        image_std=_deviations(processor),
+        image_size=pictures.image_size,
+        image_mean=pictures.image_mean,
+        image_std=pictures.image_std,
+        image_processing=pictures.processing,
         image_positions=(
             _dim(shapes, "multi_modal_projector.image_position_embed.row_embeddings.weight", 0, 50),
             _dim(shapes, "multi_modal_projector.image_position_embed.column_embeddings.weight", 0, 50),
@@ -69,38 +70,6 @@ def check_image_size(sizes: Geometry) -> None:
     """
     if fault := image_size_fault(sizes):
         raise CheckpointError(fault)
-
-
-def generation_settings(
-    layout: Layout, config: Mapping[str, Any], generation_config: Mapping[str, Any], sizes: Geometry
-) -> GenerationSettings:
-    """Return the default settings: Microsoft has them in ``text_config``, transformers in ``generation_config.json``.
-
-    The ``generation_config.json`` of Microsoft is not read, since the ``generate`` of Microsoft does not read it
-    (docs/florence2.md#generation-settings).
-
-    Raises:
-        CheckpointError: a setting is of the wrong type or out of range, or names a token beyond the vocabulary.
-    """
-    place = "text_config" if layout == "microsoft" else "generation_config"
-    source = config[place] if layout == "microsoft" else generation_config
-    settings = asdict(GenerationSettings())
-    for name in settings.keys() & source.keys() - {"max_new_tokens"}:
-        if source[name] is not None or name.startswith("forced_"):  # only there does null mean something: not forced
-            settings[name] = _single(source[name])
-    settings["max_new_tokens"] = min(settings["max_new_tokens"], sizes.decoder_positions)
-    try:
-        parsed: GenerationSettings = parse(GenerationSettings, settings, place)
-    except (ValueError, InputError) as error:
-        raise CheckpointError(f"the checkpoint's generation settings: {error}") from error
-    if faults := parsed.beyond(sizes.vocab_size):
-        raise CheckpointError(f"the checkpoint's generation settings: {'; '.join(faults)}")
-    return parsed
-
-
-def _single(value: Any) -> Any:
-    """Unwrap a list of one: some files write the end token so."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _vision(shapes: Shapes, vision: Mapping[str, Any]) -> VisionGeometry:
@@ -162,13 +131,6 @@ def _indivisible(sizes: Geometry) -> list[str]:
             (name, dim, heads) for dim, heads in zip(sizes.vision.embed_dim, getattr(sizes.vision, name), strict=True)
         ]
     return [f"{name} {heads} does not divide the width {dim}" for name, dim, heads in pairs if not heads or dim % heads]
-
-
-def _deviations(processor: Mapping[str, Any]) -> tuple[float, float, float]:
-    image_std = values.channels(processor, "image_std", values.IMAGENET_STD)
-    if not all(value > 0 for value in image_std):
-        raise CheckpointError(f"the image processor's image_std is {image_std}; pixels are divided by it")
-    return image_std
 
 
 def _positions(shapes: Shapes, stack: str) -> int:

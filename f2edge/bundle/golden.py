@@ -11,7 +11,7 @@ import numpy as np
 
 from f2edge.decoding.settings import MAX_NUM_BEAMS
 from f2edge.errors import BundleError
-from f2edge.image import load_image, pixel_values
+from f2edge.image import load_image, model_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ class GoldenArrays:
 
 def golden_pixels(picture: ByteArray, geometry: Geometry) -> FloatArray:
     """Return the golden picture (H, W, 3), which already has the model's size, as pixel values (1, 3, H, W)."""
-    return pixel_values(load_image(picture), geometry.image_size, geometry.image_mean, geometry.image_std)
+    return model_pixels(load_image(picture), geometry)
 
 
 def sample(tensors: list[FloatArray], index: IntArray) -> FloatArray:

@@ -125,8 +125,10 @@ def _penalise_repetition(scores: Scores, sequences: IntArray, penalty: float) ->
 
 def _ban_words(scores: Scores, sequences: IntArray, settings: GenerationSettings) -> None:
     """Ban the last token of a bad word where the others have come; an end token alone is no bad word."""
-    for *before, last in settings.bad_words_ids:
-        if before or last not in settings.end_token_ids:
+    words = settings.bad_words_ids
+    _ban_in_all(scores, [word[0] for word in words if len(word) == 1 and word[0] not in settings.end_token_ids])
+    for *before, last in words:
+        if before:
             beams = np.flatnonzero(end_with(sequences, before))
             _ban(scores, beams, np.full(len(beams), last))
 

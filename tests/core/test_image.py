@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from f2edge.errors import ImageError
 from f2edge.image import MAX_PIXELS, load_image, pixel_values
+from f2edge.processing import ImageProcessing
 from tests.support.oracles import load
 
 if TYPE_CHECKING:
@@ -186,3 +187,18 @@ def test_other_things_are_no_pictures() -> None:
     for source in (None, 3, closed, b"\xff\xd8\xff", Image.new("RGB", (0, 3))):
         with pytest.raises(ImageError):
             load_image(source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1)])
+def test_a_picture_that_would_grow_too_large(size: tuple[int, int]) -> None:
+    """A line of pixels whose shorter side is enlarged is refused before memory is taken."""
+    processing = ImageProcessing(shortest_edge=224, do_center_crop=True)
+    with pytest.raises(ImageError, match=r"resized, has .* pixels, more than 100 million"):
+        pixel_values(Image.new("RGB", size), (224, 224), MEAN, STD, processing)
+
+
+def test_a_picture_that_would_vanish() -> None:
+    """A line of pixels that is made to fit into little has no pixel left."""
+    processing = ImageProcessing(largest=(32, 32), do_center_crop=True)
+    with pytest.raises(ImageError, match="resized, is empty"):
+        pixel_values(Image.new("RGB", (1, 1000)), (32, 32), MEAN, STD, processing)

@@ -175,6 +175,7 @@ def preprocessor_config(geometry: Geometry) -> dict[str, Any]:
     """``preprocessor_config.json``."""
     height, width = geometry.image_size
     return {
+        "do_center_crop": False,
         "size": {"height": height, "width": width},
         "image_mean": geometry.image_mean,
         "image_std": geometry.image_std,

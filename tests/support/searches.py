@@ -76,3 +76,8 @@ def as_transformers(settings: GenerationSettings) -> dict[str, Any]:
 
 def _lists(value: Any) -> Any:
     return [_lists(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def generation_config(settings: GenerationSettings) -> dict[str, Any]:
+    """Return the settings as the content of ``generation_config.json``."""
+    return as_transformers(settings) | {"temperature": 0.7, "top_k": 5}  # ignored where nothing is sampled

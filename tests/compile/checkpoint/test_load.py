@@ -18,7 +18,15 @@ from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.checkpoint.names import to_microsoft
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
-from tests.support.checkpoints import GENERATION, TINY, microsoft_config, random_model, write_checkpoint, write_json
+from tests.support.checkpoints import (
+    GENERATION,
+    TINY,
+    microsoft_config,
+    preprocessor_config,
+    random_model,
+    write_checkpoint,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,12 +80,16 @@ def test_transformers_layout(directory: Path) -> None:
     config["vision_config"]["embed_dim"] = config["vision_config"].pop("dim_embed")
     write_json(directory / "config.json", config)
     write_json(directory / "generation_config.json", {**GENERATION, "num_beams": 5, "early_stopping": False})
-    (directory / "preprocessor_config.json").unlink()
+    edit(directory / "preprocessor_config.json", size={"height": 32, "width": 32})  # the other file comes first
     size = {"height": 64, "width": 128}
-    write_json(directory / "processor_config.json", {"image_processor": {"size": size, "image_mean": [0.5] * 3}})
+    write_json(
+        directory / "processor_config.json",
+        {"image_processor": {**preprocessor_config(TINY), "size": size, "image_mean": 0.5}},
+    )
     loaded = load_checkpoint(directory)
     assert loaded.layout == "transformers"
     assert loaded.model.geometry == replace(TINY, image_size=(64, 128), image_mean=(0.5, 0.5, 0.5))
+    assert loaded.notices == ()
     assert (loaded.settings.num_beams, loaded.settings.early_stopping) == (5, False)
     assert torch.equal(loaded.model.state_dict()["shared.weight"], state["shared.weight"])
 
@@ -252,6 +264,41 @@ def test_the_requested_image_size(directory: Path) -> None:
     for size in (0, -32, 100):
         with pytest.raises(CheckpointError, match="positive multiples of 32"):
             load_checkpoint(directory, image_size=size)
+
+
+def test_the_image_size_asked_for_and_pictures_that_are_cut(directory: Path) -> None:
+    """Which of the two sizes it would replace is not clear; a cut that cuts nothing off is no obstacle."""
+    edit(directory / "preprocessor_config.json", do_center_crop=True, crop_size=96)
+    assert load_checkpoint(directory, image_size=160).model.geometry.image_size == (160, 160)
+    edit(directory / "preprocessor_config.json", crop_size=64)
+    with pytest.raises(CheckpointError, match=r"`image_size` 160 does not go with .*do_center_crop true"):
+        load_checkpoint(directory, image_size=160)
+
+
+def test_a_missing_image_processor_is_named(directory: Path) -> None:
+    """Neither the image size nor the colours can be guessed."""
+    (directory / "preprocessor_config.json").unlink()
+    write_json(directory / "processor_config.json", {"processor_class": "Florence2Processor"})
+    for image_size in (None, 96):
+        with pytest.raises(CheckpointError, match=r"preprocessor_config\.json is missing") as error:
+            load_checkpoint(directory, image_size)
+        assert str(directory) in str(error.value)
+
+
+def test_an_image_processor_that_does_not_say_whether_to_cut(directory: Path) -> None:
+    """Transformers would cut to 224 pixels, whatever the size: the user is told that f2edge does not."""
+    path = directory / "preprocessor_config.json"
+    config = preprocessor_config(TINY)
+    del config["do_center_crop"]
+    write_json(path, config)
+    loaded = load_checkpoint(directory)
+    assert loaded.model.geometry == TINY
+    (notice,) = loaded.notices
+    assert notice.startswith("preprocessor_config.json does not say do_center_crop, and transformers would cut")
+    assert load_checkpoint(directory, image_size=64).notices == ()
+    edit(path, crop_size=64)
+    loaded = load_checkpoint(directory)
+    assert (loaded.model.geometry.image_size, loaded.notices) == ((64, 64), ())
 
 
 def test_rectangular_images(tmp_path: Path) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from f2edge.compile.checkpoint import sizes
-from f2edge.decoding.settings import GenerationSettings
+from f2edge.compile.checkpoint.generation import generation_settings
 from f2edge.errors import CheckpointError
-from tests.support.checkpoints import GENERATION, TINY, microsoft_config, preprocessor_config, random_model
-
-if TYPE_CHECKING:
-    from f2edge.compile.checkpoint.names import Layout
+from f2edge.processing import ImageProcessing
+from tests.support.checkpoints import TINY, microsoft_config, preprocessor_config, random_model
 
 VISION = ("vision_config",)
 TEXT = ("text_config",)
@@ -152,52 +149,15 @@ def test_position_tables_without_positions() -> None:
             sizes.geometry({**SHAPES, name: (2, 64)}, config(), PROCESSOR)
 
 
-@pytest.mark.parametrize(
-    ("processor", "expected"),
-    [
-        ({}, (768, 768)),
-        ({"size": None, "image_mean": None, "image_std": None}, (768, 768)),
-        ({"size": {"height": 64, "width": 96}}, (64, 96)),
-        ({"size": {"height": None, "width": None}}, (768, 768)),
-        ({"size": 64}, (64, 64)),
-        ({"size": {"height": 0, "width": 96}}, (0, 96)),  # refused when the size is checked
-        ({"size": 0}, (0, 0)),
-    ],
-)
-def test_the_processors_image_size(processor: dict[str, Any], expected: tuple[int, int]) -> None:
-    """Height comes before width; absent values default to 768x768 and ImageNet's mean and deviation."""
-    geometry = sizes.geometry(SHAPES, config(), processor)
-    assert geometry == replace(TINY, image_size=expected)
-
-
-@pytest.mark.parametrize(
-    ("processor", "named"),
-    [
-        ({"size": {"shortest_edge": 224}}, "size"),
-        ({"size": {"height": "768", "width": 768}}, "size"),
-        ({"size": [768, 768]}, "size"),
-        ({"size": []}, "size"),
-        ({"size": True}, "size"),
-        ({"image_mean": [0.5, math.inf, 0.5]}, "image_mean"),
-        ({"image_std": [0.5, math.inf, 0.5]}, "image_std"),
-        ({"image_mean": [0.5, 0.5]}, "image_mean"),
-        ({"image_mean": 0.5}, "image_mean"),
-        ({"image_std": [0.5, 0.5, "0.5"]}, "image_std"),
-        ({"image_std": [0.5, 0.5, 0]}, "image_std"),
-        ({"image_std": [0.5, 0.5, math.nan]}, "image_std"),
-    ],
-)
-def test_a_processor_that_makes_no_sense(processor: dict[str, Any], named: str) -> None:
-    """A wrong value is named in an error instead of giving wrong pixels."""
-    with pytest.raises(CheckpointError, match=rf"image processor.*{named}"):
-        sizes.geometry(SHAPES, config(), processor)
-
-
-def test_the_message_about_a_processor_reads_as_a_sentence() -> None:
-    """The parser's message about the value follows a colon."""
-    with pytest.raises(CheckpointError) as caught:
-        sizes.geometry(SHAPES, config(), {"image_mean": 0.5})
-    assert str(caught.value) == "the image processor: image_mean is 0.5, not tuple[float, float, float]"
+def test_the_image_processor_is_part_of_the_geometry() -> None:
+    """Its size, its numbers and the rest of what it does; a side that was asked for replaces its size."""
+    processor = {**PROCESSOR, "size": {"height": 64, "width": 96}, "image_std": 0.5, "resample": 2}
+    found = sizes.geometry(SHAPES, config(), processor)
+    expected = replace(
+        TINY, image_size=(64, 96), image_std=(0.5, 0.5, 0.5), image_processing=ImageProcessing(resample=2)
+    )
+    assert found == expected
+    assert sizes.geometry(SHAPES, config(), processor, 160) == replace(expected, image_size=(160, 160))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (640, 640), (32, 640), (640, 32), (96, 160), (160, 96)])
@@ -227,86 +187,10 @@ def test_sizes_that_do_not_fit(size: tuple[int, int], message: str) -> None:
         sizes.check_image_size(replace(TINY, image_size=size))
 
 
-def settings(layout: Layout, text: dict[str, Any], generation: dict[str, Any]) -> GenerationSettings:
-    """Return the generation settings from both places."""
-    data = config()
-    data["text_config"] = text
-    return sizes.generation_settings(layout, data, generation, TINY)
-
-
-def test_microsofts_settings_are_in_the_text_config() -> None:
-    """generation_config.json is ignored, as Microsoft's ``generate`` ignores it."""
-    loaded = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
-    assert loaded == GenerationSettings(num_beams=4, length_penalty=0.5, max_new_tokens=TINY.decoder_positions)
-
-
-def test_transformers_settings_are_in_the_generation_config() -> None:
-    """In transformers' layout, the text config is ignored."""
-    loaded = settings("transformers", {"num_beams": 7}, {**GENERATION, "early_stopping": "never"})
-    assert loaded == GenerationSettings(early_stopping="never", max_new_tokens=TINY.decoder_positions)
-
-
-@pytest.mark.parametrize("layout", ["microsoft", "transformers"])
-def test_absent_settings_default_to_florences(layout: Layout) -> None:
-    """Absent settings have the published models' values."""
-    assert settings(layout, {}, {}) == GenerationSettings(max_new_tokens=TINY.decoder_positions)
-
-
-def test_null_means_not_forced_or_the_default() -> None:
-    """Null switches a forced token off; for other settings it means the default, as in transformers."""
-    loaded = settings("transformers", {}, dict.fromkeys(GENERATION))
-    expected = GenerationSettings(max_new_tokens=TINY.decoder_positions)
-    assert loaded == replace(expected, forced_bos_token_id=None, forced_eos_token_id=None)
-
-
-def test_a_list_of_one_end_token_is_that_token() -> None:
-    """Checkpoints write the end token as a number or as a list of one."""
-    assert settings("transformers", {}, {"eos_token_id": [2]}).eos_token_id == 2
-
-
-@pytest.mark.parametrize("name", [*GENERATION, "length_penalty"])
-@pytest.mark.parametrize("value", ["x", -1, 2.5, {}, [1, 2], []])
-def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
-    """A wrong setting is named in one line; a length penalty may be negative or fractional."""
-    if name == "length_penalty" and isinstance(value, (int, float)):
-        assert settings("transformers", {}, {name: value}).length_penalty == value
-        return
-    with pytest.raises(CheckpointError, match=name):
-        settings("transformers", {}, {name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("num_beams", 0, "the checkpoint's generation settings: text_config: num_beams is 0; it must be at least 1"),
-        ("num_beams", "x", "the checkpoint's generation settings: text_config.num_beams is 'x', not int"),
-    ],
-)
-def test_the_message_about_a_setting_reads_as_a_sentence(name: str, value: Any, message: str) -> None:
-    """The check of a value and the check of a type give different messages; both follow a colon."""
-    with pytest.raises(CheckpointError) as caught:
-        settings("microsoft", {name: value}, {})
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize("name", [name for name in GENERATION if name.endswith("_token_id")])
-def test_tokens_that_the_vocabulary_lacks(name: str) -> None:
-    """The first token id beyond the vocabulary is refused."""
-    with pytest.raises(CheckpointError, match=f"{name} is 1600, and the vocabulary ends at 1599"):
-        settings("transformers", {}, {name: TINY.vocab_size})
-
-
-@pytest.mark.parametrize(("name", "value"), [("num_beams", 65), ("length_penalty", math.inf)])
-def test_settings_beyond_the_limits(name: str, value: float) -> None:
-    """Settings beyond f2edge's limits are reported as a fault of the checkpoint."""
-    with pytest.raises(CheckpointError, match=name):
-        settings("transformers", {}, {name: value})
-
-
 def test_the_config_is_left_alone() -> None:
     """Reading sizes and settings does not change the config."""
     data = config()
     before = copy.deepcopy(data)
     sizes.geometry(SHAPES, data, PROCESSOR)
-    sizes.generation_settings("microsoft", data, {}, TINY)
+    generation_settings("microsoft", data, {}, TINY)
     assert data == before
