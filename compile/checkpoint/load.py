@@ -106,13 +106,20 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
     processor = _processor_config(directory)
     geometry = sizes.geometry(shapes, config, processor, image_size)
     with torch.device("meta"):
-        model = ReferenceModel(geometry)
+        model = ReferenceModel(geometry, own_head=layouts.HEAD in named)
     _assign(model, named, layout)
     sizes.check_image_size(geometry)
     settings = generation_settings(layout, config, _optional(directory / GENERATION_CONFIG), geometry)
     model.eval().requires_grad_(requires_grad=False)
-    notice = silent_crop(processor, image_size)
-    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout, (notice,) if notice else ())
+    notices = filter(None, (silent_crop(processor, image_size), _missing_head(config, tensors)))
+    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout, tuple(notices))
+
+
+def _missing_head(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str | None:
+    """Return one line for the user about a head that should have weights of its own, and has none."""
+    if config.get("tie_word_embeddings") is not False or any(name.endswith(layouts.HEAD) for name in tensors):
+        return None
+    return "config.json: tie_word_embeddings is false, but no file has lm_head.weight; the embedding takes its place"
 
 
 def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:

@@ -51,9 +51,10 @@ _TO_MICROSOFT: tuple[tuple[str, str], ...] = (
     (r"^multi_modal_projector\.image_position_embed\.", "image_pos_embed."),
     (r"^multi_modal_projector\.visual_temporal_embed\.", "visual_temporal_embed."),
     (r"^(shared|encoder|decoder)\.", r"language_model.model.\1."),
-    (r"^final_logits_bias$", "language_model.final_logits_bias"),
+    (r"^(final_logits_bias|lm_head\.weight)$", r"language_model.\1"),
 )
-_TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+HEAD = "lm_head.weight"
+_TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 
 
 def detect(names: Iterable[str]) -> Layout:
@@ -74,6 +75,8 @@ def detect(names: Iterable[str]) -> Layout:
 
 def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under the names of the reference model, with one embedding instead of its tied aliases.
+
+    A head whose values differ is kept: it has weights of its own (docs/florence2.md#tied-embedding).
 
     Raises:
         CheckpointError: the layout is unknown, two names mean one tensor, or aliases of the embedding differ.
@@ -97,7 +100,10 @@ def file_name(name: str, layout: Layout) -> str:
 
 
 def to_microsoft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under the names of Microsoft, as ``model.safetensors`` of 2025 has them (no ``lm_head``)."""
+    """Return the tensors under the names of Microsoft, as ``model.safetensors`` of 2025 has them.
+
+    There is an ``lm_head`` only if the head has weights of its own.
+    """
     renamed = {_rename(name, _TO_MICROSOFT): tensor for name, tensor in state.items()}
     renamed["image_projection"] = renamed["image_projection"].T.contiguous()
     return renamed
@@ -112,15 +118,19 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 
 def _untie(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Keep one of the four names of the embedding; a file may hold any subset of them, with equal values."""
+    """Keep one of the names of the embedding, of which a file may hold any, and the head only if it differs."""
+    head = named.pop(HEAD, None)
     aliases = {name: named.pop(name) for name in _TIED if name in named}
-    if not aliases:
+    if head is None and not aliases:
         return named
+    if not aliases:
+        return {**named, "shared.weight": head}  # type: ignore[dict-item]
     first, *others = aliases
     differing = [name for name in others if not _equal(aliases[name], aliases[first])]
     if differing:
         raise CheckpointError(f"{', '.join(differing)} should be tied to {first}, but the values differ")
-    return {**named, "shared.weight": aliases[first]}
+    own = {} if head is None or _equal(head, aliases[first]) else {HEAD: head}
+    return {**named, "shared.weight": aliases[first], **own}
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Florence-2 (Xiao et al., CVPR 2024): the tower, the projector and BART with one tied embedding."""
+"""Florence-2 (Xiao et al., CVPR 2024): the tower, the projector and BART, whose head mostly is its embedding."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ class Output(NamedTuple):
 
 
 class ReferenceModel(nn.Module):
-    """The whole model; its parts are methods, since each becomes a graph of its own."""
+    """The whole model; its parts are methods, since each becomes a graph of its own.
+
+    Args:
+        geometry: its sizes.
+        own_head: whether the head has weights of its own, in place of those of the embedding.
+    """
 
     final_logits_bias: Tensor
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, *, own_head: bool = False) -> None:
         super().__init__()
         self.geometry = geometry
         self.vision_tower = DaViT(geometry.vision)
@@ -40,6 +45,7 @@ class ReferenceModel(nn.Module):
         self.shared = nn.Embedding(geometry.vocab_size, geometry.d_model)
         self.encoder = Encoder(geometry)
         self.decoder = Decoder(geometry)
+        self.lm_head = nn.Linear(geometry.d_model, geometry.vocab_size, bias=False) if own_head else None
         self.register_buffer("final_logits_bias", torch.zeros(1, geometry.vocab_size))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
@@ -64,8 +70,9 @@ class ReferenceModel(nn.Module):
         return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, lowest)[:, None, None]
 
     def head(self, states: Tensor) -> Tensor:
-        """Map decoder states to logits, by the embedding itself."""
-        return F.linear(states, self.shared.weight) + self.final_logits_bias
+        """Map decoder states to logits, by the embedding itself unless the head has weights of its own."""
+        weight = self.shared.weight if self.lm_head is None else self.lm_head.weight
+        return F.linear(states, weight) + self.final_logits_bias
 
     def step(
         self,
