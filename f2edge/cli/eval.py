@@ -77,8 +77,8 @@ def _measure(bundles: tuple[Path, ...], dataset: Dataset, device: str | None, nu
     try:
         with progress_bar(len(places) * len(dataset.samples)) as progress:
             for name, bundle in places.items():
+                runs[name] = Run()
                 with f2edge.load(bundle, device) as model:
-                    runs[name] = Run()
                     ask(model, dataset.samples, num_beams, progress, runs[name])
     except KeyboardInterrupt:
         return Report.of(dataset, _finished(runs, len(places), len(dataset.samples)), num_beams, interrupted=True)
@@ -97,8 +97,8 @@ def _finished(runs: dict[str, Run], bundles: int, pictures: int) -> dict[str, Ru
     Raises:
         KeyboardInterrupt: nothing was answered.
     """
-    *whole, last = runs or [""]
-    if not whole and not (runs and runs[last].answers):
+    *whole, last = runs
+    if not whole and not runs[last].answers:
         raise KeyboardInterrupt
     if whole:
         click.echo(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out", err=True)
