@@ -16,7 +16,7 @@ from f2edge.errors import MissingExtraError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from f2edge.evaluation import Dataset, Report
+    from f2edge.evaluation import Dataset, Report, Run
 
 _PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "shapely": "shapely"}
 
@@ -46,9 +46,7 @@ def command(
     from f2edge.evaluation.samples import summary
 
     for bundle in bundles:
-        open_bundle(
-            bundle, check_hashes=False
-        )  # a bundle that cannot be opened is reported before hours of work on the first
+        open_bundle(bundle, check_hashes=False)  # before the data set is read, which may take minutes
     dataset = open_dataset(data)
     if limit and limit > len(dataset.samples):
         click.echo(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}", err=True)
@@ -59,6 +57,8 @@ def command(
     for note in report.notes():
         click.echo(note, err=True)
     print_json(report.to_json()) if as_json else click.echo(report.to_markdown())
+    if report.interrupted:
+        raise KeyboardInterrupt  # the exit code says that it is not everything
 
 
 def _check_packages() -> None:
@@ -69,15 +69,42 @@ def _check_packages() -> None:
 
 
 def _measure(bundles: tuple[Path, ...], dataset: Dataset, device: str | None, num_beams: int | None) -> Report:
-    """Ask one bundle after the other, so that only one is in memory."""
-    from f2edge.evaluation import Report, ask
+    """Ask one bundle after the other, so that only one is in memory; an interrupt keeps what is finished."""
+    from f2edge.evaluation import Report, Run, ask
 
-    with progress_bar(len(bundles) * len(dataset.samples)) as progress:
-        runs = {
-            name: ask(f2edge.load(bundle, device), dataset.samples, num_beams, progress)
-            for name, bundle in _names(bundles).items()
-        }
+    places, runs = _names(bundles), dict[str, Run]()
+    _try_others(places, device)
+    try:
+        with progress_bar(len(places) * len(dataset.samples)) as progress:
+            for name, bundle in places.items():
+                runs[name] = Run()
+                with f2edge.load(bundle, device) as model:
+                    ask(model, dataset.samples, num_beams, progress, runs[name])
+    except KeyboardInterrupt:
+        return Report.of(dataset, _finished(runs, len(places), len(dataset.samples)), num_beams, interrupted=True)
     return Report.of(dataset, runs, num_beams)
+
+
+def _try_others(places: dict[str, Path], device: str | None) -> None:
+    """Open all bundles but the first, so that one that its device cannot load is told before hours of work."""
+    for bundle in list(places.values())[1:]:
+        f2edge.load(bundle, device).close()
+
+
+def _finished(runs: dict[str, Run], bundles: int, pictures: int) -> dict[str, Run]:
+    """Say what was finished before an interrupt, and return it: all whole runs, or the begun run of the first bundle.
+
+    Raises:
+        KeyboardInterrupt: nothing was answered.
+    """
+    *whole, last = runs
+    if not whole and not runs[last].answers:
+        raise KeyboardInterrupt
+    if whole:
+        click.echo(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out", err=True)
+        return {name: runs[name] for name in whole}
+    click.echo(f"interrupted: {last} was asked about {runs[last].pictures} of {pictures} pictures", err=True)
+    return runs
 
 
 def _names(bundles: tuple[Path, ...]) -> dict[str, Path]:

@@ -62,6 +62,7 @@ def ask(
     samples: Iterable[Sample],
     num_beams: int | None = None,
     progress: Callable[[str], None] = lambda _name: None,
+    run: Run | None = None,
 ) -> Run:
     """Ask all questions; each picture is encoded once.
 
@@ -70,12 +71,13 @@ def ask(
         samples: pictures with their questions.
         num_beams: beams of the search; by default those of the model.
         progress: called with the name of each picture when its turn comes.
+        run: an empty run to fill, which holds what is answered so far if an interrupt ends the questions.
 
     Raises:
         DatasetError: no picture could be read, or no question has a metric.
         DeviceError: the engine failed.
     """
-    run = Run()
+    run = Run() if run is None else run
     for number, sample in enumerate(samples):
         progress(sample.name)
         try:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from f2edge.errors import DatasetError, NoDatasetError
 from f2edge.evaluation.coco import is_captions, is_instances, load_coco
 from f2edge.evaluation.files import is_hidden, read_json, read_jsonl
+from f2edge.evaluation.fine_tuning import is_metadata, is_pairs, load_metadata, load_pairs, read_csv
 from f2edge.evaluation.flickr30k import is_flickr30k, load_flickr30k
-from f2edge.evaluation.jsonl import load_jsonl
+from f2edge.evaluation.jsonl import is_questions, load_jsonl
 from f2edge.evaluation.refcoco import CONVERT, is_expression, is_refs, load_expressions, load_refs
 from f2edge.evaluation.samples import Dataset, Note, summary
 from f2edge.evaluation.textvqa import is_textvqa, load_textvqa
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from f2edge.evaluation.samples import Loaded
 
 Annotations: TypeAlias = "dict[str, list[tuple[Path, Any]]]"
@@ -24,7 +27,8 @@ Annotations: TypeAlias = "dict[str, list[tuple[Path, Any]]]"
 _LOOKED_FOR = (
     "looked for: *.jsonl with image and questions in each line; COCO captions or instances as *.json, in it or in "
     "annotations/; Sentences/ and Annotations/ of Flickr30k Entities; refs as *.json with instances.json, or *.jsonl "
-    "with image, sent and bbox, of RefCOCO; *.json of TextVQA"
+    "with image, sent and bbox, of RefCOCO; *.json of TextVQA; *.jsonl with image, prefix and suffix; metadata.jsonl "
+    "or metadata.csv with file_name and text"
 )
 KINDS = {
     "questions": "JSONL of questions",
@@ -34,7 +38,17 @@ KINDS = {
     "refs": "RefCOCO",
     "expressions": "RefCOCO as JSONL",
     "textvqa": "TextVQA",
+    "pairs": "JSONL of prefix and suffix",
+    "metadata": "folder with captions",
 }
+_LINES: dict[str, tuple[Callable[[Any], bool], Callable[[Path, Path], Loaded]]] = {
+    "questions": (is_questions, load_jsonl),
+    "expressions": (is_expression, load_expressions),
+    "pairs": (is_pairs, load_pairs),
+    "metadata": (is_metadata, load_metadata),
+}
+"""How a file of lines is recognised by its first line, and how it is read."""
+_TABLE = "metadata.csv"
 _TOGETHER = ({"captions", "instances"}, {"refs", "instances"})
 _TRAINING = re.compile("train", re.IGNORECASE)
 _PICKLES = (".p", ".pkl", ".pickle")
@@ -72,7 +86,8 @@ def _root(place: Path) -> Path:
 
 def _survey(place: Path) -> tuple[Annotations, list[Note]]:
     """Return the annotation files of a folder by their kind, each with its content, and the files that are none."""
-    below = [path for folder in (place, place / "annotations") for path in sorted(folder.glob("*.json*"))]
+    folders = (place, place / "annotations")
+    below = [path for folder in folders for glob in ("*.json*", _TABLE) for path in sorted(folder.glob(glob))]
     annotations: Annotations = {}
     strangers = []
     for path in (path for path in below if path.is_file()):
@@ -105,7 +120,7 @@ def _annotation(path: Path) -> Annotations:
 def _identify(path: Path) -> tuple[str, Any]:
     if path.suffix in _PICKLES:
         raise DatasetError(f"{path} is a pickle; {CONVERT}")
-    if path.suffix == ".jsonl":
+    if path.suffix == ".jsonl" or path.name == _TABLE:
         return _identify_lines(path), None
     if path.suffix != ".json":
         return "", None
@@ -119,10 +134,8 @@ def _identify(path: Path) -> tuple[str, Any]:
 
 def _identify_lines(path: Path) -> str:
     """Recognise a JSONL file by its first line."""
-    _, line = next(read_jsonl(path), ("", None))
-    if isinstance(line, dict) and {"image", "questions"} <= set(line):
-        return "questions"
-    return "expressions" if is_expression(line) else ""
+    _, line = next(read_csv(path) if path.name == _TABLE else read_jsonl(path), ("", None))
+    return next((kind for kind, (is_kind, _) in _LINES.items() if is_kind(line)), "")
 
 
 def _identify_coco(path: Path, value: Any) -> str:
@@ -157,8 +170,7 @@ def _load(annotations: Annotations, root: Path) -> Loaded:
         return load_flickr30k(root)
     if "textvqa" in one:
         return load_textvqa(*one["textvqa"], root)
-    if "questions" in one:
-        return load_jsonl(one["questions"][0], root)
-    if "expressions" in one:
-        return load_expressions(one["expressions"][0], root)
+    for kind, (path, _) in one.items():
+        if kind in _LINES:
+            return _LINES[kind][1](path, root)
     return load_coco(list(one.values()), root)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _QUAD = 8
 
 
+def is_questions(line: Any) -> bool:
+    """Tell whether a line is a picture with questions."""
+    return isinstance(line, dict) and {"image", "questions"} <= set(line)
+
+
 def load_jsonl(path: Path, root: Path) -> Loaded:
     """Read a JSONL of pictures and questions.
 
@@ -61,11 +66,11 @@ def parse_question(data: Mapping[str, Any]) -> Question:
         polygons=shapes(data, "polygons"),
         quads=shapes(data, "quads", partial(shape, length=_QUAD)),
     )
-    _check(question)
+    check_question(question)
     return question
 
 
-def _check(question: Question) -> None:
+def check_question(question: Question) -> None:
     """Refuse a question that cannot be marked; the caller leaves out questions of a task without a metric.
 
     Raises:

@@ -70,6 +70,14 @@ def as_annotated(sample: Sample) -> ImageSource:
     return Image.open(io.BytesIO(Path(sample.image).read_bytes()))  # f2edge rotates files, but no pictures of Pillow
 
 
+def shown_size(path: Path) -> Size | None:
+    """Return (width, height) of a picture file, rotated as EXIF says; None if it cannot be opened."""
+    try:
+        return _shown(*_header(path))
+    except ImageError:
+        return None
+
+
 def _remarks(sample: Sample) -> Iterator[Note]:
     """Yield what is in doubt about a picture.
 

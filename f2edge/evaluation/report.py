@@ -34,6 +34,7 @@ class Report:
         rows: the metrics.
         agreements: the agreement of each other bundle with the first.
         num_beams: the beams that were asked for; None for those of each bundle.
+        interrupted: whether pictures or bundles are missing, since the user ended the questions.
     """
 
     dataset: Dataset
@@ -41,13 +42,16 @@ class Report:
     rows: tuple[Row, ...]
     agreements: tuple[Agreement, ...]
     num_beams: int | None
+    interrupted: bool = False
 
     @classmethod
-    def of(cls, dataset: Dataset, runs: Mapping[str, Run], num_beams: int | None) -> Report:
+    def of(
+        cls, dataset: Dataset, runs: Mapping[str, Run], num_beams: int | None, *, interrupted: bool = False
+    ) -> Report:
         """Compute the metrics of all answers."""
         first, *others = runs.values()
         agreements = tuple(agreement(first, other) for other in others)
-        return cls(dataset, runs, tuple(score(list(runs.values()))), agreements, num_beams)
+        return cls(dataset, runs, tuple(score(list(runs.values()))), agreements, num_beams, interrupted)
 
     @property
     def first(self) -> Run:
@@ -77,6 +81,7 @@ class Report:
                 "questions": dict(counts),
             },
             "num_beams": self.num_beams,
+            "interrupted": self.interrupted,
             "interval": {"level": 0.95, "method": "bootstrap over pictures", "resamples": RESAMPLES},
             "bundles": [self._bundle(index, name) for index, name in enumerate(self.runs)],
         }

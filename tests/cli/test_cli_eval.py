@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from f2edge.model import EncodedImage, Florence2
 from tests.support.command import f2edge, f2edge_process
 from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from f2edge.image import ImageSource
 
 BLOCK = "import sys\nfor name in ('torch', 'onnx', 'nncf', 'transformers'): sys.modules[name] = None\n"
 
@@ -63,7 +66,7 @@ def test_json(tiny_bundle: Path, data: Path) -> None:
     assert outcome.stdout.count("\n") == 1
     assert f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json") == outcome
     summary = outcome.json
-    assert list(summary) == ["data", "num_beams", "interval", "bundles"]
+    assert list(summary) == ["data", "num_beams", "interrupted", "interval", "bundles"]
     assert summary["data"]["pictures"] == 2
     assert [skipped["image"] for skipped in summary["data"]["skipped"]] == ["missing.png", "text.png"]
     (bundle,) = summary["bundles"]
@@ -125,3 +128,60 @@ def test_bad_data_sets(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_a_bad_bundle_is_reported_first(tiny_bundle: Path, tmp_path: Path) -> None:
     """A bad bundle is reported before the first bundle is measured for hours, and before the data is read."""
     assert "is not a bundle" in f2edge("eval", tiny_bundle, tmp_path / "none", "--data", tmp_path / "no").error
+
+
+class Interrupt:
+    """Counts the pictures that models encode, and stands for Ctrl-C at one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int | None = None) -> None:
+        self.pictures = 0
+        encode = Florence2.encode
+
+        def counted(model: Florence2, image: ImageSource) -> EncodedImage:
+            self.pictures += 1
+            if self.pictures == at:
+                raise KeyboardInterrupt
+            return encode(model, image)
+
+        monkeypatch.setattr(Florence2, "encode", counted)
+
+
+def test_a_bundle_that_its_device_cannot_load_is_told_first(
+    tiny_bundle: Path, tiny_npu_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No picture is encoded before the second bundle, for a device that is not there, has been tried."""
+    counted = Interrupt(monkeypatch)
+    outcome = f2edge("eval", tiny_bundle, tiny_npu_bundle, "--data", data)
+    assert outcome.code == 1
+    assert "NPU" in outcome.stderr.splitlines()[-1]
+    assert counted.pictures == 0
+
+
+def test_an_interrupt_prints_the_pictures_that_are_finished(
+    tiny_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metrics of one bundle are over the pictures before the interrupt; the exit code is 130."""
+    Interrupt(monkeypatch, at=2)
+    outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
+    assert outcome.code == 130
+    assert (outcome.json["interrupted"], outcome.json["data"]["pictures"]) == (True, 1)
+    assert "interrupted: tiny.cpu was asked about 1 of 2 pictures" in outcome.stderr.splitlines()
+
+
+def test_an_interrupt_prints_the_bundles_that_are_finished(
+    tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle that was not asked everything is left out, so that the others keep all their pictures."""
+    Interrupt(monkeypatch, at=4)
+    outcome = f2edge("eval", tiny_bundle, tiny_onnx_bundle, "--data", data, "--num-beams", 1, "--json")
+    assert outcome.code == 130
+    assert [bundle["bundle"] for bundle in outcome.json["bundles"]] == ["tiny.cpu"]
+    assert outcome.json["data"]["pictures"] == 2
+    assert "interrupted: 1 of 2 bundles are finished; tiny.onnx is left out" in outcome.stderr.splitlines()
+
+
+def test_an_interrupt_before_any_answer(tiny_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to print."""
+    Interrupt(monkeypatch, at=1)
+    outcome = f2edge("eval", tiny_bundle, "--data", data)
+    assert (outcome.code, outcome.stdout) == (130, "")

@@ -44,6 +44,8 @@ FORMATS = {
     "textvqa.json": TEXTVQA,
     "questions.jsonl": QUESTIONS,
     "expressions.jsonl": EXPRESSION,
+    "pairs.jsonl": {"image": "a.png", "prefix": "<OD>", "suffix": "cat<loc_1><loc_2><loc_3><loc_4>"},
+    "metadata.jsonl": {"file_name": "a.png", "text": "a cat"},
 }
 
 
