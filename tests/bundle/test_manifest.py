@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import shutil
@@ -15,9 +14,9 @@ from f2edge.bundle.limits import Limits
 from f2edge.bundle.manifest import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import BundleError
+from tests.support.manifests import QUANTIZATION, paths, replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FILES = ["vision.xml", "encoder.xml", "decoder.xml", "weights.bin"]
@@ -147,35 +146,14 @@ def test_a_manifest_that_is_too_large(bundle: Path) -> None:
     assert "too large" in refused(bundle)
 
 
-def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield every place in a manifest; of a list, only the first two entries."""
-    if path:
-        yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from _paths(inner, (*path, key))
-
-
-def _replaced(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    changed = copy.deepcopy(manifest)
-    target: Any = changed
-    for key in path[:-1]:
-        target = target[key]
-    if value is ...:
-        del target[path[-1]]
-    else:
-        target[path[-1]] = value
-    return changed
-
-
 @pytest.mark.parametrize("value", [None, [], {}, "x", 1, True, [None], ...], ids=str)
 def test_wrong_types_everywhere(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
     """If any value is replaced or removed, the bundle is refused with a ``BundleError`` unless the value fits."""
-    places = [path for path in _paths(manifest) if path != ("format_version",)]
+    places = [path for path in paths(manifest) if path != ("format_version",)]
     assert len(places) > 110
     accepted = set()
     for path in places:
-        write(bundle, _replaced(manifest, path, value))
+        write(bundle, replaced(manifest, path, value))
         try:
             open_bundle(bundle, check_hashes=False)
         except BundleError as error:
@@ -244,7 +222,7 @@ _IMPOSSIBLE: list[tuple[str, Any]] = [
 def test_values_that_no_model_has(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
     """A value of the right type that no model can have is refused, and the error names it."""
     path = tuple(int(key) if key.isdigit() else key for key in place.split("."))
-    write(bundle, _replaced(manifest, path, value))
+    write(bundle, replaced(manifest, path, value))
     message = refused(bundle)
     assert "is damaged" in message
     assert any(name in message for name in (str(path[-1]), str(path[-1]).replace("_", " "), "in the vocabulary"))
@@ -278,14 +256,14 @@ def test_verified_must_be_complete(bundle: Path, manifest: dict[str, Any]) -> No
     verified = open_bundle(bundle).verified
     assert verified
     assert verified.to_json() == manifest["verified"]
-    spoilt = [path for path in _paths(manifest) if path[0] == "verified"]
+    spoilt = [path for path in paths(manifest) if path[0] == "verified"]
     assert len(spoilt) > 20
     for path in spoilt:
         for value in ({"x": []}, {}, None, ...):
             if (path[-1], value) != ("sqnr_db", None):
-                write(bundle, _replaced(manifest, path, value))
+                write(bundle, replaced(manifest, path, value))
                 assert "verified" in refused(bundle)
-    write(bundle, _replaced(manifest, ("verified", "components", "vision", "sqnr_db"), None))
+    write(bundle, replaced(manifest, ("verified", "components", "vision", "sqnr_db"), None))
     verified = open_bundle(bundle).verified
     assert verified
     assert verified.components["vision"].sqnr_db is None
@@ -314,24 +292,8 @@ def test_verified_must_be_complete(bundle: Path, manifest: dict[str, Any]) -> No
 def test_verified_must_be_consistent(place: str, value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
     """Numbers that contradict each other, and a verdict with which no bundle is written, are refused."""
     path = ("verified", *(int(key) if key.isdigit() else key for key in place.split(".")))
-    write(bundle, _replaced(manifest, path, value))
+    write(bundle, replaced(manifest, path, value))
     assert "is damaged (verified: " in refused(bundle)
-
-
-QUANTIZATION = {
-    "blocks": [
-        {"component": "vision", "name": "a", "operations": 0.5, "sqnr_db": 30.0, "divergence": 0.1, "loss": None},
-        {"component": "decoder", "name": "b", "operations": 0.2, "sqnr_db": 20.0, "divergence": 0.2, "loss": 0.01},
-    ],
-    "budget": 0.01,
-    "mixes": [
-        {"int8_blocks": 2, "compute": "bf16", "milliseconds": 1.25, "loss": 0.02, "chosen": False},
-        {"int8_blocks": 1, "compute": "fp32", "milliseconds": 1.5, "loss": 0.0, "chosen": True},
-        {"int8_blocks": 0, "compute": "fp32", "milliseconds": 2.0, "loss": None, "chosen": False},
-    ],
-    "int8": [["vision", "a"]],
-}
-"""What ``--precision auto --report`` records."""
 
 
 @pytest.mark.parametrize("measured", [QUANTIZATION, {"blocks": QUANTIZATION["blocks"]}, {"blocks": []}, {}])
@@ -346,17 +308,17 @@ def test_quantization_is_read_and_written(measured: dict[str, Any], bundle: Path
 
 def test_a_bundle_without_quantization(bundle: Path, manifest: dict[str, Any]) -> None:
     """The first bundles of this format version lack the key, and nothing but a display depends on it."""
-    write(bundle, _replaced(manifest, ("quantization",), ...))
+    write(bundle, replaced(manifest, ("quantization",), ...))
     assert open_bundle(bundle).quantization is None
 
 
 def test_quantization_must_be_complete(bundle: Path, manifest: dict[str, Any]) -> None:
     """A quantization record that is damaged, or lacks a part that ``inspect`` prints, is refused."""
     whole = {**manifest, "quantization": QUANTIZATION}
-    spoilt = [path for path in _paths(whole) if path[0] == "quantization"]
+    spoilt = [path for path in paths(whole) if path[0] == "quantization"]
     assert len(spoilt) > 25
     for path in spoilt:
-        write(bundle, _replaced(whole, path, {"x": [0]}))
+        write(bundle, replaced(whole, path, {"x": [0]}))
         assert "quantization" in refused(bundle)
     for value in (None, [], {"blocks": [{}]}, {"budget": 0.1}):
         write(bundle, {**manifest, "quantization": value})
@@ -379,7 +341,7 @@ def test_quantization_must_be_consistent(
 ) -> None:
     """Values of the right types that contradict each other are refused."""
     path = tuple(int(key) if key.isdigit() else key for key in f"quantization.{place}".split("."))
-    write(bundle, _replaced({**manifest, "quantization": QUANTIZATION}, path, value))
+    write(bundle, replaced({**manifest, "quantization": QUANTIZATION}, path, value))
     assert f"quantization: {fault}" in refused(bundle)
 
 

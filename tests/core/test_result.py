@@ -14,21 +14,13 @@ import pytest
 from f2edge.arrays import Boxes, Quads
 from f2edge.decoding import Generation
 from f2edge.result import Result
-from f2edge.tasks.table import TASKS, resolve
+from f2edge.tasks.table import TASKS
 from f2edge.tokenizer import Tokenizer
 from tests.support.oracles import load
+from tests.support.results import SIZE, result_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SIZE = (1000, 1000)
-
-
-def result_of(task: str, *pieces: str, logprob: float = -0.5) -> Result:
-    """Return the result of a model that wrote these tokens, one piece each."""
-    ids = tuple(range(len(pieces)))
-    generation = Generation(ids, (logprob,) * (len(ids) - 1), -0.7, truncated=False)
-    return replace(Result.from_generation(resolve(task), pieces, pieces, generation, SIZE), timings_ms={"vision": 1.5})
 
 
 def test_end_to_end_answers_of_the_oracle(oracles_dir: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from f2edge.cli import cli
+from tests.support import schemas
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Outcome:
 
 
 def f2edge(*arguments: object) -> Outcome:
-    """Run a command in this process; an unexpected exception comes through."""
+    """Run a command in this process; an unexpected exception comes through, and so does JSON beside its schema."""
     result = CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="f2edge")
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Outcome(result.exit_code, result.stdout, result.stderr)
+    return _checked(arguments, Outcome(result.exit_code, result.stdout, result.stderr))
 
 
 def start(*arguments: object, first: str = "", stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -58,4 +59,12 @@ def finish(process: subprocess.Popen[str]) -> Outcome:
 
 def f2edge_process(*arguments: object, first: str = "") -> Outcome:
     """Run a command in a process of its own, after the code ``first``."""
-    return finish(start(*arguments, first=first))
+    return _checked(arguments, finish(start(*arguments, first=first)))
+
+
+def _checked(arguments: tuple[object, ...], outcome: Outcome) -> Outcome:
+    """Compare the JSON that a command printed, in whatever test, with the command's schema."""
+    if "--json" in arguments and arguments[0] in schemas.names():
+        for line in outcome.stdout.splitlines():
+            schemas.check(str(arguments[0]), json.loads(line))
+    return outcome
