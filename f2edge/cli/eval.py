@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,16 @@ import click
 
 import f2edge
 from f2edge.bundle.manifest import open_bundle
-from f2edge.cli.options import PATH, POSITIVE, device_option
+from f2edge.cli.options import PATH, POSITIVE, device_option, threads_option
 from f2edge.cli.output import print_json, progress_bar
 from f2edge.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from f2edge.evaluation import Dataset, Report, Run
+    from f2edge.model import Florence2
 
 _PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "shapely": "shapely"}
 
@@ -26,6 +29,7 @@ _PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "
 @click.option("--data", required=True, metavar="DIR", type=PATH, help="Folder of a data set, or its annotation file.")
 @click.option("--limit", metavar="N", type=POSITIVE, help="Use the first N pictures only.")
 @device_option
+@threads_option
 @click.option(
     "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of each bundle, usually 3."
 )
@@ -36,6 +40,7 @@ def command(
     data: Path,
     limit: int | None,
     device: str | None,
+    threads: int | None,
     num_beams: int | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +58,7 @@ def command(
     dataset = check_pictures(dataset.first(limit))
     for line in summary(dataset.notes):
         click.echo(line, err=True)
-    report = _measure(bundles, dataset, device, num_beams)
+    report = _measure(bundles, dataset, partial(f2edge.load, device=device, threads=threads), num_beams)
     for note in report.notes():
         click.echo(note, err=True)
     print_json(report.to_json()) if as_json else click.echo(report.to_markdown())
@@ -68,27 +73,29 @@ def _check_packages() -> None:
             raise MissingExtraError(package, "eval")
 
 
-def _measure(bundles: tuple[Path, ...], dataset: Dataset, device: str | None, num_beams: int | None) -> Report:
+def _measure(
+    bundles: tuple[Path, ...], dataset: Dataset, load: Callable[[Path], Florence2], num_beams: int | None
+) -> Report:
     """Ask one bundle after the other, so that only one is in memory; an interrupt keeps what is finished."""
     from f2edge.evaluation import Report, Run, ask
 
     places, runs = _names(bundles), dict[str, Run]()
-    _try_others(places, device)
+    _try_others(places, load)
     try:
         with progress_bar(len(places) * len(dataset.samples)) as progress:
             for name, bundle in places.items():
                 runs[name] = Run()
-                with f2edge.load(bundle, device) as model:
+                with load(bundle) as model:
                     ask(model, dataset.samples, num_beams, progress, runs[name])
     except KeyboardInterrupt:
         return Report.of(dataset, _finished(runs, len(places), len(dataset.samples)), num_beams, interrupted=True)
     return Report.of(dataset, runs, num_beams)
 
 
-def _try_others(places: dict[str, Path], device: str | None) -> None:
+def _try_others(places: dict[str, Path], load: Callable[[Path], Florence2]) -> None:
     """Open all bundles but the first, so that one that its device cannot load is told before hours of work."""
     for bundle in list(places.values())[1:]:
-        f2edge.load(bundle, device).close()
+        load(bundle).close()
 
 
 def _finished(runs: dict[str, Run], bundles: int, pictures: int) -> dict[str, Run]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from f2edge.model import EncodedImage, Florence2
+from f2edge.model import EncodedImage, Florence2, load
 from tests.support.command import f2edge, f2edge_process
 from tests.support.evaluations import write_json, write_jsonl, write_picture
 
@@ -185,3 +185,20 @@ def test_an_interrupt_before_any_answer(tiny_bundle: Path, data: Path, monkeypat
     Interrupt(monkeypatch, at=1)
     outcome = f2edge("eval", tiny_bundle, "--data", data)
     assert (outcome.code, outcome.stdout) == (130, "")
+
+
+def test_threads_and_device_reach_every_bundle(
+    tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--threads`` and ``--device`` are passed on each time that a bundle is opened."""
+    opened: list[tuple[str, dict[str, object]]] = []
+
+    def record(bundle: Path, **options: object) -> Florence2:
+        opened.append((bundle.name, options))
+        return load(bundle)
+
+    monkeypatch.setattr("f2edge.load", record)
+    command = ["eval", tiny_bundle, tiny_onnx_bundle, "--data", data, "--num-beams", 1, "--limit", 1]
+    assert f2edge(*command, "--threads", 1, "--device", "CPU").code == 0
+    assert {name for name, _ in opened} == {tiny_bundle.name, tiny_onnx_bundle.name}
+    assert all(options == {"device": "CPU", "threads": 1} for _, options in opened)
