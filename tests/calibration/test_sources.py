@@ -68,7 +68,7 @@ def test_a_coco_file(folder: Path) -> None:
 
 
 def test_other_files_beside_pictures(folder: Path) -> None:
-    """They do not make a data set of the folder; they are named, with the reason."""
+    """Other files do not turn the folder into a data set; they are named with the reason."""
     for name, content in (("empty.json", ""), ("numbers.json", "[1, 2]"), ("._captions.json", "x")):
         (folder / name).write_text(content)
     selection = select_samples(folder, 100)
@@ -78,7 +78,7 @@ def test_other_files_beside_pictures(folder: Path) -> None:
 
 
 def test_a_data_set_in_another_encoding(folder: Path) -> None:
-    """Unicode is read; Latin-1 is refused in one line, since it would be a guess."""
+    """A data set in a Unicode encoding is read; Latin-1 is refused in one line, because reading it would be a guess."""
     line = json.dumps({"image": "a.png", "questions": [{"task": "caption", "answer": "caf\u00e9"}]}, ensure_ascii=False)
     file = folder / "questions.jsonl"
     file.write_text(line, encoding="utf-16")

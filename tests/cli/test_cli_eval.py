@@ -50,8 +50,8 @@ def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> N
     assert notes[1:] == ["left out 2 questions of <REGION_PROPOSAL>: it has no metric here"]
 
 
-def test_what_was_left_out_is_told_first(tiny_bundle: Path, data: Path) -> None:
-    """Files that are no data set: a line on stderr, and entries in the JSON."""
+def test_ignored_files_are_reported(tiny_bundle: Path, data: Path) -> None:
+    """Files that are not part of the data set are named in a line on stderr and in the JSON."""
     (data / "._truth.jsonl").write_bytes(b"\x00\x05\x16\x07")
     outcome = f2edge("eval", tiny_bundle, "--data", data, "--num-beams", 1, "--json")
     assert outcome.stderr.splitlines()[0] == "left out 1 file: ._truth.jsonl (hidden)"

@@ -161,7 +161,7 @@ def test_a_closed_standard_input(tiny_bundle: Path) -> None:
 def test_a_device_that_computes_wrong_values(
     tiny_bundle: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With --on-mismatch the bundle is checked first: a wrong component stops the command, or is told on stderr."""
+    """With --on-mismatch error the command stops at a wrong component; with warn, stderr names it."""
     monkeypatch.setenv("F2EDGE_CACHE", str(tmp_path / "cache"))
     assert run(tiny_bundle, photo, "--task", "od", "--on-mismatch", "error").code == 0
     monkeypatch.setattr("f2edge.selfcheck._faults", lambda _verified: {"vision": "it is off by 0.4"})

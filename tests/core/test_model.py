@@ -234,14 +234,14 @@ def test_wrong_arguments_of_load(
 
 @pytest.mark.parametrize("settings", [{}, [], 0, "", {"num_beams": 3}, 3])
 def test_settings_of_another_type(settings: Any, model: Florence2) -> None:
-    """Settings that are no GenerationSettings are refused, also those that are false."""
+    """Settings that are not GenerationSettings are refused, even if they are falsy."""
     with pytest.raises(InputError, match=r"`settings` is .*; give an f2edge.GenerationSettings"):
         model.run(picture(), "od", settings=settings)
 
 
 @pytest.mark.parametrize("numbers", [{"num_beams": "3"}, {"num_beams": True}, {"max_new_tokens": 2.5}])
 def test_numbers_of_another_type(numbers: dict[str, Any], model: Florence2) -> None:
-    """Beams and tokens that are no whole numbers are refused."""
+    """Values of beams and tokens that are not integers are refused."""
     with pytest.raises(InputError, match="it must be a whole number"):
         model.run(picture(), "od", **numbers)
 

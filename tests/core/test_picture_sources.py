@@ -1,4 +1,4 @@
-"""Where pictures come from, and what is wrong with their files but not with their pixels."""
+"""Sources of pictures, and faults of their files that do not concern the pixels."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Pipe:
 
 
 def test_bytes_and_files_of_every_kind(tmp_path: Path) -> None:
-    """Bytes-like objects, open files at any place, pipes and path-like objects are pictures, too."""
+    """Bytes-like objects, open files at any position, pipes and path-like objects are read as pictures."""
     content = encoded(noise(), "PNG")
     (tmp_path / "a.png").write_bytes(content)
     at_its_end = io.BytesIO()

@@ -60,7 +60,7 @@ def test_threads() -> None:
 
 @pytest.mark.parametrize("device", [3, b"CPU", ["CPU"], {}])
 def test_devices_that_are_no_names(device: Any) -> None:
-    """A device that is not a string is refused, also where it is false."""
+    """A device that is not a string is refused, even if it is falsy."""
     with pytest.raises(DeviceError, match="give a name, such as CPU"):
         parse_placement(device, "CPU")
 

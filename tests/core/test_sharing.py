@@ -1,4 +1,4 @@
-"""One model in many threads, and many models one after the other in one process."""
+"""One model used by many threads, and many models loaded one after the other in one process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_threads_that_share_a_model(model: Florence2) -> None:
 
 
 def test_tasks_of_asyncio_that_share_a_model(model: Florence2) -> None:
-    """``asyncio.to_thread`` needs no lock around the model."""
+    """Calls through ``asyncio.to_thread`` may share a model without a lock."""
     expected = [ask(model, request) for request in REQUESTS[:8]]
 
     async def gather() -> list[object]:
@@ -105,7 +105,7 @@ for count in range(1, int(sys.argv[2]) + 1):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in Linux's /proc")
 @pytest.mark.parametrize("bundle", ENGINES)
 def test_models_that_were_dropped_leave_no_threads(bundle: str, request: pytest.FixtureRequest) -> None:
-    """A process that loads a bundle again and again has as many threads and open files as after the third time."""
+    """After many loads, a process has as many threads and open files as after the third load."""
     path = request.getfixturevalue(bundle)
     command = [sys.executable, "-c", LOADS, path, "12"]
     early, late = output_of(command)
@@ -131,7 +131,7 @@ else:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("bundle", ENGINES)
 def test_a_forked_child_loads_a_model_of_its_own(bundle: str, request: pytest.FixtureRequest) -> None:
-    """A child that was forked after an answer loads the bundle and answers, too: threads do not survive a fork."""
+    """A child forked after an answer can load the bundle and answer, although threads do not survive a fork."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, request.getfixturevalue(bundle)]
     parent, child = output_of(command)
     assert parent == child

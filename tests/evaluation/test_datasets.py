@@ -74,16 +74,16 @@ def test_flickr30k(flickr: Path) -> None:
 
 
 def test_flickr30k_without_a_list(flickr: Path) -> None:
-    """All pictures; what is damaged or lacks a list's picture is named; a stranger is left out."""
+    """Without a list, a picture that lacks a file is left out; a damaged file, or a missing listed one, is an error."""
     (flickr / "test.txt").unlink()
     assert [sample.name for sample in open_dataset(flickr).samples] == ["100", "200"]
     (flickr / "Annotations" / "100.xml").write_text("<annotation>")
     with pytest.raises(DatasetError, match=r"100\.xml is not what it should be"):
         open_dataset(flickr)
     (flickr / "Annotations" / "100.xml").unlink()
-    found = open_dataset(flickr)
-    assert [sample.name for sample in found.samples] == ["200"]
-    assert summary(found.notes) == ["left out 1 file: Sentences/100.txt (there is no Annotations/100.xml)"]
+    dataset = open_dataset(flickr)
+    assert [sample.name for sample in dataset.samples] == ["200"]
+    assert summary(dataset.notes) == ["left out 1 file: Sentences/100.txt (there is no Annotations/100.xml)"]
     (flickr / "test.txt").write_text("100")
     with pytest.raises(DatasetError, match=r"100\.xml is not there"):
         open_dataset(flickr)

@@ -1,4 +1,4 @@
-"""Data sets as people have them: single texts, other encodings, strangers in the folder, values of another type."""
+"""Data sets as users have them: single texts, other encodings, unrelated files, values of another type."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FORMATS = {
 
 
 def write(folder: Path, name: str, value: Any) -> Path:
-    """Write a data set of one picture; a second line or entry makes its kind plain, whatever the first becomes."""
+    """Write a data set of one picture with the given annotations."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     write_picture(folder / "a.png")
@@ -75,12 +75,12 @@ def write(folder: Path, name: str, value: Any) -> Path:
 def test_a_single_text_is_one_reference(
     scenes: Callable[..., Path], question: dict[str, Any], expected: Question
 ) -> None:
-    """It is not split into its letters."""
+    """A string in place of a list is one reference, and is not split into letters."""
     assert open_dataset(scenes(question, pictures=1)).samples[0].questions == (expected,)
 
 
 def test_a_single_text_in_the_other_formats(tmp_path: Path) -> None:
-    """One answer of TextVQA, one sentence of a ref, several expressions in one line, one question of a picture."""
+    """A single answer, sentence or question is read like a list of one; several expressions may share a line."""
     textvqa = write(tmp_path / "a", "textvqa.json", {"data": [{**TEXTVQA["data"][0], "answers": "nokia"}]})
     assert open_dataset(textvqa).samples[0].questions[0].answers == ("nokia",)
     refs = write(tmp_path / "b", "refs.json", [{**REF, "sentences": "left dog"}]).parent
@@ -93,7 +93,7 @@ def test_a_single_text_in_the_other_formats(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_encodings_of_unicode(encoding: str, tmp_path: Path) -> None:
-    """JSON and JSONL in any of them, with a byte order mark or without."""
+    """JSON and JSONL are read in every Unicode encoding, with or without a byte order mark."""
     line, coco = json.dumps(CAPTION, ensure_ascii=False), copy.deepcopy(CAPTIONS)
     coco["annotations"][0]["caption"] = "un caf\u00e9"
     for path, content in ((tmp_path / "x.jsonl", f"{line}\r\n\r\n{line}"), (tmp_path / "y.json", json.dumps(coco))):
@@ -102,7 +102,7 @@ def test_encodings_of_unicode(encoding: str, tmp_path: Path) -> None:
 
 
 def test_flickr30k_in_other_encodings(flickr: Path) -> None:
-    """The list with a byte order mark, the sentences in UTF-16; in Latin-1 the line says so."""
+    """A list with a byte order mark and UTF-16 sentences are read; Latin-1 is refused with the line and the remedy."""
     (flickr / "test.txt").write_bytes(codecs.BOM_UTF8 + b"200.jpg\r\n")
     sentences = flickr / "Sentences" / "200.txt"
     sentences.write_text(sentences.read_text().replace("Two men", "Two caf\u00e9s"), encoding="utf-16")
@@ -113,7 +113,7 @@ def test_flickr30k_in_other_encodings(flickr: Path) -> None:
 
 
 def test_latin_1_is_refused(tmp_path: Path) -> None:
-    """Any bytes are Latin-1, so to read them as such would be a guess; the line says where they are."""
+    """Any bytes are valid Latin-1, so reading them as such would be a guess; the error names the line."""
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"image": "a.png", "questions": []}\n{"image": "caf\xe9.png", "questions": []}\n')
     with pytest.raises(DatasetError, match=r"x\.jsonl, line 2 .*not UTF-8.*iconv"):
@@ -123,7 +123,7 @@ def test_latin_1_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path / "y.json")
 
 
-STRANGERS = {
+UNRELATED = {
     "empty.json": b"",
     "numbers.json": b"[1, 2, 3]",
     "broken.json": b"{",
@@ -140,38 +140,38 @@ STRANGERS = {
 }
 
 
-def test_strangers_in_the_folder(scenes: Callable[..., Path]) -> None:
-    """Every other file is left out and named with the reason; a folder named like a file is none."""
+def test_unrelated_files_are_left_out(scenes: Callable[..., Path]) -> None:
+    """Every unrelated file is named with the reason; a folder with a name like a file is ignored."""
     folder = scenes({"task": "caption", "answers": ["a"]})
-    for name, content in STRANGERS.items():
+    for name, content in UNRELATED.items():
         (folder / name).write_bytes(content)
     (folder / "more.json").mkdir()
-    found = open_dataset(folder)
-    assert len(found.samples) == 2
-    assert {note.name for note in found.notes} == set(STRANGERS)
-    (line,) = summary(found.notes)
+    dataset = open_dataset(folder)
+    assert len(dataset.samples) == 2
+    assert {note.name for note in dataset.notes} == set(UNRELATED)
+    (line,) = summary(dataset.notes)
     assert line.startswith("left out 13 files: ._captions.json (hidden), ")
     assert line.endswith(" and 8 more")
-    reasons = {note.name: note.reason for note in found.notes}
+    reasons = {note.name: note.reason for note in dataset.notes}
     assert reasons["train.jsonl"] == "for training"
     assert "it is empty" in reasons["empty.json"]
 
 
-def test_strangers_alone(tmp_path: Path) -> None:
-    """Without a data set, the line says what the folder has."""
+def test_only_unrelated_files(tmp_path: Path) -> None:
+    """Without a data set, the error names the unrelated files of the folder."""
     (tmp_path / "empty.json").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"holds no known data set; left out 1 file: empty\.json \(.*it is empty"):
         open_dataset(tmp_path)
 
 
-def test_strangers_of_flickr30k(flickr: Path) -> None:
-    """Files that macOS adds are no sentences of a picture."""
+def test_hidden_files_beside_flickr30k(flickr: Path) -> None:
+    """The hidden files that macOS adds are not read as sentences."""
     (flickr / "test.txt").unlink()
     for folder, suffix in (("Sentences", "txt"), ("Annotations", "xml")):
         (flickr / folder / f"._100.{suffix}").write_bytes(b"\x00\x05\x16\x07")
-    found = open_dataset(flickr)
-    assert [sample.name for sample in found.samples] == ["100", "200"]
-    assert summary(found.notes) == ["left out 1 file: Sentences/._100.txt (hidden)"]
+    dataset = open_dataset(flickr)
+    assert [sample.name for sample in dataset.samples] == ["100", "200"]
+    assert summary(dataset.notes) == ["left out 1 file: Sentences/._100.txt (hidden)"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_strangers_of_flickr30k(flickr: Path) -> None:
     ],
 )
 def test_a_value_of_another_type(name: str, value: Any, words: str, tmp_path: Path) -> None:
-    """The line names the file, the entry, the key and the value."""
+    """The error names the file, the entry, the key and the value."""
     with pytest.raises(DatasetError, match=rf"{name}, \w+ \d.*{words}|{name}, {words}"):
         open_dataset(write(tmp_path / "x", name, value).parent)
 
@@ -237,7 +237,7 @@ OTHERS = (
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_any_value_replaced_by_any_other(name: str, tmp_path: Path) -> None:
-    """Whatever stands in the place of a value: one line, or a data set of the right types."""
+    """If any value is replaced, the data set is refused in one line or has values of the right types."""
     for path in places(FORMATS[name]):
         for other in OTHERS:
             file = write(tmp_path / "x", name, replaced(FORMATS[name], path, other))
@@ -246,7 +246,7 @@ def test_any_value_replaced_by_any_other(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_any_key_missing(name: str, tmp_path: Path) -> None:
-    """One line, or a data set, since some keys need not be there."""
+    """If any key is missing, the data set is refused in one line or, for an optional key, is still valid."""
     for path in places(FORMATS[name]):
         if isinstance(path[-1], str):
             value = copy.deepcopy(FORMATS[name])
@@ -268,7 +268,7 @@ def questions_of(folder: Path) -> list[Question]:
 
 
 def sound(question: Question) -> bool:
-    """Tell whether a question has texts where texts belong, and finite numbers where numbers do."""
+    """Return whether texts are strings and numbers are finite."""
     texts = (question.task, question.text or "", *question.answers, *question.labels)
     shapes = (question.region or (), *question.boxes, *question.polygons, *question.quads)
     numbers = [number for shape in shapes for number in shape]
@@ -276,7 +276,7 @@ def sound(question: Question) -> bool:
 
 
 def test_ids_of_two_types(tmp_path: Path) -> None:
-    """Numbers in one list and digits in the other are the same ids; whole floats, as tables export them, are, too."""
+    """An id may be a number in one list and digits in the other; whole floats, as tables export them, also match."""
     for other in ("7", "007", 7.0):
         annotations = [OBJECT | {"image_id": other, "category_id": "18"}]
         (sample,) = open_dataset(
@@ -288,7 +288,7 @@ def test_ids_of_two_types(tmp_path: Path) -> None:
 
 
 def test_annotations_of_other_pictures(tmp_path: Path) -> None:
-    """They are counted; if all are, nothing could be measured, and the line says which ids to compare."""
+    """Annotations of unlisted pictures are counted; if there are no others, the error says which ids to compare."""
     other = OBJECT | {"image_id": "COCO_8"}
     path = write(tmp_path / "x", "instances.json", INSTANCES | {"annotations": [OBJECT, other, other]})
     expected = "left out 2 annotations: instances.json (of pictures that it does not list)"
@@ -299,15 +299,15 @@ def test_annotations_of_other_pictures(tmp_path: Path) -> None:
 
 
 def test_grefcoco(tmp_path: Path) -> None:
-    """One object: box and mask; several: their mask; none: left out.  All that is left out is counted."""
+    """One object is asked for box and mask, several for their mask, none not at all; what is left out is counted."""
     second = OBJECT | {"id": 2, "segmentation": [[2] * 6]}
     refs = [REF | {"ann_id": ids, "no_target": ids == [-1]} for ids in ([1], [1, 2], [-1])]
     folder = write(tmp_path / "x", "refs.json", [*refs, REF | {"split": "train"}]).parent
     write_json(folder / "instances.json", INSTANCES | {"annotations": [OBJECT, second]})
-    found = open_dataset(folder)
-    box, mask, both = found.samples[0].questions
+    dataset = open_dataset(folder)
+    box, mask, both = dataset.samples[0].questions
     assert (box.boxes, mask.polygons, both.polygons) == (((4, 5, 14, 25),), ((1,) * 6,), ((1,) * 6, (2,) * 6))
-    assert summary(found.notes) == [
+    assert summary(dataset.notes) == [
         "left out 1 box question: refs.json (of several objects, which are asked for their mask only)",
         "left out 1 expression: refs.json (nothing in the picture fits)",
         "left out 1 ref: refs.json (of the split train)",

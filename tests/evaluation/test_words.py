@@ -20,7 +20,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_all_recorded_captions(oracles_dir: Path) -> None:
-    """The words of 404 captions full of what is hard to split are those of the Java program."""
+    """The words of 404 captions that are hard to split equal those of the Java program."""
     cases = lines(oracles_dir / "caption_words.jsonl")
     assert len(cases) == 404
     for case in cases:
@@ -28,7 +28,7 @@ def test_all_recorded_captions(oracles_dir: Path) -> None:
 
 
 def test_all_recorded_answers(oracles_dir: Path) -> None:
-    """Random answers, and every contraction of the challenge, become what its code makes of them."""
+    """Random answers and every contraction of the challenge are normalised like by the challenge's code."""
     cases = lines(oracles_dir / "vqa_answers.jsonl")
     assert len(cases) > 250
     for case in cases:
@@ -50,11 +50,11 @@ def test_all_recorded_answers(oracles_dir: Path) -> None:
     ],
 )
 def test_captions_by_hand(caption: str, expected: str) -> None:
-    """Clitics and points of abbreviations stay; brackets have names; most other marks are dropped."""
+    """Clitics are split off, points of abbreviations stay, brackets become names, and most other marks are dropped."""
     assert " ".join(words(caption)) == expected
 
 
 def test_a_long_caption_without_spaces() -> None:
-    """No pattern takes exponential time, or the test would not end."""
+    """No pattern takes exponential time; otherwise this test would not end."""
     for piece in ("a", "1,", "a.", "'", "<", "-", "a'", "&", "a@", "a-", "a/", ". ", "(1", "é"):
         assert words(piece * 2_000) is not None
