@@ -60,8 +60,8 @@ def assert_same_tokens(checkpoint: Path, seeds: range) -> None:
         rng = np.random.default_rng(seed)
         write_random_files(checkpoint, rng, GEOMETRY.vocab_size)
         picture = random_picture(rng)
-        found, image_tokens = reference_answer(checkpoint, picture)
-        assert found == transformers_answer(checkpoint, picture, image_tokens), seed
+        answer, image_tokens = reference_answer(checkpoint, picture)
+        assert answer == transformers_answer(checkpoint, picture, image_tokens), seed
 
 
 def test_random_files(checkpoint: Path) -> None:

@@ -29,16 +29,16 @@ def random_table(seed: int) -> FloatArray:
 def assert_same_answer(table: FloatArray, settings: GenerationSettings, num_candidates: int) -> None:
     """Compare the sequence, the score and the log-probabilities with those of transformers."""
     sequence, score, logprobs = answer(table.tolist(), settings)
-    found = generate(TableSession(table, num_candidates), settings)
-    assert list(found.token_ids) == sequence, settings
-    np.testing.assert_allclose(found.token_logprobs, logprobs, rtol=1e-5, atol=2e-5, err_msg=str(settings))
+    ours = generate(TableSession(table, num_candidates), settings)
+    assert list(ours.token_ids) == sequence, settings
+    np.testing.assert_allclose(ours.token_logprobs, logprobs, rtol=1e-5, atol=2e-5, err_msg=str(settings))
     if score is not None:
-        assert found.score == pytest.approx(score, rel=1e-4, abs=1e-5)
+        assert ours.score == pytest.approx(score, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_settings_that_meet(seed: int) -> None:
-    """Random settings at once give transformers' answer, from few candidates and from all."""
+def test_combined_settings(seed: int) -> None:
+    """Random combinations of settings give transformers' answer, from few candidates and from all."""
     rng = np.random.default_rng(seed)
     for _ in range(4):
         settings = random_search(rng, VOCAB, longest=14)
@@ -60,7 +60,7 @@ def test_settings_that_meet(seed: int) -> None:
     ],
 )
 def test_only_what_may_raise_a_score_fetches_all(changes: dict[str, Any], fetched: bool) -> None:
-    """A token beyond the candidates can win only if its score rises, or if scores depend on all others."""
+    """All logits are fetched only if a setting may raise a score or makes it depend on all others."""
     settings = GenerationSettings(num_beams=3, max_new_tokens=12, **changes)
     session = TableSession(peaked_table(), num_candidates=32)
     assert len(generate(session, settings).token_ids) > 6
@@ -68,7 +68,7 @@ def test_only_what_may_raise_a_score_fetches_all(changes: dict[str, Any], fetche
 
 
 def test_an_end_token_that_is_a_bad_word() -> None:
-    """It still ends answers, as in transformers."""
+    """An end token among the bad words still ends an answer, as in transformers."""
     table = random_table(0)
     table[:, EOS] = 9
     settings = GenerationSettings(num_beams=1, bad_words_ids=((EOS,), (5,)), max_new_tokens=9)
@@ -76,8 +76,8 @@ def test_an_end_token_that_is_a_bad_word() -> None:
     assert_same_answer(table, settings, 12)
 
 
-def test_a_minimum_of_new_tokens_takes_the_place_of_a_minimum_length() -> None:
-    """Even if it is the smaller one."""
+def test_min_new_tokens_overrides_min_length() -> None:
+    """``min_new_tokens`` overrides ``min_length``, even if it is smaller."""
     table = random_table(0)
     table[:, EOS] = 9
     for minimum, length in ((0, 3), (4, 6), (None, 8)):
@@ -88,7 +88,7 @@ def test_a_minimum_of_new_tokens_takes_the_place_of_a_minimum_length() -> None:
 
 @pytest.mark.parametrize("begin", [(3,), (EOS,)])
 def test_a_begin_token_that_is_suppressed(begin: tuple[int, ...]) -> None:
-    """The token after a forced one is meant, and the first one if none is forced."""
+    """Tokens are suppressed at the position after a forced token, or at the first one if none is forced."""
     for forced in (0, None):
         settings = GenerationSettings(num_beams=1, max_new_tokens=5, forced_bos_token_id=forced)
         for seed in range(5):
@@ -118,27 +118,27 @@ def test_a_begin_token_that_is_suppressed(begin: tuple[int, ...]) -> None:
         {"renormalize_logits": 1},
     ],
 )
-def test_settings_that_are_none(wrong: dict[str, Any]) -> None:
-    """Each is refused by name when it is made, not in the middle of an answer."""
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    """A wrong setting is refused by name when the settings are made, not in the middle of an answer."""
     (name,) = wrong
     with pytest.raises(InputError, match=name):
         GenerationSettings(**wrong)
 
 
 def test_lists_are_as_good_as_tuples() -> None:
-    """JSON has no tuples, and settings are hashable all the same."""
+    """Lists, as JSON has them, are converted to tuples, so that settings are hashable."""
     settings = GenerationSettings(eos_token_id=[2, 5], bad_words_ids=[[4, 5]], suppress_tokens=[7])  # type: ignore[arg-type]
     assert settings == GenerationSettings(eos_token_id=(2, 5), bad_words_ids=((4, 5),), suppress_tokens=(7,))
     assert isinstance(hash(settings), int)
 
 
 def test_tokens_beyond_the_vocabulary() -> None:
-    """A bad word, a bias or an end token needs its tokens; to suppress one that does not exist costs nothing."""
+    """Tokens beyond the vocabulary are faults of all settings but ``suppress_tokens``, where they change nothing."""
     settings = GenerationSettings(
         eos_token_id=(2, 40), bad_words_ids=((41,),), sequence_bias=(((42, 3), 1.0),), suppress_tokens=(43,)
     )
     named = ["eos_token_id is 40", "bad_words_ids is 41", "sequence_bias is 42"]
     assert [fault.split(",")[0] for fault in settings.beyond(VOCAB)] == named
     table = random_table(0)
-    found = generate(TableSession(table, VOCAB), GenerationSettings(suppress_tokens=(43,), max_new_tokens=9))
-    assert found == generate(TableSession(table, VOCAB), GenerationSettings(max_new_tokens=9))
+    answer = generate(TableSession(table, VOCAB), GenerationSettings(suppress_tokens=(43,), max_new_tokens=9))
+    assert answer == generate(TableSession(table, VOCAB), GenerationSettings(max_new_tokens=9))

@@ -1,4 +1,4 @@
-"""The formats that people fine-tune with."""
+"""The data formats that are common for fine-tuning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HALF = tuple(pytest.approx(value, abs=0.1) for value in (0, 0, 32, 48))
 
 
 def pairs(folder: Path, *pairs: tuple[str, str]) -> Path:
-    """A picture of 64x48 pixels with prefixes and suffixes."""
+    """Write a JSONL of prefixes and suffixes about a picture of 64x48 pixels."""
     write_picture(folder / "a.png")
     return write_jsonl(folder / "annotations.jsonl", [{"image": "a.png", "prefix": p, "suffix": s} for p, s in pairs])
 
@@ -45,14 +45,14 @@ def pairs(folder: Path, *pairs: tuple[str, str]) -> Path:
     ],
 )
 def test_prefix_and_suffix(prefix: str, suffix: str, expected: Question, tmp_path: Path) -> None:
-    """The prefix names the task, the suffix is the answer in the words of the model; bins become pixels."""
-    found = open_dataset(pairs(tmp_path, (prefix, suffix)).parent)
-    assert found.kind == "JSONL of prefix and suffix"
-    assert found.samples[0].questions == (expected,)
+    """The prefix names the task, and the suffix is the answer in the model's words, whose bins become pixels."""
+    dataset = open_dataset(pairs(tmp_path, (prefix, suffix)).parent)
+    assert dataset.kind == "JSONL of prefix and suffix"
+    assert dataset.samples[0].questions == (expected,)
 
 
 def test_quads_and_masks(tmp_path: Path) -> None:
-    """Lines of text have quads; a mask is all polygons of the suffix."""
+    """Lines of text become quads, and all polygons of a suffix one mask."""
     ocr = ("<OCR_WITH_REGION>", f"STOP{LEFT}{LEFT}")
     mask = ("<REFERRING_EXPRESSION_SEGMENTATION>the cat", f"{LEFT}<loc_0><loc_999>")
     read, masked = open_dataset(pairs(tmp_path, ocr, mask)).samples[0].questions
@@ -70,19 +70,19 @@ def test_quads_and_masks(tmp_path: Path) -> None:
         ("<CAPTION_TO_PHRASE_GROUNDING>x", "", "needs labels and boxes"),
     ],
 )
-def test_a_suffix_that_is_no_answer(prefix: str, suffix: str, words: str, tmp_path: Path) -> None:
-    """It would be marked as something else than it is."""
+def test_a_suffix_that_does_not_fit_its_task(prefix: str, suffix: str, words: str, tmp_path: Path) -> None:
+    """A suffix that does not fit its prefix is refused, because it would be scored as another answer."""
     with pytest.raises(DatasetError, match=rf"annotations\.jsonl, line 1 .*{words}"):
         open_dataset(pairs(tmp_path, (prefix, suffix)))
 
 
 def test_a_missing_picture_has_no_pixels(tmp_path: Path) -> None:
-    """Its bins cannot become pixels, so it is left out and named."""
+    """A missing picture is left out and named, because bins need its size to become pixels."""
     lines = [{"image": f"{name}.png", "prefix": "<OD>", "suffix": f"cat{LEFT}"} for name in "ab"]
     write_picture(tmp_path / "a.png")
-    found = open_dataset(write_jsonl(tmp_path / "x.jsonl", lines))
-    assert [sample.name for sample in found.samples] == ["a.png"]
-    assert summary(found.notes) == ["left out 1 picture: b.png (is not there, or cannot be opened)"]
+    dataset = open_dataset(write_jsonl(tmp_path / "x.jsonl", lines))
+    assert [sample.name for sample in dataset.samples] == ["a.png"]
+    assert summary(dataset.notes) == ["left out 1 picture: b.png (is not there, or cannot be opened)"]
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,18 @@ def test_a_missing_picture_has_no_pixels(tmp_path: Path) -> None:
     ],
 )
 def test_a_folder_with_captions(lines: list[Any], tmp_path: Path) -> None:
-    """``metadata.jsonl`` beside the pictures; several captions of a picture are several references."""
+    """``metadata.jsonl`` beside the pictures gives captions; several captions of a picture are several references."""
     (sample,) = open_dataset(write_jsonl(tmp_path / "metadata.jsonl", lines).parent).samples
     assert sample.questions == (Question("<CAPTION>", answers=("a cat", "one cat")),)
 
 
 def test_captions_in_a_table(tmp_path: Path) -> None:
-    """``metadata.csv``, here with a byte order mark and a line break in a caption; other CSV files are no data set."""
+    """``metadata.csv`` gives captions, even with a byte order mark and line breaks; other CSV files are ignored."""
     write_picture(tmp_path / "a.png")
     (tmp_path / "metadata.csv").write_text('file_name,text\na.png,"a cat,\nasleep"\n', encoding="utf-8-sig")
     (tmp_path / "other.csv").write_text("x,y\n1,2\n")
-    found = open_dataset(tmp_path)
-    assert (found.kind, found.samples[0].questions[0].answers) == ("folder with captions", ("a cat,\nasleep",))
+    dataset = open_dataset(tmp_path)
+    assert (dataset.kind, dataset.samples[0].questions[0].answers) == ("folder with captions", ("a cat,\nasleep",))
     (tmp_path / "metadata.csv").write_text('file_name,text\na.png,"a cat\n')
     with pytest.raises(DatasetError, match=r"metadata\.csv"):
         open_dataset(tmp_path / "metadata.csv")

@@ -1,4 +1,4 @@
-"""The settings of the search are those that the checkpoint asks for, or the checkpoint is refused."""
+"""The generation settings are those of the checkpoint; a checkpoint whose settings are not supported is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SILENT = GenerationSettings(
     forced_eos_token_id=None,
     eos_token_id=None,
 )
-"""What transformers does where nothing is said."""
+"""The settings that transformers uses if the checkpoint has none."""
 
 
 def settings(layout: Layout, text: dict[str, Any], generation: dict[str, Any] | None, **top: Any) -> GenerationSettings:
@@ -38,23 +38,23 @@ def native(**generation: Any) -> GenerationSettings:
     return settings("transformers", {}, {**GENERATION, **generation})
 
 
-def test_microsofts_settings_stand_in_the_text_config() -> None:
-    """Its generation_config.json is ignored, as Microsoft's generate ignores it."""
-    found = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
-    assert (found.num_beams, found.length_penalty, found.forced_bos_token_id) == (4, 0.5, 0)
+def test_microsofts_settings_are_in_the_text_config() -> None:
+    """generation_config.json is ignored, as Microsoft's ``generate`` ignores it."""
+    loaded = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
+    assert (loaded.num_beams, loaded.length_penalty, loaded.forced_bos_token_id) == (4, 0.5, 0)
 
 
-def test_transformers_settings_stand_in_the_generation_config() -> None:
-    """And not in config.json, if the file is there."""
-    found = settings("transformers", {"num_beams": 7}, {**GENERATION, "early_stopping": "never"}, num_beams=8)
-    assert (found.num_beams, found.early_stopping) == (3, "never")
+def test_transformers_settings_are_in_the_generation_config() -> None:
+    """config.json is ignored if generation_config.json exists."""
+    loaded = settings("transformers", {"num_beams": 7}, {**GENERATION, "early_stopping": "never"}, num_beams=8)
+    assert (loaded.num_beams, loaded.early_stopping) == (3, "never")
 
 
-def test_no_file_means_what_config_json_says() -> None:
-    """Transformers searches greedily, to the end tokens of the text config, unless config.json says otherwise."""
+def test_without_the_file_config_json_decides() -> None:
+    """The search is greedy with the end tokens of the text config, unless config.json itself says otherwise."""
     ids = {name: GENERATION[name] for name in ("eos_token_id", "decoder_start_token_id", "forced_eos_token_id")}
-    found = settings("transformers", {**text_config(TINY), **ids}, None)
-    assert found == GenerationSettings(
+    loaded = settings("transformers", {**text_config(TINY), **ids}, None)
+    assert loaded == GenerationSettings(
         num_beams=1,
         max_new_tokens=TINY.decoder_positions,
         early_stopping=False,
@@ -65,17 +65,17 @@ def test_no_file_means_what_config_json_says() -> None:
     assert (above.num_beams, above.min_length, above.eos_token_id) == (4, 5, (2, 5))
 
 
-def test_what_is_absent_is_transformers_default() -> None:
-    """Greedy, nothing forced, nothing banned; null is as good as absent."""
+def test_absent_settings_default_to_transformers() -> None:
+    """By default the search is greedy, and nothing is forced or banned; null means absent."""
     assert settings("transformers", {}, {"decoder_start_token_id": 2}) == SILENT
     nulls = {**dict.fromkeys([*GENERATION, "max_length", "suppress_tokens", "do_sample"]), "decoder_start_token_id": 2}
     assert settings("transformers", {}, nulls) == SILENT
 
 
-def test_what_is_absent_in_microsofts_layout() -> None:
-    """Greedy too; its configuration class knows the tokens that begin and end an answer."""
-    found = settings("microsoft", {}, None)
-    assert (found.num_beams, found.decoder_start_token_id, found.eos_token_id, found.forced_eos_token_id) == (
+def test_absent_settings_in_microsofts_layout() -> None:
+    """The search is greedy, too, with the begin and end tokens of Microsoft's configuration class."""
+    loaded = settings("microsoft", {}, None)
+    assert (loaded.num_beams, loaded.decoder_start_token_id, loaded.eos_token_id, loaded.forced_eos_token_id) == (
         1,
         2,
         2,
@@ -84,7 +84,7 @@ def test_what_is_absent_in_microsofts_layout() -> None:
 
 
 def test_an_answer_begins_with_the_begin_token_if_no_other_is_named() -> None:
-    """As in transformers, which fails if there is neither."""
+    """If neither start nor begin token is named, the checkpoint is refused, as by transformers."""
     assert settings("transformers", {}, {"bos_token_id": 5}).decoder_start_token_id == 5
     with pytest.raises(CheckpointError, match=r"generation_config.json has neither decoder_start_token_id nor bos"):
         settings("transformers", {}, {})
@@ -101,27 +101,27 @@ def test_an_answer_begins_with_the_begin_token_if_no_other_is_named() -> None:
     ],
 )
 def test_the_longest_answer(said: dict[str, int], longest: int) -> None:
-    """Either field, the one that counts new tokens first, and at most what the model has positions for."""
+    """``max_new_tokens`` comes before ``max_length``, and both are limited by the model's positions."""
     assert native(**said).max_new_tokens == longest
 
 
 def test_a_maximum_that_old_configurations_carry() -> None:
-    """Transformers 4 wrote 20 into each text config, whether somebody had set it or not."""
+    """A ``max_length`` of 20 is ignored, because transformers 4 wrote it into every text config."""
     assert settings("microsoft", {"max_length": 20}, None).max_new_tokens == 80
     assert settings("microsoft", {"max_length": 21}, None).max_new_tokens == 20
 
 
 @pytest.mark.parametrize("said", [{"max_length": 1}, {"max_length": "x"}, {"max_new_tokens": 0}])
 def test_a_maximum_without_an_answer(said: dict[str, Any]) -> None:
-    """There is no answer of no tokens."""
+    """A limit that allows no token is refused."""
     with pytest.raises(CheckpointError, match="max_new_tokens or max_length"):
         native(**said)
 
 
 def test_lists_of_tokens() -> None:
-    """A list of one end token is that token; longer ones and all other lists become tuples."""
+    """A list of one end token becomes that token; all other lists become tuples."""
     assert native(eos_token_id=[2]).eos_token_id == 2
-    found = native(
+    loaded = native(
         eos_token_id=[2, 5],
         suppress_tokens=[7],
         begin_suppress_tokens=[8],
@@ -129,19 +129,19 @@ def test_lists_of_tokens() -> None:
         sequence_bias=[[[9, 10], -1.5]],
         exponential_decay_length_penalty=[5, 1.1],
     )
-    assert found.eos_token_id == (2, 5)
-    assert found.suppress_tokens == (7,)
-    assert found.begin_suppress_tokens == (8,)
-    assert found.bad_words_ids == ((9,), (10, 11))
-    assert found.sequence_bias == (((9, 10), -1.5),)
-    assert found.exponential_decay_length_penalty == (5, 1.1)
+    assert loaded.eos_token_id == (2, 5)
+    assert loaded.suppress_tokens == (7,)
+    assert loaded.begin_suppress_tokens == (8,)
+    assert loaded.bad_words_ids == ((9,), (10, 11))
+    assert loaded.sequence_bias == (((9, 10), -1.5),)
+    assert loaded.exponential_decay_length_penalty == (5, 1.1)
 
 
 def test_numbers() -> None:
-    """Each is read under its own name."""
+    """Each number is read under its own name."""
     numbers = {"repetition_penalty": 1.3, "min_length": 5, "min_new_tokens": 4, "renormalize_logits": True}
-    found = native(**numbers)
-    assert {name: getattr(found, name) for name in numbers} == numbers
+    loaded = native(**numbers)
+    assert {name: getattr(loaded, name) for name in numbers} == numbers
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_numbers() -> None:
         {"num_assistant_tokens": 20, "assistant_confidence_threshold": 0.4, "low_memory": False},
     ],
 )
-def test_what_changes_no_answer(ignored: dict[str, Any]) -> None:
-    """Settings of sampling where nothing is sampled, neutral values, and what is about memory and outputs."""
+def test_settings_without_effect(ignored: dict[str, Any]) -> None:
+    """Sampling settings without sampling, neutral values, and settings of memory and outputs are ignored."""
     assert native(**ignored) == FLORENCE
 
 
@@ -186,8 +186,8 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_f2edge_does_not_do(name: str) -> None:
-    """One line names the file, the field and what it would do, in either layout."""
+def test_unsupported_settings(name: str) -> None:
+    """An unsupported setting is refused in one line with its file, field and effect, in either layout."""
     for place, read in (
         ("generation_config.json", lambda said: native(**said)),
         ("text_config", lambda said: settings("microsoft", said, None)),
@@ -198,7 +198,7 @@ def test_what_f2edge_does_not_do(name: str) -> None:
 
 
 def test_sampling_is_refused_with_the_reason() -> None:
-    """It is the one that is met in the field."""
+    """Sampling is the unsupported setting that checkpoints really have, so its whole message is compared."""
     with pytest.raises(CheckpointError) as error:
         native(do_sample=True, temperature=0.7)
     assert str(error.value) == (
@@ -208,7 +208,7 @@ def test_sampling_is_refused_with_the_reason() -> None:
 
 
 def test_a_forced_token_that_is_suppressed() -> None:
-    """Transformers refuses it as well: nothing would be left."""
+    """A forced token that is also suppressed is refused, as by transformers, because no token would be left."""
     with pytest.raises(CheckpointError, match="forced_bos_token_id is 0, which suppress_tokens takes away"):
         native(suppress_tokens=[0])
 
@@ -216,7 +216,7 @@ def test_a_forced_token_that_is_suppressed() -> None:
 @pytest.mark.parametrize("name", [*GENERATION, "length_penalty"])
 @pytest.mark.parametrize("value", ["x", -1, 2.5, {}, [-1, 2], []])
 def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
-    """One line of ours; a length penalty may be negative and broken."""
+    """A wrong setting is named in one line; a length penalty may be negative or fractional."""
     if name == "length_penalty" and isinstance(value, (int, float)):
         assert native(**{name: value}).length_penalty == value
         return
@@ -243,8 +243,8 @@ def test_settings_that_no_search_can_follow(name: str, value: Any) -> None:
         ("length_penalty", math.inf),
     ],
 )
-def test_values_beyond_reason(name: str, value: Any) -> None:
-    """A checkpoint's fault, not the user's."""
+def test_wrong_values(name: str, value: Any) -> None:
+    """A wrong value is reported as a fault of the checkpoint."""
     with pytest.raises(CheckpointError, match=rf"the checkpoint's generation settings: .*{name}"):
         native(**{name: value})
 
@@ -257,7 +257,7 @@ def test_values_beyond_reason(name: str, value: Any) -> None:
     ],
 )
 def test_the_message_about_a_setting_reads_as_a_sentence(name: str, value: Any, message: str) -> None:
-    """The check of a value and the check of its type word their errors differently; both follow a colon."""
+    """The check of a value and the check of a type give different messages; both follow a colon."""
     with pytest.raises(CheckpointError) as caught:
         settings("microsoft", {name: value}, {})
     assert str(caught.value) == message
@@ -273,6 +273,6 @@ def test_the_message_about_a_setting_reads_as_a_sentence(name: str, value: Any, 
     ],
 )
 def test_tokens_that_the_vocabulary_lacks(name: str, value: Any) -> None:
-    """The first that does not exist."""
+    """The first token id beyond the vocabulary is refused."""
     with pytest.raises(CheckpointError, match=f"{name} is 1600, and the vocabulary ends at 1599"):
         native(**{name: value})

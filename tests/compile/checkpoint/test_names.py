@@ -117,12 +117,12 @@ def test_a_head_that_differs_is_kept(layout: str, state: dict[str, Tensor]) -> N
     tensors = files(state, layout)
     head = tensors[EMBEDDING[layout][0]].clone()
     head[-1, -1] += 1
-    found = to_reference({**tensors, EMBEDDING[layout][3]: head})
-    assert torch.equal(found["lm_head.weight"], head)
-    assert torch.equal(found["shared.weight"], tensors[EMBEDDING[layout][0]])
+    state_dict = to_reference({**tensors, EMBEDDING[layout][3]: head})
+    assert torch.equal(state_dict["lm_head.weight"], head)
+    assert torch.equal(state_dict["shared.weight"], tensors[EMBEDDING[layout][0]])
     assert file_name("lm_head.weight", layout) == EMBEDDING[layout][3]  # type: ignore[arg-type]
     if layout == "microsoft":
-        assert torch.equal(to_microsoft(found)[EMBEDDING[layout][3]], head)
+        assert torch.equal(to_microsoft(state_dict)[EMBEDDING[layout][3]], head)
 
 
 def test_two_names_for_one_tensor_are_refused(state: dict[str, Tensor]) -> None:

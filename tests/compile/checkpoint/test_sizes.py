@@ -152,11 +152,11 @@ def test_position_tables_without_positions() -> None:
 def test_the_image_processor_is_part_of_the_geometry() -> None:
     """Its size, its numbers and the rest of what it does; a side that was asked for replaces its size."""
     processor = {**PROCESSOR, "size": {"height": 64, "width": 96}, "image_std": 0.5, "resample": 2}
-    found = sizes.geometry(SHAPES, config(), processor)
+    geometry = sizes.geometry(SHAPES, config(), processor)
     expected = replace(
         TINY, image_size=(64, 96), image_std=(0.5, 0.5, 0.5), image_processing=ImageProcessing(resample=2)
     )
-    assert found == expected
+    assert geometry == expected
     assert sizes.geometry(SHAPES, config(), processor, 160) == replace(expected, image_size=(160, 160))
 
 
