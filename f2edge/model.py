@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
-    from typing_extensions import Self
-
     from f2edge.arrays import IntArray
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
@@ -112,7 +110,7 @@ class Florence2:
         """
         self._runtime = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Florence2:  # noqa: PYI034 - Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
     import openvino as ov
 
-    from f2edge.runtimes.openvino.loading import LoadPlan
-
 _IDLE: defaultdict[Hashable, list[ov.CompiledModel]] = defaultdict(list)
 
 
-def take_idle(plan: LoadPlan) -> ov.CompiledModel | None:
-    """Take over the decoder of an earlier model that was loaded by the same plan and is gone; None if there is none."""
+def take_idle(key: Hashable) -> ov.CompiledModel | None:
+    """Take over the decoder of a model that is gone; None if there is none.
+
+    Args:
+        key: everything that decides what is compiled, and how.
+    """
     try:
-        return _IDLE[_key(plan)].pop()
+        return _IDLE[key].pop()
     except IndexError:
         return None
 
 
-def leave_at_end(owner: object, plan: LoadPlan, decoder: ov.CompiledModel) -> None:
-    """Leave a decoder for the next model of the same plan when its owner is gone; sessions may go on to use it."""
-    if plan.bundle_hash and plan.device("decoder") == "CPU":
-        weakref.finalize(owner, _leave, os.getpid(), _key(plan), decoder).atexit = False
+def leave_at_end(owner: object, key: Hashable, decoder: ov.CompiledModel) -> None:
+    """Leave a decoder for the next model of the same key when its owner is gone; sessions may go on to use it."""
+    weakref.finalize(owner, _leave, os.getpid(), key, decoder).atexit = False
 
 
 def forget_idle() -> None:
@@ -49,8 +50,3 @@ if hasattr(os, "register_at_fork"):
 def _leave(process: int, key: Hashable, decoder: ov.CompiledModel) -> None:
     if process == os.getpid():  # a forked child has no thread to run a parent's decoder
         _IDLE[key].append(decoder)
-
-
-def _key(plan: LoadPlan) -> Hashable:
-    """Return what decides how a decoder is compiled."""
-    return plan.bundle_hash, str(plan.placement), plan.placement.threads

@@ -32,7 +32,7 @@ from f2edge.runtimes.openvino.devices import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
     from pathlib import Path
 
     from f2edge.bundle.manifest import Bundle
@@ -81,6 +81,13 @@ class LoadPlan:
     def device(self, component: str) -> str:
         """Return the device of a component."""
         return self.placement.devices()[component]
+
+    @property
+    def decoder_key(self) -> Hashable:
+        """Everything that decides how the decoder is compiled; None if it is not to be used again."""
+        if self.bundle_hash is None or self.device("decoder") != "CPU":
+            return None
+        return self.bundle_hash, str(self.placement), self.placement.threads
 
 
 def compile_graphs(plan: LoadPlan) -> dict[str, ov.CompiledModel]:
@@ -141,7 +148,7 @@ def _parts(plan: LoadPlan, component: str, model: ov.Model) -> Iterator[tuple[st
 
 
 def _compile_part(core: ov.Core, plan: LoadPlan, component: str, model: ov.Model, compute: Compute) -> ov.CompiledModel:
-    if model.get_sinks() and (idle := take_idle(plan)) is not None:
+    if model.get_sinks() and (idle := take_idle(plan.decoder_key)) is not None:
         return idle
     device, weights = plan.device(component), plan.graphs[component].with_name(WEIGHTS)
     options = compile_options(component, device, plan.placement.threads, compute, plan.decoder_precision)

@@ -110,7 +110,8 @@ class OpenVINORuntime:
     def __init__(self, plan: LoadPlan) -> None:
         self.device = str(plan.placement)
         self._compiled = compile_graphs(plan)
-        leave_at_end(self, plan, self._compiled["decoder"])
+        if plan.decoder_key:
+            leave_at_end(self, plan.decoder_key, self._compiled["decoder"])
         self._weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in plan.graphs.items()}
         self._weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, others at their first run
         self._vision = _SharedRequest(self._compiled["vision"])
