@@ -88,6 +88,8 @@ def _measure(
                 with load(bundle) as model:
                     ask(model, dataset.samples, num_beams, progress, runs[name])
     except KeyboardInterrupt:
+        if not any(run.answers for run in runs.values()):
+            raise
         return Report.of(dataset, _finished(runs, len(places), len(dataset.samples)), num_beams, interrupted=True)
     return Report.of(dataset, runs, num_beams)
 
@@ -99,14 +101,8 @@ def _try_others(places: dict[str, Path], load: Callable[[Path], Florence2]) -> N
 
 
 def _finished(runs: dict[str, Run], bundles: int, pictures: int) -> dict[str, Run]:
-    """Say what was finished before an interrupt, and return it: all whole runs, or the begun run of the first bundle.
-
-    Raises:
-        KeyboardInterrupt: nothing was answered.
-    """
+    """Say what was finished before an interrupt, and return it: all whole runs, or the begun first one."""
     *whole, last = runs
-    if not whole and not runs[last].answers:
-        raise KeyboardInterrupt
     if whole:
         click.echo(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out", err=True)
         return {name: runs[name] for name in whole}
