@@ -112,6 +112,15 @@ def test_the_installed_version_equals_the_code() -> None:
     assert version("f2edge") == f2edge.__version__
 
 
+def test_files_that_are_not_python_are_in_the_wheel() -> None:
+    """Every file beside the modules of ``f2edge`` is named as package data, the JSON Schemas among them."""
+    package, settings = ROOT / "f2edge", metadata()["tool"]["setuptools"]
+    shipped = {path for pattern in settings["package-data"]["f2edge"] for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert len(others) > 10
+    assert others == shipped
+
+
 def test_the_workflow_calls_the_gate() -> None:
     """A job runs .ci/run as it is, and the file may be executed."""
     assert ".ci/run" in commands("run").splitlines()

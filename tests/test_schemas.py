@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,7 @@ from f2edge.errors import BundleError
 from f2edge.evaluation.samples import Note
 from f2edge.evaluation.scores import Agreement
 from f2edge.geometry import Geometry, VisionGeometry
+from f2edge.processing import ImageProcessing
 from f2edge.runtimes import Device
 from f2edge.targets import TARGETS, Target
 from f2edge.tasks.table import TASKS
@@ -30,11 +33,13 @@ from tests.support.results import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
 
 RECORDS = {
     "manifest#/$defs/geometry": Geometry,
     "manifest#/$defs/vision": VisionGeometry,
+    "manifest#/$defs/image_processing": ImageProcessing,
     "manifest#/$defs/generation": GenerationSettings,
     "manifest#/$defs/recipe": Recipe,
     "manifest#/$defs/limits": Limits,
@@ -135,6 +140,14 @@ def test_names_are_those_of_the_code() -> None:
     assert part("manifest#/properties/format_version/const") == FORMAT_VERSION
 
 
+def test_the_page_lists_the_fields_of_run() -> None:
+    """The table of docs/json.md has the fields of a line of ``run --json``, in their order, and links every schema."""
+    page = (ROOT / "docs" / "json.md").read_text("utf-8")
+    table = page.split("## Fields of run")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ["image", *part("run#/$defs/result/properties")]
+    assert sorted(re.findall(r"^\| \[`(\w+)\.schema\.json`\]", page, re.MULTILINE)) == schemas.names()
+
+
 def test_later_fields_are_for_users() -> None:
     """A field that the schema does not know is one of a later version to users, and a fault to the tests."""
     line = {"image": "x.png", **result_of("od", "</s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()}
@@ -166,31 +179,41 @@ def manifest(bundle: Path) -> dict[str, Any]:
     return {**known, "quantization": QUANTIZATION}
 
 
-def opens(bundle: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether f2edge opens a bundle with this manifest."""
+RELATIONS = (
+    "a tower of 3 or 4 stages",
+    "has no file of its own",
+    "the model takes 1 to 80",
+    "its answers are not those of the golden cases",
+    "not exactly one of its mixes is the chosen one",
+    "there is no component",
+    "dB",
+)
+"""Faults of several values together, which no schema can say, in the words of f2edge's errors."""
+
+BOUNDED = ("num_beams", "operations", "budget", "int8_blocks", "milliseconds")
+"""Measurements that are never negative, which f2edge reads as they are and decides nothing by."""
+
+
+def refusal(bundle: Path, manifest: dict[str, Any]) -> str:
+    """Return why f2edge refuses a bundle with this manifest; empty if it opens the bundle."""
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     try:
-        open_bundle(bundle)
-    except BundleError:
-        return False
-    return True
+        open_bundle(bundle, check_hashes=False)
+    except BundleError as error:
+        return str(error)
+    return ""
 
 
-@pytest.mark.parametrize("value", [None, [], {}, "x", True, [None], 1.5, -1, ...], ids=str)
-def test_the_manifest_s_schema_agrees_with_f2edge(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
-    """Whatever value is replaced or removed: what f2edge opens fits the schema, and a wrong type fits neither."""
-    assert opens(bundle, manifest)
-    validator = schemas.validator("manifest")
-    places = [path for path in paths(manifest) if value is not ... or len(path) > 1 or path == ("quantization",)]
-    wrong = []
-    for path in places:
+@pytest.mark.parametrize("value", [None, "x", -1, ...], ids=str)
+def test_the_manifest_schema_agrees_with_f2edge(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
+    """If any value is replaced or removed, the schema refuses the manifest if and only if f2edge does."""
+    validator = schemas.validator("manifest", strict=False)
+    assert validator.is_valid(manifest)
+    assert refusal(bundle, manifest) == ""
+    for path in paths(manifest):
         changed = replaced(manifest, path, value)
-        fits = validator.is_valid(changed)
-        if fits != opens(bundle, changed) and not (fits and _of_another_place(path, value)):
-            wrong.append(path)
-    assert wrong == []
-
-
-def _of_another_place(path: tuple[Any, ...], value: Any) -> bool:
-    """Return whether a value is wrong only beside that of another place, which no schema can say."""
-    return False
+        why = refusal(bundle, changed)
+        if validator.is_valid(changed):
+            assert not why or any(relation in why for relation in RELATIONS), (path, why)
+        else:
+            assert why or path[0] == "files" or "sha256" in path or path[-1] in BOUNDED, path

@@ -40,7 +40,7 @@ LOCATED = {
     "boxes": ("cat", *["<loc_1>"] * 4, "dog", *["<loc_2>"] * 4),
     "grounding": ("a cat", *["<loc_1>"] * 4, *["<loc_2>"] * 4),
     "polygons": (*["<loc_1>"] * 6, "<sep>", *["<loc_2>"] * 4),
-    "boxes_or_polygons": ("cat", *["<loc_1>"] * 4, "dog", "<poly>", *["<loc_2>"] * 6, "</poly>"),
+    "boxes_or_polygons": ("dog", "<poly>", *["<loc_2>"] * 6, "</poly>"),
     "ocr": ("STOP", *["<loc_1>"] * 8),
 }
 """Tokens of an answer that each parser reads."""
@@ -79,6 +79,13 @@ def test_answers_of_every_kind(task: str, located: bool, capsys: pytest.CaptureF
     broken = replace(result, token_logprobs=(math.nan,), score=-math.inf, confidences=(math.nan,))
     print_json(broken.to_json())
     schemas.check("run", json.loads(capsys.readouterr().out), "#/$defs/result")
+
+
+def test_an_answer_with_boxes_where_polygons_are_possible() -> None:
+    """``open_vocabulary_detection`` answers with boxes or with polygons."""
+    result = result_of("open_vocabulary_detection", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()
+    assert result["result"]["<OPEN_VOCABULARY_DETECTION>"]["bboxes"]
+    schemas.check("run", result, "#/$defs/result")
 
 
 @ENGINES
