@@ -49,11 +49,8 @@ def check(name: str, value: Any, part: str = "") -> None:
 
 def inner(schema: Any) -> Iterator[dict[str, Any]]:
     """Yield the schemas of the values in a value: those of its properties and items, but not its own parts."""
-    for keyword in ("properties", "patternProperties"):
-        yield from schema.get(keyword, {}).values()
-    yield from (
-        schema[keyword] for keyword in ("items", "additionalProperties") if isinstance(schema.get(keyword), dict)
-    )
+    yield from (*schema.get("properties", {}).values(), *schema.get("prefixItems", ()))
+    yield from (schema[keyword] for keyword in ("items", "additionalProperties") if schema.get(keyword))
 
 
 def _strict(schema: Any) -> Any:
