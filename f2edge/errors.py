@@ -17,7 +17,8 @@
 
 There is one warning, DeviceWarning: a device computes something wrong, and the caller has asked to go on.
 
-The message is one line that says what is wrong, where, and what to do.  It puts the names of arguments into backticks.
+The message is one printable line that says what is wrong, where, and what to do; names and values of a damaged file
+cannot break it.  It puts the names of arguments into backticks.
 The command line replaces these by the names of its options, prints the line and exits with 1.
 """
 
@@ -25,12 +26,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from f2edge.lines import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class F2EdgeError(Exception):
     """Base class of all errors that f2edge raises on purpose."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class CheckpointError(F2EdgeError):

@@ -15,6 +15,7 @@ from f2edge.decoding.settings import GenerationSettings
 from f2edge.display import Thumbnail, in_notebook
 from f2edge.errors import DeviceError, InputError, LimitError
 from f2edge.image import load_image, model_pixels
+from f2edge.lines import shown
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
@@ -189,7 +190,7 @@ class Florence2:
         """
         chosen = self.bundle.generation if settings is None else settings
         if not isinstance(chosen, GenerationSettings):
-            raise InputError(f"`settings` is {chosen!r:.60}; give an f2edge.GenerationSettings")
+            raise InputError(f"`settings` is {shown(chosen)}; give an f2edge.GenerationSettings")
         wanted = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
         chosen = replace(chosen, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
         limits = self.bundle.limits

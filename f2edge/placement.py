@@ -8,6 +8,7 @@ from numbers import Integral
 
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import DeviceError
+from f2edge.lines import shown
 
 _NEXT = re.compile(r",(?=\s*\w+\s*=)")
 """A comma before ``component=``; others belong to a device's name, as in ``AUTO:GPU,CPU``."""
@@ -73,9 +74,9 @@ def parse_placement(text: str | None, default: str, threads: int | None = None) 
             of at least 1.
     """
     if threads is not None and (not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1):
-        raise DeviceError(f"`threads` is {threads!r:.60}; it must be a whole number of at least 1")
+        raise DeviceError(f"`threads` is {shown(threads)}; it must be a whole number of at least 1")
     if text is not None and not isinstance(text, str):
-        raise DeviceError(f"`device` is {text!r:.60}; give a name, such as CPU")
+        raise DeviceError(f"`device` is {shown(text)}; give a name, such as CPU")
     if text is None or not text.strip():
         return Placement.on(default, threads)
     if "=" not in text:

@@ -18,6 +18,7 @@ from f2edge.bundle.user_cache import cache_key, digest, user_cache, write_whole
 from f2edge.bundle.verified import TOKENS_DIFFER
 from f2edge.bundle.writing import MANIFEST
 from f2edge.errors import DeviceError, DeviceWarning, InputError
+from f2edge.lines import shown
 from f2edge.placement import parse_placement
 from f2edge.verify import Model, verify
 
@@ -93,7 +94,9 @@ class SelfCheck(Generic[M]):
             InputError: ``on_mismatch`` has another value.
         """
         if on_mismatch not in get_args(OnMismatch):
-            raise InputError(f"on_mismatch is {on_mismatch!r:.60}; it must be one of {', '.join(get_args(OnMismatch))}")
+            raise InputError(
+                f"on_mismatch is {shown(on_mismatch)}; it must be one of {', '.join(get_args(OnMismatch))}"
+            )
         model, verdict = None, self._kept(on_mismatch)
         if verdict is None:
             model, verdict = self._settled() if on_mismatch == "fallback" else self._as_asked()

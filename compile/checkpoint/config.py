@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from f2edge.errors import CheckpointError
+from f2edge.lines import shown
 
 Section = Mapping[str, Any]
 
@@ -41,7 +42,7 @@ def per_stage(values: Section, name: str, stages: int, *, kind: type = int, leas
     entries = _wanted(values, name)
     if not isinstance(entries, (list, tuple)) or not entries or len(entries) != stages:
         raise CheckpointError(
-            f"config.json: {name} is {entries!r:.60}; it must have one entry for each of {stages} stages"
+            f"config.json: {name} is {shown(entries)}; it must have one entry for each of {stages} stages"
         )
     return _checked(name, kind, entries, least)
 
@@ -55,5 +56,5 @@ def _wanted(values: Section, name: str) -> Any:
 def _checked(name: str, kind: type, values: list[Any] | tuple[Any, ...], least: int) -> tuple[Any, ...]:
     if any(type(value) is not kind for value in values) or (kind is int and min(values) < least):
         wanted = "true or false" if kind is bool else f"whole numbers from {least}"
-        raise CheckpointError(f"config.json: {name} is {values!r:.60}; it must be {wanted}")
+        raise CheckpointError(f"config.json: {name} is {shown(values)}; it must be {wanted}")
     return tuple(values)

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from f2edge.errors import InputError, LimitError
+from f2edge.lines import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,14 +94,14 @@ class GenerationSettings:
 
     def _check_search(self) -> None:
         if self.num_beams > MAX_NUM_BEAMS:
-            raise LimitError(f"num_beams is {self.num_beams}; it must be 1 to {MAX_NUM_BEAMS}")
+            raise LimitError(f"num_beams is {shown(self.num_beams)}; it must be 1 to {MAX_NUM_BEAMS}")
         if not _is_number(self.length_penalty, Real) or not abs(self.length_penalty) <= MAX_LENGTH_PENALTY:
             raise InputError(
-                f"length_penalty is {self.length_penalty!r:.60}; "
+                f"length_penalty is {shown(self.length_penalty)}; "
                 f"it must be a number from -{MAX_LENGTH_PENALTY:g} to {MAX_LENGTH_PENALTY:g}"
             )
         if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
-            raise InputError(f'early_stopping is {self.early_stopping!r:.60}; it must be True, False or "never"')
+            raise InputError(f'early_stopping is {shown(self.early_stopping)}; it must be True, False or "never"')
         if self.eos_token_id == ():
             raise InputError("eos_token_id is (); it must be a token, some tokens or None")
         for token in self.end_token_ids:
@@ -109,12 +110,12 @@ class GenerationSettings:
     def _check_processors(self) -> None:
         penalty, decay = self.repetition_penalty, self.exponential_decay_length_penalty
         if not _is_finite(penalty) or penalty <= 0:
-            raise InputError(f"repetition_penalty is {penalty!r:.60}; it must be a number above 0")
+            raise InputError(f"repetition_penalty is {shown(penalty)}; it must be a number above 0")
         if not isinstance(self.renormalize_logits, bool):
-            raise InputError(f"renormalize_logits is {self.renormalize_logits!r:.60}; it must be True or False")
+            raise InputError(f"renormalize_logits is {shown(self.renormalize_logits)}; it must be True or False")
         if decay is not None and not _is_decay(decay):
             raise InputError(
-                f"exponential_decay_length_penalty is {decay!r:.60}; it must be a whole number from 0 and a factor"
+                f"exponential_decay_length_penalty is {shown(decay)}; it must be a whole number from 0 and a factor"
             )
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             if (token := getattr(self, name)) is not None and token in self.suppress_tokens:
@@ -162,7 +163,7 @@ def _check_sequence(name: str, value: Any) -> None:
     try:
         tokens = [token for part in value for token in tokens_of(part)]
     except TypeError:
-        raise InputError(f"{name} is {value!r:.60}; it must be {_WANTED[name]}") from None
+        raise InputError(f"{name} is {shown(value)}; it must be {_WANTED[name]}") from None
     for token in tokens:
         _check_integer(name, token)
 
@@ -204,11 +205,11 @@ def _check_integer(name: str, value: Any) -> None:
         return
     least = 1 if name in ("num_beams", "max_new_tokens") else 0
     if not _is_number(value, Integral):
-        raise InputError(f"{name} is {value!r:.60}; it must be a whole number")
+        raise InputError(f"{name} is {shown(value)}; it must be a whole number")
     if value < least:
-        raise InputError(f"{name} is {value}; it must be at least {least}")
+        raise InputError(f"{name} is {shown(value)}; it must be at least {least}")
     if value > _LARGEST:
-        raise InputError(f"{name} is {value!r:.60}; it must be at most {_LARGEST}")
+        raise InputError(f"{name} is {shown(value)}; it must be at most {_LARGEST}")
 
 
 def _is_finite(value: Any) -> bool:

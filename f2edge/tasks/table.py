@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from f2edge.errors import TaskError
+from f2edge.lines import shown
 from f2edge.tasks.location import location_text, to_bins
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def resolve(name: str) -> Task:
         TaskError: there is no such task.
     """
     if not isinstance(name, str):
-        raise TaskError(f"a task is a name such as od, not {name!r:.60}; an empty name passes the text on as it is")
+        raise TaskError(f"a task is a name such as od, not {shown(name)}; an empty name passes the text on as it is")
     bare = name.strip().removeprefix("<").removesuffix(">").upper()
     if not bare:
         return FREE_TEXT
@@ -121,7 +122,7 @@ def build_prompt(
         TaskError: the input is missing, superfluous, or not a region of the image.
     """
     if text is not None and not isinstance(text, str):
-        raise TaskError(f"the text is {text!r:.60}; give it as a string")
+        raise TaskError(f"the text is {shown(text)}; give it as a string")
     if task.input == "none":
         _refuse_input(task, text, region)
         return task.prompt
@@ -178,5 +179,5 @@ def _four_numbers(region: RegionSource) -> Region:
     except (TypeError, ValueError, OverflowError):
         x1 = y1 = x2 = y2 = math.nan
     if not all(map(math.isfinite, (x1, y1, x2, y2))):
-        raise TaskError(f"{region!r:.60} is not a region: give x1, y1, x2, y2 in pixels")
+        raise TaskError(f"{shown(region)} is not a region: give x1, y1, x2, y2 in pixels")
     return x1, y1, x2, y2
