@@ -11,6 +11,7 @@ from f2edge.evaluation import Sample, open_dataset
 from f2edge.evaluation.pictures import as_annotated
 from f2edge.evaluation.samples import Note, summary
 from f2edge.image import load_image
+from f2edge.paths import exists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def select_samples(source: Path, count: int, seed: int = 0) -> Selection:
 
 def _samples(source: Path) -> tuple[Sequence[Sample], Sequence[str]]:
     """Return the pictures of a data set or of a folder, and what was left out of it."""
-    if not source.exists():
+    if not exists(source):
         raise InputError(f"{source} is not there; give a directory with pictures to calibrate on")
     try:
         dataset = open_dataset(source)

@@ -9,6 +9,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as _Backend
 
 from f2edge.errors import CheckpointError, TaskError
+from f2edge.paths import is_dir, is_file
 from f2edge.tasks.location import BINS
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Tokenizer:
         Raises:
             CheckpointError: there is no such file, or it is not the tokenizer of a Florence-2 model.
         """
-        file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
-        if not file.is_file():
+        file = Path(path) / "tokenizer.json" if is_dir(Path(path)) else Path(path)
+        if not is_file(file):
             raise CheckpointError(f"no tokenizer at {file}: a checkpoint needs its tokenizer.json")
         try:
             return cls(_Backend.from_file(str(file)))

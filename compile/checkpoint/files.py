@@ -16,6 +16,7 @@ from torch import Tensor
 from f2edge.bundle.schema import parse
 from f2edge.compile.checkpoint.foreign import WEIGHTS
 from f2edge.errors import CheckpointError
+from f2edge.paths import is_file
 
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:
@@ -47,7 +48,7 @@ def _read_shards(directory: Path, index_name: str) -> dict[str, Tensor]:
     for shard in sorted(set(shards.values())):
         if shard == ".." or Path(shard).name != shard:
             raise CheckpointError(f"{directory / index_name} names a shard outside the checkpoint: {shard}")
-        if not (directory / shard).is_file():
+        if not is_file(directory / shard):
             raise CheckpointError(f"{directory / shard} is missing; download the checkpoint again")
         tensors |= _read_file(directory / shard)
     return tensors

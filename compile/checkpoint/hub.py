@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.compile.checkpoint.foreign import WEIGHTS
 from f2edge.errors import CheckpointError, MissingExtraError
+from f2edge.paths import exists, is_dir
 from f2edge.telemetry import without_telemetry
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def locate(checkpoint: str | Path, revision: str | None = None) -> Path:
             with a revision.
     """
     path = Path(checkpoint)
-    if path.is_dir():
+    if is_dir(path):
         if revision is not None:
             raise CheckpointError(f"`revision` {revision} goes with a hub id, and {path} is a directory")
         return path
-    if path.exists():
+    if exists(path):
         raise CheckpointError(f"{path} is a file; give the directory that holds config.json and the weights")
     if str(checkpoint).count("/") != 1 or str(checkpoint).startswith((".", "/", "~")):
         raise CheckpointError(f"{checkpoint} is not a directory, nor a hub id like microsoft/Florence-2-base")

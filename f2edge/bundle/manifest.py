@@ -21,6 +21,8 @@ from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import BundleError, InputError
 from f2edge.geometry import Geometry, image_faults, size_faults
+from f2edge.lines import shown
+from f2edge.paths import is_file, is_link
 from f2edge.targets import Compute, Precision
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def open_bundle(path: str | PathLike[str], *, check_hashes: bool = True) -> Bund
         InputError: ``path`` is no path.
     """
     if not isinstance(path, (str, PathLike)):
-        raise InputError(f"`path` is {path!r:.60}; give the directory of a bundle")
+        raise InputError(f"`path` is {shown(path)}; give the directory of a bundle")
     directory = Path(path)
     manifest = _read_manifest(directory)
     try:
@@ -156,7 +158,7 @@ def sha256(path: Path) -> str:
 
 def _read_manifest(directory: Path) -> Mapping[str, Any]:
     path = directory / MANIFEST
-    if not path.is_file():
+    if not is_file(path):
         raise BundleError(f"{directory} is not a bundle: it has no {MANIFEST}; make one with f2edge compile")
     if path.stat().st_size > _MANIFEST_LIMIT:
         raise BundleError(f"{path} is too large to be a manifest")
@@ -213,9 +215,9 @@ def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:
     faults = [*_gaps(bundle)]
     for name, expected in bundle.hashes().items():
         path = bundle.path / name
-        if Path(name).name != name or path.is_symlink():
+        if Path(name).name != name or is_link(path):
             faults.append(f"{name} leads out of the bundle")
-        elif not path.is_file():
+        elif not is_file(path):
             faults.append(f"{name} is missing")
         elif check_hashes and sha256(path) != expected:
             faults.append(f"{name} has changed since it was compiled")

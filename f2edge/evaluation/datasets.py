@@ -15,6 +15,7 @@ from f2edge.evaluation.jsonl import is_questions, load_jsonl
 from f2edge.evaluation.refcoco import CONVERT, is_expression, is_refs, load_expressions, load_refs
 from f2edge.evaluation.samples import Dataset, Note, summary
 from f2edge.evaluation.textvqa import is_textvqa, load_textvqa
+from f2edge.paths import exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ def open_dataset(path: str | Path) -> Dataset:
         DatasetError: the folder holds no known data set, or several; or an entry of its files cannot be used.
     """
     place = Path(path)
-    if not place.exists():
+    if not exists(place):
         raise DatasetError(f"{place} is not there; give the folder of a data set")
     root = _root(place)
     annotations, strangers = _survey(place) if place.is_dir() else (_annotation(place), [])

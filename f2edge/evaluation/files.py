@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from f2edge.errors import DatasetError
 from f2edge.evaluation.fields import entry
+from f2edge.paths import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,14 +33,7 @@ class Pictures:
     def find(self, name: str) -> Path:
         """Return the first file of that name, with or without its suffix; if there is none, the path it should have."""
         places = (folder / f"{name}{suffix}" for folder in self._folders for suffix in _SUFFIXES)
-        return next((place for place in places if _is_file(place)), self._folders[0] / name)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # the name is too long for the file system, or the folder may not be entered
-        return False
+        return next((place for place in places if is_file(place)), self._folders[0] / name)
 
 
 def is_hidden(path: Path) -> bool:

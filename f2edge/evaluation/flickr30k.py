@@ -11,6 +11,7 @@ from f2edge.errors import DatasetError
 from f2edge.evaluation.fields import corners, size
 from f2edge.evaluation.files import Pictures, is_hidden, read_text, reading
 from f2edge.evaluation.samples import Note, Question, Sample
+from f2edge.paths import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ def _questions(root: Path, name: str) -> tuple[tuple[Question, ...], tuple[int, 
     """Return the questions about a picture, and the size of the picture that the boxes are in."""
     sentences, annotation = root / "Sentences" / f"{name}.txt", root / "Annotations" / f"{name}.xml"
     for path in (sentences, annotation):
-        if not path.is_file():
+        if not is_file(path):
             raise DatasetError(f"{path} is not there; copy all of Flickr30k Entities into {root}")
     boxes, annotated = _boxes(annotation)
     with reading(sentences):

@@ -108,6 +108,14 @@ def test_a_manifest_that_points_outside(place: str, bundle: Path, manifest: dict
         open_bundle(bundle, check_hashes=False)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\nb", "\ud800", "\x00", "\x1b[2J"], ids=ascii)
+def test_names_that_no_file_has(name: str, bundle: Path, manifest: dict[str, Any]) -> None:
+    """A name that is too long for the file system, or that a line cannot show as it is, is one of a missing file."""
+    manifest["components"]["vision"]["sha256"][name] = "0" * 64
+    write(bundle, manifest)
+    assert "is missing" in refused(bundle)
+
+
 def test_a_component_whose_main_file_is_not_hashed(bundle: Path, manifest: dict[str, Any]) -> None:
     """The main file of a component must be among the hashed files."""
     manifest["components"]["decoder"]["file"] = "../decoder.xml"

@@ -112,6 +112,17 @@ def test_flickr30k_in_other_encodings(flickr: Path) -> None:
         open_dataset(flickr)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "\x1b[2J"], ids=ascii)
+def test_names_that_no_file_has(name: str, flickr: Path) -> None:
+    """A list of pictures may hold anything; the line says which file is not there, and has no control characters."""
+    (flickr / "test.txt").write_text(name)
+    with pytest.raises(DatasetError, match="is not there; copy all") as caught:
+        open_dataset(flickr)
+    assert str(caught.value).isprintable()
+    with pytest.raises(DatasetError, match="is not there; give the folder"):
+        open_dataset(name)
+
+
 def test_latin_1_is_refused(tmp_path: Path) -> None:
     """Any bytes are valid Latin-1, so reading them as such would be a guess; the error names the line."""
     path = tmp_path / "x.jsonl"
