@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded: a small file can expand to gigabytes."""
 
+_PIXELS_OF_A_BYTE = 2000
+"""Pictures of one colour have up to 1,000 pixels of 8 bits for each byte of their file; photographs have 2 to 50."""
+
+_SMALL = 10_000_000
+"""Pixels of a picture that is decoded however small its file is."""
+
 MAX_STREAM_BYTES = 2**30
 """Longest file that is read from an open file."""
 
@@ -192,6 +198,7 @@ def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
 def _decode(file: Path | io.BytesIO, name: str) -> Image.Image:
     with Image.open(file) as image:
         _check_size(image.size, name)
+        _check_header(image, file, name)
         with suppress(Exception):  # damaged EXIF data say nothing about the pixels
             ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
@@ -230,6 +237,20 @@ def _check_size(size: tuple[int, int], name: str) -> None:
     if width * height > MAX_PIXELS:
         limit = MAX_PIXELS // 10**6
         raise ImageError(f"{name} has {width}x{height} pixels, more than {limit} million: scale it down")
+
+
+def _check_header(image: Image.Image, file: Path | io.BytesIO, name: str) -> None:
+    """Refuse a header that claims far more pixels than the file can hold, before padding for them fills the memory."""
+    pixels, content = image.width * image.height, _length(file)
+    if pixels > max(_SMALL, content * _PIXELS_OF_A_BYTE):
+        raise ImageError(
+            f"{name} claims {image.width}x{image.height} pixels in {content} bytes, it seems damaged: "
+            "save or fetch it again"
+        )
+
+
+def _length(file: Path | io.BytesIO) -> int:
+    return file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:

@@ -139,6 +139,23 @@ def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_header_that_claims_more_than_the_file_holds(mode: str) -> None:
+    """A small JPEG that claims 100 million pixels is refused; libjpeg would fill them with grey, 800 MB in all."""
+    file = io.BytesIO()
+    Image.new(mode, (60, 40)).save(file, "JPEG")
+    content = file.getvalue().replace(struct.pack(">HH", 40, 60), struct.pack(">HH", 9999, 9999))
+    with pytest.raises(ImageError, match=r"claims 9999x9999 pixels in \d+ bytes, it seems damaged: save or fetch"):
+        load_image(content)
+
+
+def test_a_large_picture_of_one_colour() -> None:
+    """It has few bytes for its pixels, and is sound."""
+    file = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(file, "PNG")
+    assert load_image(file.getvalue()).size == (5000, 5000)
+
+
 def test_largest_picture_passes_without_a_warning() -> None:
     """An image between Pillow's warning and the limit is decoded: no warning, and no refusal for its size."""
     with pytest.raises(ImageError, match="damaged"):
