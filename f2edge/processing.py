@@ -65,13 +65,18 @@ class ImageProcessing:
         sides += [side for side in (self.shortest_edge, self.longest_edge) if side is not None]
         if any(not 0 < side <= _MAX_SIDE for side in sides):
             faults.append(f"the size is {sides}; sides must be 1 to {_MAX_SIDE} pixels")
-        if not self.do_center_crop and self._leaves_other_sizes(image_size):
-            faults.append("pictures do not come out in one size: do_center_crop is false")
+        if not self.do_center_crop and (field := self._free_size(image_size)):
+            value = getattr(self, field)
+            faults.append(f"{field} is {value} without do_center_crop; pictures have to come out in one size")
         return faults
 
-    def _leaves_other_sizes(self, image_size: tuple[int, int]) -> bool:
-        keeps_ratio = self.shortest_edge is not None or self.largest is not None
-        return not self.do_resize or keeps_ratio or (self.resize_to or image_size) != image_size
+    def _free_size(self, image_size: tuple[int, int]) -> str | None:
+        """Return the field by which pictures come out in another size than the model's, if they are not cut."""
+        if not self.do_resize:
+            return "do_resize"
+        if self.shortest_edge is not None or self.largest is not None:
+            return "shortest_edge" if self.shortest_edge is not None else "largest"
+        return "resize_to" if self.resize_to not in (None, image_size) else None
 
 
 def _by_shorter_side(size: tuple[int, int], shorter: int) -> tuple[int, int]:

@@ -13,7 +13,9 @@ from f2edge.bundle.golden import GoldenArrays
 from f2edge.bundle.limits import Limits
 from f2edge.bundle.manifest import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
 from f2edge.bundle.writing import MANIFEST
+from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import BundleError
+from f2edge.processing import ImageProcessing
 from tests.support.manifests import QUANTIZATION, paths, replaced
 
 if TYPE_CHECKING:
@@ -171,23 +173,31 @@ def test_wrong_types_everywhere(value: Any, bundle: Path, manifest: dict[str, An
     assert {path for path in accepted if not _fits(manifest, path, value)} == set()
 
 
+PROCESSING = ("geometry", "image_processing")
+NULLABLE = {
+    *("forced_bos_token_id", "forced_eos_token_id", "eos_token_id", "min_new_tokens"),
+    *("exponential_decay_length_penalty", "rescale_factor", "resize_to", "shortest_edge", "longest_edge", "largest"),
+}
+"""Settings that may be null, which says that there is none."""
+
+
 def _fits(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> bool:
     """Return whether the manifest may hold ``value`` there: it has the same type, and no required part is emptied."""
     there: Any = manifest
     for key in path:
         there = there[key]
-    if value is ... and str(path[-1]).endswith(".bin"):
-        return True  # the engine decides which files a graph has beside its main one
-    if value is ... and path[-1] == "compute":
-        return True  # fp32 by default
+    if value is ... and (str(path[-1]).endswith(".bin") or path[-1] == "compute"):
+        return True  # the engine decides which files a graph has beside its main one; it computes in fp32 by default
     if path == ("quantization",) and value in ({}, ...):
         return True  # INT8 was not measured
+    if path[:2] == PROCESSING and value in ({}, ...):
+        return value is ... or path == PROCESSING  # bundles from before it had the defaults
     kept = path[0] in ("tools", "recipe", "generation") or (path[0] == "golden" and len(path) > 1)
     if value in ({}, []) or value is ...:
         return kept and len(path) + (value == {}) > 1
     if path[-1] == "sqnr_db" and value is None:
         return True  # the error was not finite
-    nullable = isinstance(path[-1], str) and path[-1].startswith("forced_")
+    nullable = path[-1] in NULLABLE
     number = isinstance(there, float) and type(value) in (int, float)
     return type(value) is type(there) or number or (nullable and value in (None, 1))
 
@@ -201,6 +211,11 @@ _IMPOSSIBLE: list[tuple[str, Any]] = [
     ("geometry.image_mean", [0.5, math.inf, 0.5]),
     ("geometry.image_std", [0.5, 0.0, 0.5]),
     ("geometry.image_std", [0.5, math.nan, 0.5]),
+    ("geometry.image_processing.resample", 6),
+    ("geometry.image_processing.resize_to", [64, 64]),
+    ("geometry.image_processing.shortest_edge", 112),
+    ("geometry.image_processing.do_resize", False),
+    ("geometry.image_processing.rescale_factor", math.inf),
     ("geometry.decoder_positions", 10**6),
     ("geometry.image_positions", [20, 0]),
     ("geometry.decoder_attention_heads", 0),
@@ -213,6 +228,10 @@ _IMPOSSIBLE: list[tuple[str, Any]] = [
     ("generation.max_new_tokens", 81),
     ("generation.length_penalty", math.inf),
     ("generation.eos_token_id", 1600),
+    ("generation.eos_token_id", [2, 1600]),
+    ("generation.bad_words_ids", [[1600]]),
+    ("generation.repetition_penalty", 0.0),
+    ("generation.suppress_tokens", [0]),
     ("generation.forced_bos_token_id", 1600),
     ("generation.decoder_start_token_id", 1600),
     ("golden.0.prompt_ids", []),
@@ -393,3 +412,16 @@ def test_golden_arrays_that_are_damaged(bundle: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(BundleError, match=f"{GOLDEN} is damaged"):
             GoldenArrays.load(file, 2)
+
+
+def test_a_bundle_from_before_settings_were_added(bundle: Path, manifest: dict[str, Any]) -> None:
+    """What an older f2edge did not write has the meaning that it had: Florence-2's own processing and search."""
+    added = ("repetition_penalty", "min_length", "suppress_tokens", "bad_words_ids", "renormalize_logits")
+    old = json.loads(json.dumps(manifest))
+    del old["geometry"]["image_processing"]
+    for name in added:
+        del old["generation"][name]
+    write(bundle, old)
+    opened = open_bundle(bundle, check_hashes=False)
+    assert opened.geometry.image_processing == ImageProcessing()
+    assert opened.generation == GenerationSettings(max_new_tokens=opened.generation.max_new_tokens)
