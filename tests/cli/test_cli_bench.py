@@ -41,10 +41,11 @@ def test_compact_json(tiny_bundle: Path) -> None:
 
 
 def test_bad_input(tiny_bundle: Path, tmp_path: Path) -> None:
-    """A task that needs an input, a missing picture and a missing folder for the page are refused in one line."""
+    """A task that needs an input, a missing picture and a page inside a file are refused in one line."""
     assert "needs one; choose caption" in f2edge("bench", tiny_bundle, "--task", "region_to_ocr").error
     assert "is not there" in f2edge("bench", tiny_bundle, "--image", tmp_path / "no.png", "--runs", 1).error
-    assert "--html" in f2edge("bench", tmp_path / "none", "--html", tmp_path / "no" / "x.html").error
+    (tmp_path / "file").touch()
+    assert "--html" in f2edge("bench", tmp_path / "none", "--html", tmp_path / "file" / "x.html").error
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a directory that takes no files, whoever asks")
