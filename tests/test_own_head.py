@@ -90,8 +90,8 @@ def test_the_reference_has_the_head_of_the_file(checkpoint: Path, tied: bool | N
     picture = random_picture(np.random.default_rng(0))
     runtime = TorchRuntime(loaded.model)
     features = runtime.encode_image(model_pixels(picture, loaded.model.geometry))
-    found = generate(runtime.start(features, np.array(PROMPT)), loaded.settings)
-    assert list(found.token_ids) == transformers_answer(checkpoint, picture, GEOMETRY.num_image_tokens)
+    answer = generate(runtime.start(features, np.array(PROMPT)), loaded.settings)
+    assert list(answer.token_ids) == transformers_answer(checkpoint, picture, GEOMETRY.num_image_tokens)
 
 
 @pytest.mark.parametrize(
