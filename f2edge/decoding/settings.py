@@ -23,6 +23,7 @@ _LARGEST = 2**31 - 1
 _SEQUENCES = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias")
 _CHECKED_BY_NAME = ("length_penalty", "early_stopping", "repetition_penalty", "exponential_decay_length_penalty")
 _PAIR = 2
+_DEPTH = 3  # of the biases: pairs of a sequence of tokens and a number
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class GenerationSettings:
                 f"length_penalty is {shown(self.length_penalty)}; "
                 f"it must be a number from -{MAX_LENGTH_PENALTY:g} to {MAX_LENGTH_PENALTY:g}"
             )
-        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
+        if not isinstance(self.early_stopping, (bool, str)) or self.early_stopping not in {True, False, "never"}:
             raise InputError(f'early_stopping is {shown(self.early_stopping)}; it must be True, False or "never"')
-        if self.eos_token_id == ():
+        if self.eos_token_id is not None and not self.end_token_ids:
             raise InputError("eos_token_id is (); it must be a token, some tokens or None")
         for token in self.end_token_ids:
             _check_integer("eos_token_id", token)
@@ -152,20 +153,28 @@ class GenerationSettings:
         yield from (("sequence_bias", token) for sequence, _ in self.sequence_bias for token in sequence)
 
 
-def _tuples(value: Any) -> Any:
-    """Turn lists, which JSON has, into tuples, at every depth."""
-    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+def _tuples(value: Any, depth: int = _DEPTH) -> Any:
+    """Turn lists, which JSON has, into tuples, as deep as a setting goes."""
+    if not depth or not isinstance(value, (list, tuple)):
+        return value
+    return tuple(_tuples(inner, depth - 1) for inner in value)
 
 
 def _check_sequence(name: str, value: Any) -> None:
     """Check the tokens of one of the settings that are sequences of tokens, of words or of biases."""
     tokens_of = _TOKENS_OF.get(name, _token)
     try:
-        tokens = [token for part in value for token in tokens_of(part)]
+        tokens = [token for part in _sequence(value) for token in tokens_of(part)]
     except TypeError:
         raise InputError(f"{name} is {shown(value)}; it must be {_WANTED[name]}") from None
     for token in tokens:
         _check_integer(name, token)
+
+
+def _sequence(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple):
+        raise TypeError
+    return value
 
 
 def _token(part: Any) -> tuple[Any, ...]:
@@ -213,7 +222,10 @@ def _check_integer(name: str, value: Any) -> None:
 
 
 def _is_finite(value: Any) -> bool:
-    return _is_number(value, Real) and math.isfinite(value)
+    try:
+        return _is_number(value, Real) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def _is_number(value: Any, kind: type) -> bool:
