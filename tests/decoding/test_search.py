@@ -17,6 +17,7 @@ from f2edge.decoding import Generation, generate, stream
 from f2edge.decoding.constraints import banned_tokens
 from f2edge.decoding.settings import MAX_LENGTH_PENALTY, MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError
+from f2edge.lines import shown
 from tests.support.oracles import load
 from tests.support.table_session import START, TableSession, peaked_table
 
@@ -328,6 +329,14 @@ def test_scores_that_are_not_numbers_are_refused(num_beams: int) -> None:
         {"no_repeat_ngram_size": -1},
         {"early_stopping": "maybe"},
         {"early_stopping": 1},
+        {"early_stopping": np.zeros(2)},
+        {"eos_token_id": np.zeros(0)},
+        {"suppress_tokens": ""},
+        {"suppress_tokens": {}},
+        {"bad_words_ids": [[[[[5]]]]]},
+        {"repetition_penalty": 10**400},
+        {"num_beams": 10**4400},
+        {"min_length": -(10**4400)},
         {"length_penalty": math.nan},
         {"length_penalty": -math.inf},
         {"length_penalty": 1e9},
@@ -338,7 +347,7 @@ def test_scores_that_are_not_numbers_are_refused(num_beams: int) -> None:
         {"decoder_start_token_id": 10**30},
         {"decoder_start_token_id": None},
     ],
-    ids=str,
+    ids=shown,
 )
 def test_settings_that_no_search_can_follow(wrong: dict[str, Any]) -> None:
     """A setting that is out of range or of a wrong type is refused by its name."""
