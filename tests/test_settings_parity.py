@@ -101,7 +101,7 @@ def test_a_bundle_carries_the_settings_to_the_device(checkpoint: Path, target: s
     usual_files(checkpoint, **SEARCH)
     build(checkpoint, tmp_path / "bundle", Options(TARGETS[target], "fp32"))
     model = f2edge.load(tmp_path / "bundle")
-    for seed in range(3):
+    for seed in range(1, 4):  # the best two answers about picture 0 are a near tie: their scores differ by 2.5e-6
         picture = random_picture(np.random.default_rng(seed))
         image = model.encode(picture)
         answer = generate(model.runtime.start(image.features, np.array(PROMPT)), model.settings())
