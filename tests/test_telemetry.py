@@ -29,7 +29,7 @@ print("converted with", type(wrapper.telemetry).__name__)
 """
 DOWNLOAD = """
 os.environ["HF_HUB_OFFLINE"] = "1"
-from f2edge.compile.checkpoint.files import locate
+from f2edge.compile.checkpoint.hub import locate
 from f2edge.errors import CheckpointError
 try:
     locate("someone/something")
