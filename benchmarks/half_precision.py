@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SEED = 2000
 
 
-def models(directory: Path) -> dict[str, f2edge.Florence2]:
+def models(directory: Path, stages: Path | None) -> dict[str, f2edge.Florence2]:
     """Return the embedded checkpoint in fp32 and its graphs in half precision, by name."""
     import f2edge
     from f2edge.compile.build import build
@@ -35,7 +35,8 @@ def models(directory: Path) -> dict[str, f2edge.Florence2]:
     from f2edge.runtimes.onnxruntime import load_graphs
     from f2edge.targets import get_target
 
-    bundle = build(ROOT / "demo" / "checkpoint", directory / "fp32", Options(get_target("onnx"), "fp32"))
+    options = Options(get_target("onnx"), "fp32", stages=stages)
+    bundle = build(ROOT / "demo" / "checkpoint", directory / "fp32", options)
     narrow = {}
     for name in bundle.components:
         half, *_ = to_half(bundle.file(name), directory / f"{name}.half.onnx")
@@ -44,7 +45,7 @@ def models(directory: Path) -> dict[str, f2edge.Florence2]:
     return {"fp32": exact, "fp16": f2edge.Florence2(bundle, load_graphs(narrow), exact.tokenizer)}
 
 
-def compare(scenes: int) -> dict[str, Any]:
+def compare(scenes: int, stages: Path | None = None) -> dict[str, Any]:
     """Compare both models on ``scenes`` scenes: metrics, and the share of tokens that agree."""
     from scenes import write_scenes
 
@@ -53,7 +54,7 @@ def compare(scenes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         write_scenes(Path(scratch) / "scenes", scenes, SEED)
         dataset = open_dataset(Path(scratch) / "scenes")
-        runs = {name: ask(model, dataset.samples) for name, model in models(Path(scratch)).items()}
+        runs = {name: ask(model, dataset.samples) for name, model in models(Path(scratch), stages).items()}
     exact, narrow = ([asked.result.token_ids for asked in run.answers.values()] for run in runs.values())
     pairs = list(zip(exact, narrow, strict=True))
     tokens = sum(max(len(a), len(b)) for a, b in pairs)

@@ -124,6 +124,7 @@ def _compile(
 ) -> Path:
     path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
     stages.mkdir(exist_ok=True)
-    with FileLock(stages / f"{target}.lock"):  # another process that needs the same graphs waits for them
+    shapes = "fixed" if TARGETS[target].static else "dynamic"
+    with FileLock(stages / f"{shapes}.lock"):  # another process that needs the same graphs waits for them
         build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams, stages=stages))
     return path

@@ -25,7 +25,6 @@ from f2edge.targets import TARGETS
 from tests.support.checkpoints import write_json
 from tests.support.native import varied, write_native
 from tests.support.pictures import write_pictures
-from tests.support.processor import needs_vnni
 from tests.support.same_files import PROMPT, random_picture, transformers_answer, usual_files
 
 if TYPE_CHECKING:
@@ -108,9 +107,7 @@ def test_engines_with_a_head_of_its_own(
         assert answers(f2edge.load(tmp_path / "bundle", "CPU")) == expected
 
 
-@pytest.mark.parametrize(
-    ("target", "decoder_weights"), [("onnx", "int8"), ("onnx", "int4"), pytest.param("cpu", "int8", marks=needs_vnni)]
-)
+@pytest.mark.parametrize(("target", "decoder_weights"), [("onnx", "int8"), ("onnx", "int4"), ("cpu", "int8")])
 def test_int8_with_a_head_of_its_own(
     target: str, decoder_weights: WeightFormat, checkpoint: Path, stages: Path, tmp_path: Path
 ) -> None:

@@ -85,7 +85,9 @@ SEARCH: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("target", ["onnx", "cpu"])
-def test_a_bundle_carries_the_settings_to_the_device(checkpoint: Path, target: str, tmp_path: Path) -> None:
+def test_a_bundle_carries_the_settings_to_the_device(
+    checkpoint: Path, target: str, stages: Path, tmp_path: Path
+) -> None:
     """Compiled and opened again, a picture of any size gives transformers' tokens."""
     processor = {
         **preprocessor_config(GEOMETRY),
@@ -99,7 +101,7 @@ def test_a_bundle_carries_the_settings_to_the_device(checkpoint: Path, target: s
     }
     write_json(checkpoint / "preprocessor_config.json", processor)
     usual_files(checkpoint, **SEARCH)
-    build(checkpoint, tmp_path / "bundle", Options(TARGETS[target], "fp32"))
+    build(checkpoint, tmp_path / "bundle", Options(TARGETS[target], "fp32", stages=stages))
     model = f2edge.load(tmp_path / "bundle")
     for seed in range(1, 4):  # the best two answers about picture 0 are a near tie: their scores differ by 2.5e-6
         picture = random_picture(np.random.default_rng(seed))

@@ -125,7 +125,7 @@ def cache_directory(
     Args:
         core: OpenVINO.
         device: OpenVINO's name of the device.
-        chosen: what :func:`compile_options` returned.
+        chosen: what :func:`compile_options` returned, and whatever else decides what is compiled.
         bundle_hash: SHA-256 of the bundle's manifest.
         version: OpenVINO's version.
 

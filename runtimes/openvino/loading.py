@@ -30,6 +30,7 @@ from f2edge.runtimes.openvino.devices import (
     may_cache,
     set_defaults,
 )
+from f2edge.runtimes.openvino.integer import faults_of, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -128,6 +129,7 @@ def _compile_component(core: ov.Core, plan: LoadPlan, component: str) -> dict[st
     path = plan.graphs[component]
     try:
         model = core.read_model(path, path.with_name(WEIGHTS))
+        rewrite(model, faults_of(model, plan.device(component)))
         parts = _parts(plan, component, model)
         return {name: _compile_part(core, plan, component, part, compute) for name, part, compute in parts}
     except RuntimeError as error:
@@ -154,7 +156,8 @@ def _compile_part(core: ov.Core, plan: LoadPlan, component: str, model: ov.Model
     options = compile_options(component, device, plan.placement.threads, compute, plan.decoder_precision)
     directory = None
     if plan.bundle_hash and may_cache(component, device, plan.decoder_precision):
-        directory = cache_directory(core, device, options, plan.bundle_hash, ov.__version__)
+        faults = sorted(fault.value for fault in faults_of(model, device))
+        directory = cache_directory(core, device, {**options, "faults": faults}, plan.bundle_hash, ov.__version__)
     options |= _small_image_options(component, model, device)
     if directory is None:
         return core.compile_model(model, device, options)

@@ -16,7 +16,6 @@ from f2edge.errors import CompileError
 from f2edge.model import load
 from f2edge.targets import TARGETS
 from tests.support.pictures import write_pictures
-from tests.support.processor import needs_vnni
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +48,6 @@ def compiled(checkpoint: Path, directory: Path, budget: float, *, report: bool =
     return build(checkpoint, directory / f"bundle {budget}", options)
 
 
-@needs_vnni
 @pytest.mark.usefixtures("exported")
 def test_the_loosest_budget(tiny_checkpoint: Path, directory: Path) -> None:
     """With a budget of 100 %, the fastest mix is chosen, recorded in the manifest, and answers."""

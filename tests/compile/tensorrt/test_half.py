@@ -157,9 +157,9 @@ def test_tables_are_dequantized_before_the_lookup() -> None:
     np.testing.assert_array_equal(rows, [[10, -12], [-0.75, 1]])
 
 
-def test_the_embedded_checkpoint_answers_the_same() -> None:
+def test_the_embedded_checkpoint_answers_the_same(stages: Path) -> None:
     """At least 98 % of the tokens about six unseen scenes are equal."""
-    agreement = compare(6)
+    agreement = compare(6, stages)
     assert agreement["tokens"] > 300
     assert agreement["share"] >= 0.98
 

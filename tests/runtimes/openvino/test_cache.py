@@ -16,7 +16,6 @@ from f2edge.runtimes.openvino.decoders import forget_idle
 from f2edge.targets import TARGETS
 from tests.support.command import f2edge_process
 from tests.support.pictures import write_pictures
-from tests.support.processor import needs_vnni
 
 EMBEDDED = Path(__file__).parents[3] / "demo" / "checkpoint"
 SAMPLES = 2
@@ -59,12 +58,18 @@ def test_fp16_weights_stay_fp16(tmp_path: Path, stages: Path, cache: Path) -> No
     check(tmp_path / "bundle", cache)
 
 
-@needs_vnni
-def test_int8_and_int4_weights_stay_what_they_are(tiny_checkpoint: Path, tmp_path: Path, cache: Path) -> None:
+def test_int8_and_int4_weights_stay_what_they_are(
+    tiny_checkpoint: Path, tmp_path: Path, stages: Path, cache: Path
+) -> None:
     """A second start multiplies by INT8 weights, and by a decoder's INT4 weights, as the first one does."""
     write_pictures(tmp_path / "pictures", SAMPLES)
     options = Options(
-        TARGETS["cpu"], "int8", calibration=tmp_path / "pictures", samples=SAMPLES, decoder_weights="int4"
+        TARGETS["cpu"],
+        "int8",
+        calibration=tmp_path / "pictures",
+        samples=SAMPLES,
+        decoder_weights="int4",
+        stages=stages,
     )
     build(tiny_checkpoint, tmp_path / "bundle", options)
     check(tmp_path / "bundle", cache)
