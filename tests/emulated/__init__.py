@@ -1,0 +1,1 @@
+"""Bundles on processors that are not at hand, emulated by QEMU in user mode."""

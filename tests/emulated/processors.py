@@ -1,0 +1,107 @@
+"""The processors that QEMU emulates here, and commands of f2edge on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from tests.emulated.packages import PYTHON, run, unpack_debian, unpack_wheels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor as QEMU knows it.
+
+    Args:
+        cpu: its name for QEMU.
+        machine: the architecture, as ``platform.machine`` has it.
+        devices: devices that have it.
+    """
+
+    cpu: str
+    machine: str
+    devices: str
+
+
+CORTEX_A76 = Processor("cortex-a76", "aarch64", "Raspberry Pi 5")
+CORTEX_A72 = Processor("cortex-a72", "aarch64", "Raspberry Pi 4: no dot products of 8 bits")
+HASWELL = Processor("Haswell", "x86_64", "x86 with AVX2, without VNNI")
+PROCESSORS = (CORTEX_A76, CORTEX_A72, HASWELL)
+
+_LIBRARIES = ("python3", "libstdc++6", "libgomp1", "zlib1g")
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """The emulator, and a root with Python and the engines for processors of another architecture.
+
+    Args:
+        place: a folder that keeps what was fetched.
+    """
+
+    place: Path
+
+    @classmethod
+    def set_up(cls, place: Path, wheel: Path) -> Emulation:
+        """Fetch what is not there yet, and unpack the wheel of f2edge.
+
+        Raises:
+            PackageError: a package cannot be had.
+        """
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / "lock"):
+            _once(place / "qemu", lambda path: unpack_debian(("qemu-user",), "amd64", path))
+            _once(place / "root", lambda path: unpack_debian(_LIBRARIES, "arm64", path))
+            _once(place / "site", lambda path: unpack_wheels((f"{wheel}[onnx,eval]",), path))
+            shutil.rmtree(place / "site" / "f2edge", ignore_errors=True)
+            run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={place / 'site'}", wheel)
+        return cls(place)
+
+    def f2edge(self, processor: Processor, home: Path, *arguments: object) -> str:
+        """Run a command of f2edge on a processor and return its output.
+
+        Args:
+            processor: the processor.
+            home: a folder for caches, which depend on the processor.
+            arguments: the command and its arguments.
+
+        Raises:
+            PackageError: the command failed.
+        """
+        emulator = self.place / "qemu" / "usr" / "bin" / f"qemu-{processor.machine}"
+        words = (emulator, *self._python(processor), "-m", "f2edge", *arguments)
+        home.mkdir(exist_ok=True)
+        # not in the checkout, whose folder f2edge would be imported as the package
+        return run(*words, folder=home, environment=self._environment(processor, home))
+
+    def _python(self, processor: Processor) -> list[object]:
+        if processor.machine == "x86_64":
+            return [sys.executable]
+        root = self.place / "root"
+        libraries = root / "usr" / "lib" / "aarch64-linux-gnu"
+        given = {"PYTHONPATH": self.place / "site", "PYTHONHOME": root / "usr", "LD_LIBRARY_PATH": libraries}
+        options = [part for name, value in given.items() for part in ("-E", f"{name}={value}")]
+        return ["-L", root, *options, root / "usr" / "bin" / f"python{PYTHON}"]
+
+    @staticmethod
+    def _environment(processor: Processor, home: Path) -> dict[str, str]:
+        own = {"QEMU_CPU": processor.cpu, "HOME": str(home), "F2EDGE_CACHE": str(home / "cache")}
+        return {**os.environ, **own, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _once(path: Path, make: Callable[[Path], None]) -> None:
+    """Make a folder beside its place and move it there when it is whole."""
+    if not path.exists():
+        partial = path.with_name(f"{path.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        make(partial)
+        partial.rename(path)

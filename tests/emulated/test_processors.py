@@ -1,0 +1,124 @@
+"""Bundles are right on processors that QEMU emulates: 64-bit ARM with and without dot products, x86 without VNNI.
+
+What is fetched once is kept in build/emulation, or in the folder that F2EDGE_EMULATION names.  Where QEMU or a package
+cannot be had, the tests are skipped, and say why.  An emulator shows what is computed, and nothing about speed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scenes import write_scenes
+
+from f2edge.compile.build import build
+from f2edge.compile.options import Options
+from f2edge.targets import TARGETS
+from tests.emulated.packages import PackageError, run
+from tests.emulated.processors import CORTEX_A72, CORTEX_A76, HASWELL, PROCESSORS, Emulation, Processor
+from tests.support.command import f2edge
+from tests.support.pictures import write_pictures
+
+if TYPE_CHECKING:
+    from f2edge.targets import Precision
+
+pytestmark = pytest.mark.emulated
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = 6
+SCENES = 9
+"""Each has seven questions."""
+AS_EXACT = 1.5
+"""How many times its error on this machine a component may be off on another processor."""
+BUNDLES: list[tuple[str, Precision]] = [
+    ("cpu", "fp32"),
+    ("cpu", "fp16"),
+    ("cpu", "int8"),
+    ("onnx", "fp32"),
+    ("onnx", "int8"),
+]
+
+
+@pytest.fixture(scope="session")
+def emulation(tmp_path_factory: pytest.TempPathFactory) -> Emulation:
+    """Return the emulator, with this checkout's f2edge for ARM; it is set up once."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={folder}", ROOT)
+    (wheel,) = folder.glob("*.whl")
+    try:
+        return Emulation.set_up(Path(os.environ.get("F2EDGE_EMULATION", ROOT / "build" / "emulation")), wheel)
+    except PackageError as error:
+        pytest.skip(f"no emulated processor: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the tiny checkpoint in INT8, by target."""
+    folder = tmp_path_factory.mktemp("emulated")
+    write_pictures(folder / "pictures", PICTURES)
+    options = {"calibration": folder / "pictures", "samples": PICTURES, "stages": stages}
+    for target in ("cpu", "onnx"):
+        build(tiny_checkpoint, folder / target, Options(TARGETS[target], "int8", **options))
+    return {target: folder / target for target in ("cpu", "onnx")}
+
+
+@pytest.fixture(scope="session")
+def embedded(stages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, Precision], Path]:
+    """Return the embedded checkpoint in every form, by target and precision."""
+    folder = tmp_path_factory.mktemp("embedded")
+    write_scenes(folder / "calibration", 64, 4000)
+    for target, precision in BUNDLES:
+        calibration = folder / "calibration" if precision == "int8" else None
+        options = Options(TARGETS[target], precision, calibration=calibration, samples=64, stages=stages)
+        build(ROOT / "demo" / "checkpoint", folder / f"{precision}.{target}", options)
+    return {(target, precision): folder / f"{precision}.{target}" for target, precision in BUNDLES}
+
+
+def errors(verdict: Any) -> dict[str, float]:
+    """Return the relative errors in the JSON of ``f2edge verify``, by component."""
+    return {name: component["relative_error"] for name, component in verdict["components"].items()}
+
+
+@pytest.mark.parametrize(("processor", "target"), [(CORTEX_A76, "cpu"), (HASWELL, "cpu"), (CORTEX_A72, "onnx")])
+def test_int8_is_as_exact_as_here(
+    processor: Processor, target: str, tiny_int8: dict[str, Path], emulation: Emulation, tmp_path: Path
+) -> None:
+    """INT8 is where processors differ.  The tiny model shows it; the slow tests have the embedded one."""
+    there = json.loads(emulation.f2edge(processor, tmp_path, "verify", tiny_int8[target], "--json"))
+    here = errors(f2edge("verify", tiny_int8[target], "--json").json)
+    assert there["passed"]
+    assert {name for name, error in errors(there).items() if error > AS_EXACT * here[name]} == set(), (there, here)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", PROCESSORS, ids=lambda processor: processor.cpu)
+@pytest.mark.parametrize("bundle", BUNDLES, ids="-".join)
+def test_the_embedded_checkpoint(
+    processor: Processor,
+    bundle: tuple[str, Precision],
+    embedded: dict[tuple[str, Precision], Path],
+    emulation: Emulation,
+    tmp_path: Path,
+    record_property: Any,
+) -> None:
+    """Every form passes ``verify``, and 63 questions lose at most half a point of any metric against this machine."""
+    write_scenes(tmp_path / "scenes", SCENES, 2000)
+    verdict = json.loads(emulation.f2edge(processor, tmp_path / "home", "verify", embedded[bundle], "--json"))
+    asked = ("eval", embedded[bundle], "--data", tmp_path / "scenes", "--json")
+    there, here = json.loads(emulation.f2edge(processor, tmp_path / "home", *asked)), f2edge(*asked).json
+    record_property("errors", errors(verdict))
+    record_property("metrics", {"here": here, "there": there})
+    assert verdict["passed"]
+    for mine, other in zip(values(here), values(there), strict=True):
+        assert abs(mine - other) <= 0.005
+
+
+def values(report: Any) -> list[float]:
+    """Return the metrics of a report of ``f2edge eval``, which are parts of 1."""
+    (bundle,) = report["bundles"]
+    all_values = [metric["value"] for task in bundle["metrics"].values() for metric in task.values()]
+    return [value for value in all_values if value is not None]
