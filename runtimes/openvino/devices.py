@@ -98,7 +98,10 @@ def _cpu_options(component: str, threads: int | None, compute: Compute, decoder_
         # The default is 8 bits, whatever the precision hint says.  16 bits do not add to the error of INT8 weights,
         # and a step of three beams at position 250 takes 0.9 of the time (docs/performance-design.md).
         chosen["KV_CACHE_PRECISION"] = "f16" if decoder_precision == "int8" else "f32"
-    return chosen | ({"INFERENCE_NUM_THREADS": str(threads)} if threads else {})
+    if threads:
+        # OpenVINO would pin the threads of every process to the same first cores (docs/traps.md).
+        chosen |= {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
+    return chosen
 
 
 def may_cache(component: str, device: str, decoder_precision: Precision) -> bool:

@@ -155,6 +155,8 @@ def test_threads(tiny_bundle: Path) -> None:
     runtime: Any = f2edge.load(tiny_bundle, threads=1).runtime
     assert runtime.threads == 1
     assert {runtime._compiled[name].get_property("INFERENCE_NUM_THREADS") for name in COMPONENTS} == {1}
+    # pinned, the threads of two such processes would share one core
+    assert {runtime._compiled[name].get_property("ENABLE_CPU_PINNING") for name in COMPONENTS} == {False}
 
 
 def from_cache(path: Path) -> list[bool]:
