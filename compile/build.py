@@ -24,6 +24,7 @@ from f2edge.compile.steps import (
     record_inputs,
     verify_bundle,
 )
+from f2edge.compile.threads import within_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,6 +107,7 @@ def build(
     return open_bundle(destination, check_hashes=False)
 
 
+@within_quota()
 def _take(steps: Iterable[Step], context: BuildContext) -> None:
     for step in steps:
         context.listener.stage(step.name)
