@@ -11,7 +11,7 @@ import click
 import f2edge
 from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import PATH, POSITIVE, device_option, threads_option
-from f2edge.cli.output import print_json, progress_bar
+from f2edge.cli.output import print_json, print_note, progress_bar
 from f2edge.errors import MissingExtraError
 from f2edge.machine import memory_mib
 
@@ -59,13 +59,13 @@ def command(
         open_bundle(bundle, check_hashes=False)  # before the data set is read, which may take minutes
     dataset = open_dataset(data)
     if limit and limit > len(dataset.samples):
-        click.echo(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}", err=True)
+        print_note(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}")
     dataset = check_pictures(dataset.first(limit))
     for line in summary(dataset.notes):
-        click.echo(line, err=True)
+        print_note(line)
     report = _measure(bundles, dataset, partial(f2edge.load, device=device, threads=threads), num_beams)
     for note in report.notes():
-        click.echo(note, err=True)
+        print_note(note)
     print_json(report.to_json()) if as_json else click.echo(report.to_markdown())
     if report.interrupted:
         raise KeyboardInterrupt  # the exit code says that it is not everything
@@ -121,9 +121,9 @@ def _finished(runs: dict[str, Run], bundles: int, pictures: int) -> dict[str, Ru
     """Say what was finished before an interrupt, and return it: all whole runs, or the begun first one."""
     *whole, last = runs
     if whole:
-        click.echo(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out", err=True)
+        print_note(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out")
         return {name: runs[name] for name in whole}
-    click.echo(f"interrupted: {last} was asked about {runs[last].pictures} of {pictures} pictures", err=True)
+    print_note(f"interrupted: {last} was asked about {runs[last].pictures} of {pictures} pictures")
     return runs
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from f2edge.evaluation.samples import Note, summary
 from f2edge.evaluation.scores import agreement, score
 from f2edge.evaluation.statistics import RESAMPLES
+from f2edge.lines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +67,8 @@ class Report:
         unmeasured = self.first.unmeasured.items()
         notes += [f"left out {count} questions of {task}: it has no metric here" for task, count in unmeasured]
         empty = [row for row in self.rows if math.isnan(row.estimates[0].value)]
-        return notes + [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
+        notes += [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
+        return [*map(one_line, notes)]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; NaN stands for no value."""
