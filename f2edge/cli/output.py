@@ -50,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: b
         numbers = all(row[index][:1].isdigit() for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     _console(err=err).print(table)
 
 
@@ -58,7 +58,7 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values, one pair per line."""
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(one_line(f"{name:<{width}}  {value}"))
 
 
 def print_note(text: str) -> None:

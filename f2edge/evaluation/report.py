@@ -105,13 +105,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return a table: a row for each metric, a column for each bundle, and the differences to the first."""
-        names = list(self.runs)
+        names = [*map(one_line, self.runs)]
         columns = ["task", "metric", "n", *names, *(f"{name} {_MINUS} {names[0]}" for name in names[1:])]
         rows = [[*_head(row), *map(_value, row.estimates), *map(_difference, row.differences)] for row in self.rows]
         beams = f"num_beams {self.num_beams or 'of the bundle'}"
         about = f"{self.first.pictures} pictures of {self.dataset.path} ({self.dataset.kind}), {beams}."
         scale = "Metrics in points (x 100), 95 % intervals from a bootstrap over the pictures in brackets."
-        return f"{about} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
+        return f"{one_line(about)} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
 
     def _agreed(self) -> list[list[str]]:
         """Return the rows of token agreement; the first bundle is the reference."""

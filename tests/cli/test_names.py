@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.failure import print_failure
 from f2edge.cli.output import print_note, progress_bar, spinner
 from f2edge.evaluation.asking import Run
@@ -26,15 +29,6 @@ if TYPE_CHECKING:
 NAMES = [
     *("a\nb.png", "a\r.png", "\x1b[2J.png", "\x1b]0;title\x07.png"),
     *("[/red].png", "\udcff.png", "\u202e.png", "\x85.png"),
-]
-    "a\nb.png",
-    "a\r.png",
-    "\x1b[2J.png",
-    "\x1b]0;title\x07.png",
-    "[/red].png",
-    "\udcff.png",
-    "\u202e.png",
-    "\x85.png",
 ]
 names = pytest.mark.parametrize("name", NAMES, ids=ascii)
 
@@ -109,3 +103,26 @@ def test_answers_about_several_pictures(tiny_bundle: Path, tmp_path: Path) -> No
     outcome = f2edge("run", tiny_bundle, *pictures, "--task", "caption", "--max-new-tokens", 3)
     assert outcome.code == 0
     assert [line.split("\t")[0] for line in outcome.stdout.splitlines()] == [one_line(str(one)) for one in pictures]
+
+
+@names
+def test_a_manifest_with_odd_texts(name: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    """What ``inspect`` prints of a manifest of others moves no cursor and can be encoded."""
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest["tools"]["f2edge"] = manifest["recipe"]["checkpoint"] = manifest["verified"]["device"] = name
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+    outcome = f2edge("inspect", bundle)
+    assert outcome.code == 0
+    assert outcome.stdout.count(one_line(name)) == 3
+    assert all(map(is_plain, outcome.stdout.split("\n")))
+
+
+@names
+def test_the_table_of_a_report(name: str) -> None:
+    """Names of bundles and of the data set."""
+    question = Question("<CAPTION>", answers=("a",))
+    run = Run({(0, 0): Asked(0, (8, 8), question, answer("<CAPTION>", "a"))}, pictures=1)
+    text = Report.of(Dataset(name, "", ()), {name: run}, num_beams=1).to_markdown()
+    assert text.count(one_line(name)) == 2
+    assert all(map(is_plain, text.split("\n")))
