@@ -14,6 +14,7 @@ from f2edge.calibration.sources import select_samples
 from f2edge.compile.context import BuildContext, Workspace
 from f2edge.compile.mixed_precision import measure_blocks, search_mix
 from f2edge.compile.options import Listener, Options
+from f2edge.compile.reference.threads import within_quota
 from f2edge.compile.stages import open_stages
 from f2edge.compile.steps import (
     compile_graph,
@@ -24,7 +25,6 @@ from f2edge.compile.steps import (
     record_inputs,
     verify_bundle,
 )
-from f2edge.compile.threads import within_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

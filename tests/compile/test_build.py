@@ -231,7 +231,7 @@ def test_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("exported")
 def test_torch_follows_the_quota(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch computes with the threads that a container's quota pays for, and afterwards with as many as before."""
-    monkeypatch.setattr("f2edge.compile.threads.default_threads", lambda: 1)
+    monkeypatch.setattr("f2edge.compile.reference.threads.default_threads", lambda: 1)
     before, during = torch.get_num_threads(), set[int]()
     torch.set_num_threads(3)
     try:
