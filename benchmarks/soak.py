@@ -135,11 +135,12 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=100)
+    parser.add_argument("--threads", type=int, help="threads of the engine")
     parser.add_argument("--threads-of-the-program", type=int, default=0)
     parser.add_argument("--requests-of-each", type=int, default=200)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    model, started = f2edge.load(options.bundle), time.perf_counter()
+    model, started = f2edge.load(options.bundle, threads=options.threads), time.perf_counter()
     if options.threads_of_the_program:
         wrong = wrong_answers(model, options.threads_of_the_program, options.requests_of_each)
         print(f"{wrong} of {options.threads_of_the_program * options.requests_of_each} answers differ")
@@ -148,6 +149,7 @@ def main() -> None:
     report = {
         "bundle": options.bundle.name,
         "processor": cpu_name(),
+        "threads": model.runtime.threads,
         "runs": options.runs,
         "seconds": round(time.perf_counter() - started),
         "growth_mib_after_500_runs": round(growth(samples), 2),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.errors import ImageError, InputError, NoDatasetError
 from f2edge.evaluation import Sample, open_dataset
-from f2edge.evaluation.pictures import as_annotated
+from f2edge.evaluation.pictures import as_annotated, why
 from f2edge.evaluation.samples import Note, summary
 from f2edge.image import load_image
 from f2edge.paths import exists
@@ -86,5 +86,5 @@ def _unusable(sample: Sample) -> str:
     try:
         load_image(as_annotated(sample))
     except ImageError as error:
-        return str(error).removeprefix(str(sample.image)).strip()
+        return why(error, sample)
     return ""

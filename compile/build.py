@@ -14,6 +14,7 @@ from f2edge.calibration.sources import select_samples
 from f2edge.compile.context import BuildContext, Workspace
 from f2edge.compile.mixed_precision import measure_blocks, search_mix
 from f2edge.compile.options import Listener, Options
+from f2edge.compile.reference.threads import within_quota
 from f2edge.compile.stages import open_stages
 from f2edge.compile.steps import (
     compile_graph,
@@ -106,6 +107,7 @@ def build(
     return open_bundle(destination, check_hashes=False)
 
 
+@within_quota()
 def _take(steps: Iterable[Step], context: BuildContext) -> None:
     for step in steps:
         context.listener.stage(step.name)

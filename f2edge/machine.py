@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from f2edge.cpu_quota import cpu_quota
+from f2edge.quotas import cpu_quota, memory_quota
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _TOPOLOGY = Path("/sys/devices/system/cpu")
@@ -60,11 +60,15 @@ def _siblings(cpu: int) -> str:
 
 
 def memory_mib() -> int | None:
-    """Return the memory of the machine in MiB; None if the system does not tell."""
+    """Return the memory that this process may take in MiB: the machine's, or less if a container has a limit.
+
+    None if the system does not tell.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # Windows has no such function
         return None
+    return min(whole, memory_quota() or whole) // _MIB
 
 
 def peak_rss_mib() -> float | None:

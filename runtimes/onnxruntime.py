@@ -11,7 +11,7 @@ import numpy as np
 
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
-from f2edge.machine import cpu_name, memory_mib
+from f2edge.machine import cpu_name, default_threads, memory_mib
 from f2edge.runtimes.device import Device
 from f2edge.telemetry import without_telemetry
 
@@ -55,11 +55,12 @@ def load_graphs(graphs: Mapping[str, Path], threads: int | None = None) -> OnnxR
 
     Args:
         graphs: the file (``.onnx``) of each component.
-        threads: threads to compute with; None takes one for each physical core.
+        threads: threads to compute with; None takes what the machine and its quotas leave to this process.
 
     Raises:
         DeviceError: ONNX Runtime cannot load a graph.
     """
+    threads = threads or default_threads()
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads or 0

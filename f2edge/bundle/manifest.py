@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -163,7 +164,7 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
     if path.stat().st_size > _MANIFEST_LIMIT:
         raise BundleError(f"{path} is too large to be a manifest")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read ({error}); compile the bundle again") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
@@ -173,6 +174,15 @@ def _read_manifest(directory: Path) -> Mapping[str, Any]:
             "compile the bundle again or install the matching f2edge"
         )
     return manifest  # type: ignore[no-any-return]
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members; of two with the same name, JSON readers take the last one in silence."""
+    values = dict(members)
+    if len(values) < len(members):
+        twice = next(name for name in values if sum(other == name for other, _ in members) > 1)
+        raise ValueError(f"{twice!r:.60} is there twice")
+    return values
 
 
 def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
@@ -232,4 +242,14 @@ def _gaps(bundle: Bundle) -> list[str]:
     faults += [f"component {name} is not known" for name in components if name not in COMPONENTS]
     faults += [f"component {name} has no file of its own" for name, c in components.items() if c.file not in c.sha256]
     faults += [f"there is no {name}" for name in (TOKENIZER, GOLDEN) if name not in bundle.files]
+    faults += [f"{name} has two hashes in the manifest" for name in _ambiguous(bundle)]
     return faults if bundle.golden else [*faults, "there are no golden cases"]
+
+
+def _ambiguous(bundle: Bundle) -> list[str]:
+    """List the files that have different hashes in different parts of the manifest."""
+    hashes = defaultdict[str, set[str]](set)
+    for part in (bundle.files, *(component.sha256 for component in bundle.components.values())):
+        for name, value in part.items():
+            hashes[name].add(value)
+    return [name for name, values in hashes.items() if len(values) > 1]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from f2edge.targets import Compute
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
+
+_ROUNDING = 1e-5
+"""Shares that add up to 1, and a divergence of 0, may be off by this much."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,17 @@ class Block:
     divergence: float
     loss: float | None = None
 
+    def faults(self) -> Iterator[str]:
+        """Say what no measurement gives, each as a short sentence."""
+        if not 0 <= self.operations <= 1:
+            yield f"operations is {self.operations}, not 0 to 1"
+        if not math.isfinite(self.sqnr_db):
+            yield f"sqnr_db is {self.sqnr_db}"
+        if not -_ROUNDING <= self.divergence < math.inf:
+            yield f"divergence is {self.divergence}"
+        if not _is_loss(self.loss):
+            yield f"loss is {self.loss}"
+
 
 @dataclass(frozen=True)
 class MeasuredMix:
@@ -49,6 +64,15 @@ class MeasuredMix:
     milliseconds: float
     loss: float | None
     chosen: bool
+
+    def faults(self, blocks: int) -> Iterator[str]:
+        """Say what no measurement gives, each as a short sentence; the bundle has that many ``blocks``."""
+        if not 0 <= self.int8_blocks <= blocks:
+            yield f"int8_blocks is {self.int8_blocks}, not 0 to {blocks}"
+        if not 0 < self.milliseconds < math.inf:
+            yield f"milliseconds is {self.milliseconds}"
+        if not _is_loss(self.loss) or (self.chosen and self.loss is None):
+            yield f"loss is {self.loss}"
 
 
 @dataclass(frozen=True)
@@ -77,11 +101,33 @@ class Quantization:
         Args:
             components: the names of the bundle's.
         """
-        named = {block.component for block in self.blocks} | {component for component, _ in self.int8}
-        faults = [f"there is no component {name!r:.60}" for name in sorted(named - set(components))]
+        names = [(block.component, block.name) for block in self.blocks]
+        faults = [
+            *(
+                f"there is no component {name!r:.60}"
+                for name in sorted({c for c, _ in [*names, *self.int8]} - {*components})
+            ),
+            *(f"blocks[{i}]: {fault}" for i, block in enumerate(self.blocks) for fault in block.faults()),
+            *(f"mixes[{i}]: {fault}" for i, mix in enumerate(self.mixes) for fault in mix.faults(len(names))),
+        ]
+        return [*faults, *self._contradictions(names)]
+
+    def _contradictions(self, names: list[tuple[str, str]]) -> Iterator[str]:
         chosen = [mix for mix in self.mixes if mix.chosen]
+        if len(set(names)) < len(names):
+            yield "two of its blocks have the same name"
+        if sum(block.operations for block in self.blocks) > 1 + _ROUNDING:
+            yield "its blocks have more than all operations together"
+        if not _is_loss(self.budget):
+            yield f"budget is {self.budget}"
         if self.budget is None and (self.mixes or self.int8):
-            faults.append("it has mixes, but no budget")
+            yield "it has mixes, but no budget"
         if self.budget is not None and [mix.int8_blocks for mix in chosen] != [len(self.int8)]:
-            faults.append("not exactly one of its mixes is the chosen one")
-        return faults
+            yield "not exactly one of its mixes is the chosen one"
+        if not set(self.int8) <= set(names) or len(set(self.int8)) < len(self.int8):
+            yield "int8 does not list blocks, each once"
+
+
+def _is_loss(value: float | None) -> bool:
+    """Tell whether a loss can have been measured; a metric that improves loses 0."""
+    return value is None or 0 <= value < math.inf

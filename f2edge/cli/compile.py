@@ -15,7 +15,7 @@ import click
 from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.completion import complete_path
 from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option
-from f2edge.cli.output import print_fields, print_json, progress_bar
+from f2edge.cli.output import print_fields, print_json, print_note, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
 from f2edge.errors import CompileError, MissingExtraError
 from f2edge.targets import TARGETS, get_target
@@ -140,7 +140,7 @@ def command(
             revision=revision,
         )
         with progress_bar(len(steps_of(options))) as bar:
-            listener = Listener(bar, detail=bar.detail, notice=_notice)
+            listener = Listener(bar, detail=bar.detail, notice=print_note)
             bundle = build(checkpoint, destination, options, force=force, listener=listener)
     _print_json(bundle) if as_json else _print(bundle)
 
@@ -162,10 +162,6 @@ def _check_packages(precision: Precision | None, target: str) -> None:
     for package, extra in wanted.items():
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)
-
-
-def _notice(text: str) -> None:
-    click.echo(text, err=True)
 
 
 @contextmanager

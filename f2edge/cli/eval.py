@@ -11,8 +11,9 @@ import click
 import f2edge
 from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import PATH, POSITIVE, device_option, threads_option
-from f2edge.cli.output import print_json, progress_bar
+from f2edge.cli.output import print_json, print_note, progress_bar
 from f2edge.errors import MissingExtraError
+from f2edge.machine import memory_mib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from f2edge.model import Florence2
 
 _PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "shapely": "shapely"}
+
+_MEMORY_PER_BYTE = 8
+"""Bytes of memory that there must be for each byte of a bundle that stays open: weights are expanded, and half of the
+memory is for others."""
 
 
 @click.command("eval")
@@ -54,13 +59,13 @@ def command(
         open_bundle(bundle, check_hashes=False)  # before the data set is read, which may take minutes
     dataset = open_dataset(data)
     if limit and limit > len(dataset.samples):
-        click.echo(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}", err=True)
+        print_note(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}")
     dataset = check_pictures(dataset.first(limit))
     for line in summary(dataset.notes):
-        click.echo(line, err=True)
+        print_note(line)
     report = _measure(bundles, dataset, partial(f2edge.load, device=device, threads=threads), num_beams)
     for note in report.notes():
-        click.echo(note, err=True)
+        print_note(note)
     print_json(report.to_json()) if as_json else click.echo(report.to_markdown())
     if report.interrupted:
         raise KeyboardInterrupt  # the exit code says that it is not everything
@@ -76,16 +81,16 @@ def _check_packages() -> None:
 def _measure(
     bundles: tuple[Path, ...], dataset: Dataset, load: Callable[[Path], Florence2], num_beams: int | None
 ) -> Report:
-    """Ask one bundle after the other, so that only one is in memory; an interrupt keeps what is finished."""
+    """Ask one bundle after the other; an interrupt keeps what is finished."""
     from f2edge.evaluation import Report, Run, ask
 
     places, runs = _names(bundles), dict[str, Run]()
-    _try_others(places, load)
+    models = _open_all(places, load)
     try:
         with progress_bar(len(places) * len(dataset.samples)) as progress:
             for name, bundle in places.items():
                 runs[name] = Run()
-                with load(bundle) as model:
+                with models.pop(name, None) or load(bundle) as model:
                     ask(model, dataset.samples, num_beams, progress, runs[name])
     except KeyboardInterrupt:
         if not any(run.answers for run in runs.values()):
@@ -94,19 +99,31 @@ def _measure(
     return Report.of(dataset, runs, num_beams)
 
 
-def _try_others(places: dict[str, Path], load: Callable[[Path], Florence2]) -> None:
-    """Open all bundles but the first, so that one that its device cannot load is told before hours of work."""
-    for bundle in list(places.values())[1:]:
-        load(bundle).close()
+def _open_all(places: dict[str, Path], load: Callable[[Path], Florence2]) -> dict[str, Florence2]:
+    """Open all bundles, so that one that its device cannot load is told before hours of work.
+
+    Returns:
+        The models that stay open: the first one, and as many others as the memory has room for.
+    """
+    models: dict[str, Florence2] = {}
+    room = (memory_mib() or 0) * 2**20 // _MEMORY_PER_BYTE
+    for name, bundle in places.items():
+        model = load(bundle)
+        room -= model.bundle.size_bytes
+        if models and room < 0:
+            model.close()
+        else:
+            models[name] = model
+    return models
 
 
 def _finished(runs: dict[str, Run], bundles: int, pictures: int) -> dict[str, Run]:
     """Say what was finished before an interrupt, and return it: all whole runs, or the begun first one."""
     *whole, last = runs
     if whole:
-        click.echo(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out", err=True)
+        print_note(f"interrupted: {len(whole)} of {bundles} bundles are finished; {last} is left out")
         return {name: runs[name] for name in whole}
-    click.echo(f"interrupted: {last} was asked about {runs[last].pictures} of {pictures} pictures", err=True)
+    print_note(f"interrupted: {last} was asked about {runs[last].pictures} of {pictures} pictures")
     return runs
 
 

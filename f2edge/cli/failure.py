@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import click
 
+from f2edge.lines import one_line
+
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another disk",
     errno.EDQUOT: "free some space or choose another disk",
@@ -33,8 +35,8 @@ class Failure(click.ClickException):
 
 
 def print_failure(message: str) -> None:
-    """Print one line on stderr; line breaks in the message of a library become spaces."""
-    click.echo(f"f2edge: {' '.join(message.split())}", err=True)
+    """Print one line on stderr, whatever the message of a library holds."""
+    click.echo(one_line(f"f2edge: {' '.join(message.split())}"), err=True)
 
 
 def reason(error: BaseException) -> str:

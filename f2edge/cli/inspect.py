@@ -10,6 +10,7 @@ from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import bundle_argument, json_option
 from f2edge.cli.output import print_fields, print_json, print_table
 from f2edge.cli.tables import print_components, print_quantization, print_verified, total_size
+from f2edge.lines import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,8 @@ def command(*, bundle: Path, as_json: bool) -> None:
     click.echo()
     _print_golden(opened)
     if opened.verified:
-        click.echo(f"\nverified where it was compiled, on {opened.verified.device}:")
+        click.echo()
+        click.echo(one_line(f"verified where it was compiled, on {opened.verified.device}:"))
         print_verified(opened.verified)
     print_quantization(opened.quantization)
 

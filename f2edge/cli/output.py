@@ -14,6 +14,7 @@ import click
 
 from f2edge.bundle.writing import nearest_directory, takes_content, whole_file
 from f2edge.errors import InputError
+from f2edge.lines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: b
         numbers = all(row[index][:1].isdigit() for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     _console(err=err).print(table)
 
 
@@ -57,7 +58,12 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values, one pair per line."""
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(one_line(f"{name:<{width}}  {value}"))
+
+
+def print_note(text: str) -> None:
+    """Print one line on stderr, whatever names and texts of others it holds."""
+    click.echo(one_line(text), err=True)
 
 
 def human_size(size: float) -> str:
@@ -123,7 +129,9 @@ def spinner(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with _console(err=True).status(text):
+    from rich.text import Text
+
+    with _console(err=True).status(Text(one_line(text))):
         yield
 
 
@@ -142,10 +150,10 @@ class _TerminalBar(Bar):
         self._bar, self._task, self._done = bar, bar.add_task("", total=total), count()
 
     def __call__(self, name: str) -> None:
-        self._bar.update(self._task, description=name, completed=next(self._done))
+        self._bar.update(self._task, description=one_line(name), completed=next(self._done))
 
     def detail(self, text: str) -> None:
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=one_line(text))
 
 
 @contextmanager
@@ -156,7 +164,7 @@ def progress_bar(total: int) -> Iterator[Bar]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console(err=True), transient=True) as bar:
         yield _TerminalBar(bar, total)
 

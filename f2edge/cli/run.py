@@ -23,10 +23,11 @@ from f2edge.cli.options import (
     region_callback,
     threads_option,
 )
-from f2edge.cli.output import print_json, spinner
+from f2edge.cli.output import print_json, print_note, spinner
 from f2edge.cli.plain_text import answer_lines, remark
 from f2edge.errors import DeviceWarning, InputError
 from f2edge.image import MAX_STREAM_BYTES
+from f2edge.lines import one_line
 from f2edge.selfcheck import OnMismatch
 from f2edge.tasks.table import TASKS, build_prompt, resolve
 
@@ -192,6 +193,6 @@ def _told(error: InputError | OSError) -> str:
 
 def _print(image: str, result: Result, *, several: bool) -> None:
     for line in answer_lines(result):
-        click.echo(f"{image}\t{line}" if several else line)
+        click.echo(f"{one_line(image)}\t{line}" if several else line)
     if note := remark(result):
-        click.echo(f"{image}: {note}", err=True)
+        print_note(f"{image}: {note}")

@@ -74,7 +74,8 @@ def open_dataset(path: str | Path) -> Dataset:
     _check(place, annotations, strangers)
     samples, notes = _load(annotations, root)
     if not samples:
-        raise DatasetError(f"{place} has no picture with a question; nothing to measure")
+        told = "; ".join(summary((*strangers, *notes))) or "nothing to measure"
+        raise DatasetError(f"{place} has no picture with a question; {told}")
     return Dataset(str(place), " and ".join(KINDS[kind] for kind in annotations), samples, (*strangers, *notes))
 
 

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 from f2edge.errors import DatasetError, ImageError
 from f2edge.evaluation.samples import Note
 from f2edge.image import MAX_PIXELS, load_image
+from f2edge.lines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +43,18 @@ def check_pictures(dataset: Dataset) -> Dataset:
             notes += list(_remarks(sample))
             kept.append(sample)
         except ImageError as error:
-            reason = str(error).removeprefix(str(sample.image)).strip()
-            notes.append(Note("left out", "picture", sample.name, reason))
+            notes.append(Note("left out", "picture", sample.name, why(error, sample)))
     if dataset.samples and not kept:
         first = notes[0]
         raise DatasetError(
             f"none of the {len(notes)} pictures can be asked about; the first: {first.name} ({first.reason})"
         )
     return replace(dataset, samples=tuple(kept), notes=(*dataset.notes, *notes))
+
+
+def why(error: ImageError, sample: Sample) -> str:
+    """Return what an error says about a picture, without the path that it begins with."""
+    return str(error).removeprefix(one_line(str(sample.image))).strip()
 
 
 def as_annotated(sample: Sample) -> ImageSource:
@@ -67,7 +72,7 @@ def as_annotated(sample: Sample) -> ImageSource:
         return sample.image
     if sample.size != stored:
         raise ImageError(f"{sample.image} {_written(stored)}, its annotations are of {_written(sample.size)}")
-    return Image.open(io.BytesIO(Path(sample.image).read_bytes()))  # f2edge rotates files, but no pictures of Pillow
+    return _opened(io.BytesIO(Path(sample.image).read_bytes()))  # f2edge rotates files, but no pictures of Pillow
 
 
 def shown_size(path: Path) -> Size | None:
@@ -102,10 +107,8 @@ def _remarks(sample: Sample) -> Iterator[Note]:
 def _header(path: Path) -> tuple[Size, int]:
     """Read the size that a picture is stored in, and its EXIF orientation."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                size, orientation = image.size, _orientation(image)
+        with _opened(path) as image:
+            size, orientation = image.size, _orientation(image)
     except Exception:  # noqa: BLE001 - Pillow raises anything; the core says in words what is wrong
         size, orientation = load_image(path).size, _UPRIGHT
     if size[0] * size[1] > MAX_PIXELS:
@@ -113,9 +116,18 @@ def _header(path: Path) -> tuple[Size, int]:
     return size, orientation
 
 
+def _opened(file: Path | io.BytesIO) -> Image.Image:
+    """Open a picture without the warnings of Pillow about damaged metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(file)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return int(image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT))
     except Exception:  # noqa: BLE001 - a picture may be sound although its EXIF data are not
         return _UPRIGHT
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from f2edge.evaluation.samples import Note, summary
 from f2edge.evaluation.scores import agreement, score
 from f2edge.evaluation.statistics import RESAMPLES
+from f2edge.lines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +67,8 @@ class Report:
         unmeasured = self.first.unmeasured.items()
         notes += [f"left out {count} questions of {task}: it has no metric here" for task, count in unmeasured]
         empty = [row for row in self.rows if math.isnan(row.estimates[0].value)]
-        return notes + [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
+        notes += [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
+        return [*map(one_line, notes)]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; NaN stands for no value."""
@@ -103,13 +105,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return a table: a row for each metric, a column for each bundle, and the differences to the first."""
-        names = list(self.runs)
+        names = [*map(one_line, self.runs)]
         columns = ["task", "metric", "n", *names, *(f"{name} {_MINUS} {names[0]}" for name in names[1:])]
         rows = [[*_head(row), *map(_value, row.estimates), *map(_difference, row.differences)] for row in self.rows]
         beams = f"num_beams {self.num_beams or 'of the bundle'}"
         about = f"{self.first.pictures} pictures of {self.dataset.path} ({self.dataset.kind}), {beams}."
         scale = "Metrics in points (x 100), 95 % intervals from a bootstrap over the pictures in brackets."
-        return f"{about} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
+        return f"{one_line(about)} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
 
     def _agreed(self) -> list[list[str]]:
         """Return the rows of token agreement; the first bundle is the reference."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from f2edge.lines import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -84,11 +86,14 @@ class Note:
 
 
 def summary(notes: Iterable[Note]) -> list[str]:
-    """Return a line for each kind of note, with the first names: ``left out 2 files: a.json (...), b.json (...)``."""
+    """Return a line for each kind of note, with the first names: ``left out 2 files: a.json (...), b.json (...)``.
+
+    Lines are printable, whatever the names are.
+    """
     groups: dict[tuple[str, str], list[Note]] = {}
     for note in notes:
         groups.setdefault((note.verb, note.thing), []).append(note)
-    return [f"{verb} {_counted(group, thing)}" for (verb, thing), group in groups.items()]
+    return [one_line(f"{verb} {_counted(group, thing)}") for (verb, thing), group in groups.items()]
 
 
 def _counted(notes: Sequence[Note], thing: str) -> str:

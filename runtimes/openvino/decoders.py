@@ -2,7 +2,7 @@
 
 The CPU plugin of OpenVINO 2026.4 never frees a graph whose attention is fused with its state: each compilation leaves
 its weights and a thread behind (docs/traps.md).  So the next model of the same bundle takes over the decoder of one
-that is gone.
+that is gone.  While a mix of INT8 blocks is searched, that is the next mix with the same decoder.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import locale
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from f2edge.placement import Placement
     from f2edge.targets import Compute, Precision
 
+_END = 'offset="0" size="0"'
+_CONSTANT = re.compile(r'(.*?)offset="(\d+)" size="(\d+)"', re.DOTALL)
+"""The text of a graph up to a constant, and where its file of weights holds the constant, in bytes."""
 _SMALL_IMAGE = 96
 """Pixels; below this width or height the tower's last map is only two positions wide."""
 _WORKERS = 2
@@ -59,6 +64,7 @@ class LoadPlan:
         compute: data type of each component's float operations on the CPU; fp32 for components that are not named.
         decoder_precision: data type of the decoder's stored weights.
         bundle_hash: SHA-256 of the bundle's manifest, the key of the user's cache; None to compile without a cache.
+        decoder_key: everything that decides how the decoder is compiled; None if it is not to be used again.
     """
 
     graphs: Mapping[str, Path]
@@ -66,29 +72,44 @@ class LoadPlan:
     compute: Mapping[str, Compute] = field(default_factory=dict)
     decoder_precision: Precision = "fp32"
     bundle_hash: str | None = None
+    decoder_key: Hashable = None
 
     @classmethod
     def of(cls, bundle: Bundle, placement: Placement) -> LoadPlan:
         """Plan to load a bundle; one that is still being made has no manifest, so nothing of it is cached."""
-        manifest = bundle.path / MANIFEST
+        manifest, decoder = bundle.path / MANIFEST, bundle.components["decoder"]
+        bundle_hash = sha256(manifest) if manifest.is_file() else None
+        compute = {name: component.compute for name, component in bundle.components.items()}
+        key = None
+        if placement.devices()["decoder"] == "CPU":
+            made_of = bundle_hash or graph_hash(bundle.file("decoder"))
+            key = made_of, str(placement), placement.threads, decoder.precision, *sorted(compute.items())
         return cls(
             graphs={name: bundle.file(name) for name in bundle.components},
             placement=placement,
-            compute={name: component.compute for name, component in bundle.components.items()},
-            decoder_precision=bundle.components["decoder"].precision,
-            bundle_hash=sha256(manifest) if manifest.is_file() else None,
+            compute=compute,
+            decoder_precision=decoder.precision,
+            bundle_hash=bundle_hash,
+            decoder_key=key,
         )
 
     def device(self, component: str) -> str:
         """Return the device of a component."""
         return self.placement.devices()[component]
 
-    @property
-    def decoder_key(self) -> Hashable:
-        """Everything that decides how the decoder is compiled; None if it is not to be used again."""
-        if self.bundle_hash is None or self.device("decoder") != "CPU":
-            return None
-        return self.bundle_hash, str(self.placement), self.placement.threads
+
+def graph_hash(graph: Path) -> str:
+    """Hash a graph and the values of its constants, wherever in the file of weights they are.
+
+    Bundles in the making share decoders, but each has its own file of weights.
+    """
+    whole = hashlib.sha256()
+    with graph.with_name(WEIGHTS).open("rb") as weights:
+        for text, offset, size in _CONSTANT.findall(graph.read_text(encoding="utf-8") + _END):
+            whole.update(text.encode())
+            weights.seek(int(offset))
+            whole.update(weights.read(int(size)))
+    return whole.hexdigest()
 
 
 def compile_graphs(plan: LoadPlan) -> dict[str, ov.CompiledModel]:

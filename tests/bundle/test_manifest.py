@@ -125,6 +125,30 @@ def test_a_component_whose_main_file_is_not_hashed(bundle: Path, manifest: dict[
     assert "component decoder has no file of its own" in refused(bundle)
 
 
+def test_one_file_with_two_hashes(bundle: Path, manifest: dict[str, Any]) -> None:
+    """A file that parts of the manifest share has the same hash in each of them, whichever is right."""
+    for part in (manifest["components"]["vision"]["sha256"], manifest["components"]["decoder"]["sha256"]):
+        write(bundle, manifest)
+        open_bundle(bundle)
+        right, part["weights.bin"] = part["weights.bin"], "0" * 64
+        write(bundle, manifest)
+        assert "weights.bin has two hashes in the manifest" in refused(bundle)
+        part["weights.bin"] = right
+    manifest["files"]["vision.xml"] = "0" * 64
+    (bundle / "encoder.xml").unlink()
+    write(bundle, manifest)
+    assert "vision.xml has two hashes in the manifest; encoder.xml is missing" in refused(bundle)
+
+
+@pytest.mark.parametrize("name", ["files", "tokenizer.json", "sha256", "num_beams", "passed"])
+def test_a_member_that_is_there_twice(name: str, bundle: Path) -> None:
+    """Of two members with the same name neither counts, at any depth."""
+    text = (bundle / MANIFEST).read_text()
+    assert f'"{name}": ' in text
+    (bundle / MANIFEST).write_text(text.replace(f'"{name}": ', f'"{name}": null, "{name}": ', 1))
+    assert f"{name!r} is there twice" in refused(bundle)
+
+
 @pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, "1", None, [], True])
 def test_an_unknown_version(version: Any, bundle: Path, manifest: dict[str, Any]) -> None:
     """The error names both format versions, whatever else the manifest holds."""
@@ -361,6 +385,25 @@ def test_quantization_must_be_complete(bundle: Path, manifest: dict[str, Any]) -
         ("mixes.0.chosen", True, "not exactly one of its mixes is the chosen one"),
         ("mixes", [], "not exactly one of its mixes is the chosen one"),
         ("int8", [], "not exactly one of its mixes is the chosen one"),
+        ("int8", [["vision", "none"]], "int8 does not list blocks, each once"),
+        ("blocks.1", QUANTIZATION["blocks"][0], "two of its blocks have the same name"),
+        ("blocks.1.operations", 0.75, "its blocks have more than all operations together"),
+        ("blocks.0.operations", 1.5, r"blocks[0]: operations is 1.5, not 0 to 1"),
+        ("blocks.1.operations", -0.5, r"blocks[1]: operations is -0.5, not 0 to 1"),
+        ("blocks.0.operations", math.nan, r"blocks[0]: operations is nan, not 0 to 1"),
+        ("blocks.0.sqnr_db", math.inf, "blocks[0]: sqnr_db is inf"),
+        ("blocks.0.divergence", -1.0, "blocks[0]: divergence is -1.0"),
+        ("blocks.0.divergence", math.nan, "blocks[0]: divergence is nan"),
+        ("blocks.0.loss", -0.01, "blocks[0]: loss is -0.01"),
+        ("budget", -0.01, "budget is -0.01"),
+        ("budget", math.inf, "budget is inf"),
+        ("mixes.0.milliseconds", -1.5, "mixes[0]: milliseconds is -1.5"),
+        ("mixes.1.milliseconds", 0.0, "mixes[1]: milliseconds is 0.0"),
+        ("mixes.1.milliseconds", math.nan, "mixes[1]: milliseconds is nan"),
+        ("mixes.0.int8_blocks", 3, "mixes[0]: int8_blocks is 3, not 0 to 2"),
+        ("mixes.2.int8_blocks", -1, "mixes[2]: int8_blocks is -1, not 0 to 2"),
+        ("mixes.0.loss", math.inf, "mixes[0]: loss is inf"),
+        ("mixes.1.loss", None, "mixes[1]: loss is None"),
     ],
 )
 def test_quantization_must_be_consistent(

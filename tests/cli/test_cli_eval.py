@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from f2edge.evaluation import ask
 from f2edge.model import EncodedImage, Florence2, load
 from tests.support.command import f2edge, f2edge_process
 from tests.support.evaluations import write_json, write_jsonl, write_picture
@@ -201,3 +202,34 @@ def test_threads_and_device_reach_every_bundle(
     assert f2edge(*command, "--threads", 1, "--device", "CPU").code == 0
     assert {name for name, _ in opened} == {tiny_bundle.name, tiny_onnx_bundle.name}
     assert all(options == {"device": "CPU", "threads": 1} for _, options in opened)
+
+
+@pytest.mark.parametrize(("memory", "loads"), [(10**6, 1), (1, 2), (None, 2)])
+def test_how_often_bundles_are_opened(
+    memory: int | None,
+    loads: int,
+    tiny_bundle: Path,
+    tiny_onnx_bundle: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once each, before the first question.
+
+    Where memory is scarce or its size unknown, all but the first are closed and opened again.
+    """
+    events: list[str] = []
+
+    def record(bundle: Path, **_: object) -> Florence2:
+        events.append(bundle.name)
+        return load(bundle)
+
+    def asked(*arguments: Any) -> Any:
+        events.append("ask")
+        return ask(*arguments)
+
+    monkeypatch.setattr("f2edge.load", record)
+    monkeypatch.setattr("f2edge.evaluation.ask", asked)
+    monkeypatch.setattr("f2edge.cli.eval.memory_mib", lambda: memory)
+    assert f2edge("eval", tiny_bundle, tiny_onnx_bundle, "--data", data, "--num-beams", 1, "--limit", 1).code == 0
+    again = [tiny_onnx_bundle.name] * (loads - 1)
+    assert events == [tiny_bundle.name, tiny_onnx_bundle.name, "ask", *again, "ask"]

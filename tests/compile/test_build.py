@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 import f2edge
@@ -225,6 +226,20 @@ def test_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "checkpoint", vocab_size=1300)
     with pytest.raises(CheckpointError, match=r"tokenizer.json has 1399 tokens, the model only 1300"):
         build(tmp_path / "checkpoint", tmp_path / "bundle", CPU)
+
+
+@pytest.mark.usefixtures("exported")
+def test_torch_follows_the_quota(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch computes with the threads that a container's quota pays for, and afterwards with as many as before."""
+    monkeypatch.setattr("f2edge.compile.reference.threads.default_threads", lambda: 1)
+    before, during = torch.get_num_threads(), set[int]()
+    torch.set_num_threads(3)
+    try:
+        listener = Listener(stage=lambda _: during.add(torch.get_num_threads()))
+        build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["onnx"], "fp32"), listener=listener)
+        assert (during, torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_open_bundle_equals_the_manifest(tiny_bundle: Path) -> None:

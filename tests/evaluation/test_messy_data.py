@@ -309,6 +309,17 @@ def test_annotations_of_other_pictures(tmp_path: Path) -> None:
         open_dataset(path)
 
 
+def test_nothing_but_what_is_left_out(tmp_path: Path) -> None:
+    """If everything is left out, the error says what and why."""
+    refs = [REF | {"ann_id": [-1], "no_target": True}, REF | {"split": "train"}]
+    path = write(tmp_path / "x", "refs.json", refs)
+    expected = (
+        r"no picture with a question; left out 1 expression: refs\.json \(nothing in the picture fits\); left out"
+    )
+    with pytest.raises(DatasetError, match=expected):
+        open_dataset(path.parent)
+
+
 def test_grefcoco(tmp_path: Path) -> None:
     """One object is asked for box and mask, several for their mask, none not at all; what is left out is counted."""
     second = OBJECT | {"id": 2, "segmentation": [[2] * 6]}

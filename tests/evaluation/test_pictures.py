@@ -165,3 +165,19 @@ def test_a_data_set_that_was_not_checked(tmp_path: Path) -> None:
     assert "PngImageFile" in model.read[0]
     with pytest.raises(DatasetError, match="64x48, its annotations are of 32x24"):
         ask(model, open_dataset(coco(tmp_path, OTHER)).samples)
+
+
+@pytest.mark.parametrize("size", [STORED, ROTATED])
+def test_metadata_with_a_damaged_entry(size: tuple[int, int], tmp_path: Path) -> None:
+    """What Pillow warns about beside the orientation is nobody's business, whichever way the picture is taken."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", STORED).save(path, exif=exif)
+    sound = path.read_bytes()
+    claimed = sound.replace(b"\x01\x0e\x00\x02\x00\x00", b"\x01\x0e\x00\x02\x01\x00")
+    assert claimed != sound
+    path.write_bytes(claimed)
+    sample = Sample("a", path, (Question("<OD>", labels=("dog",), boxes=((1, 2, 3, 4),)),), size)
+    assert check_pictures(Dataset("", "", (sample,))).samples
+    assert load_image(as_annotated(sample)).size == size

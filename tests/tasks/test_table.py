@@ -127,7 +127,8 @@ def test_superfluous_and_missing_inputs_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "text"), [("", "<OD>"), ("", "a <OCR> b"), ("open_vocabulary_detection", "<CAPTION>cat")]
+    ("task", "text"),
+    [("", "<OD>"), ("", "<od>"), ("", "a <OCR> b"), ("open_vocabulary_detection", "<CAPTION>cat")],
 )
 def test_a_text_that_names_a_task(task: str, text: str) -> None:
     """The name of a task in the text would reach the model as letters, so it is refused with the task to ask for."""

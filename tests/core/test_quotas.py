@@ -1,4 +1,4 @@
-"""Threads follow what a container, a service or an affinity mask leaves of the processor."""
+"""Threads and memory follow what a container, a service or an affinity mask leaves of the machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 import f2edge
 import f2edge.machine as module
-from f2edge.cpu_quota import cpu_quota
-from f2edge.machine import default_threads
+from f2edge.machine import default_threads, memory_mib
+from f2edge.quotas import cpu_quota, memory_quota
+from f2edge.runtimes.onnxruntime import load_graphs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +21,13 @@ V1 = "12:memory:/docker/1\n4:cpu,cpuacct:/docker/1\n1:name=systemd:/docker/1\n"
 HYBRID = "4:cpu:/docker/1\n0::/docker/1\n"
 
 
-def quota(folder: Path, own: str, files: dict[str, str]) -> float | None:
-    """Return the limit that stands in files below a mount, for a process in the groups ``own``."""
+def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
+    """Write files below a mount, and the groups of a process; return both."""
     for name, text in files.items():
         (folder / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "mount" / name).write_text(text)
     (folder / "own").write_text(own)
-    return cpu_quota(folder / "mount", folder / "own")
+    return folder / "mount", folder / "own"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,35 @@ def quota(folder: Path, own: str, files: dict[str, str]) -> float | None:
 )
 def test_the_smallest_limit_counts(own: str, files: dict[str, str], expected: float | None, tmp_path: Path) -> None:
     """That of the group of this process, or of one above it, in version 1 and 2; damaged files limit nothing."""
-    assert quota(tmp_path, own, files) == expected
+    assert cpu_quota(*written(tmp_path, own, files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        (V2, {"kube/pod/app/memory.max": "1048576\n"}, 2**20),
+        (V2, {"kube/pod/app/memory.max": "max\n"}, None),
+        (V2, {"kube/pod/app/memory.max": "max\n", "kube/memory.max": "4096\n"}, 4096),
+        (V2, {"memory.max": "8192\n", "kube/memory.max": "4096\n"}, 4096),
+        (V1, {"memory/docker/1/memory.limit_in_bytes": "4096\n"}, 4096),
+        (V1, {"memory/docker/1/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        (V1, {"cpu/docker/1/memory.limit_in_bytes": "4096\n"}, None),
+        (V2, {"kube/pod/app/memory.max": "much\n"}, None),
+        ("nonsense\n\n", {}, None),
+    ],
+)
+def test_the_smallest_limit_of_memory(own: str, files: dict[str, str], expected: int | None, tmp_path: Path) -> None:
+    """That of the group of this process, or of one above it, in version 1 and 2."""
+    assert memory_quota(*written(tmp_path, own, files)) == expected
+
+
+def test_memory_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit below the memory of the machine counts, a larger one does not."""
+    whole = memory_mib()
+    assert whole
+    for limit, expected in ((2**21, 2), (2**60, whole), (None, whole)):
+        monkeypatch.setattr(module, "memory_quota", lambda limit=limit: limit)
+        assert memory_mib() == expected
 
 
 def test_a_system_without_groups(tmp_path: Path) -> None:
@@ -93,6 +122,13 @@ def test_a_mask_limits_threads(mine: set[int], threads: int, machine: Path, monk
     assert machine.is_dir()
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: mine)
     assert default_threads() == threads
+
+
+def test_graphs_on_the_build_side_follow(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The float graphs that record the calibration are opened without a placement."""
+    monkeypatch.setattr("f2edge.runtimes.onnxruntime.default_threads", lambda: 1)
+    graphs = {name: tiny_onnx_bundle / f"{name}.onnx" for name in ("vision", "encoder", "decoder")}
+    assert load_graphs(graphs).threads == 1
 
 
 @pytest.mark.parametrize("bundle", ["tiny_bundle", "tiny_onnx_bundle"])
