@@ -14,6 +14,19 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 _STATUS = Path("/proc/self/status")
 _KIB, _MIB = 2**10, 2**20
+_INSTRUCTION_SETS = {
+    "avx2": "avx2",
+    "avx_vnni": "avx_vnni",
+    "avx512_vnni": "avx512_vnni",
+    "amx_int8": "amx",
+    "asimddp": "asimddp",
+    "i8mm": "i8mm",
+    "sve": "sve",
+    "avx512_bf16": "bf16",
+    "amx_bf16": "bf16",
+    "bf16": "bf16",
+}
+"""Our names of instruction sets, by those of the system: x86 first, then 64-bit ARM."""
 
 
 def fingerprint() -> dict[str, str | int]:
@@ -30,6 +43,16 @@ def cpu_name() -> str:
     """Return the name of the processor as its vendor writes it, or else its architecture."""
     name = _search(_CPU_INFO, r"^(?:model name|Model)\s*:\s*(.+)$")
     return name or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets of the processor that decide which precision is fast; none if it is not Linux.
+
+    They are ``avx2``, ``avx_vnni``, ``avx512_vnni``, ``amx``, ``asimddp`` (dot products of 8 bits on ARM), ``i8mm``
+    (their products of matrices), ``sve`` and ``bf16``.
+    """
+    flags = set(_search(_CPU_INFO, r"^(?:flags|Features)\s*:\s*(.+)$").split())
+    return tuple(dict.fromkeys(name for flag, name in _INSTRUCTION_SETS.items() if flag in flags))
 
 
 def cores() -> int:

@@ -16,6 +16,7 @@ class Device:
         driver: the version of its driver; empty if it needs none or the engine does not report it.
         memory_mib: memory in MiB, of the whole machine for a CPU; None if the engine does not report it.
         capabilities: data types and features it supports, in the engine's words.
+        instruction_sets: those of a CPU that decide which precision is fast (:func:`f2edge.machine.instruction_sets`).
     """
 
     runtime: str
@@ -24,6 +25,7 @@ class Device:
     driver: str = ""
     memory_mib: int | None = None
     capabilities: tuple[str, ...] = ()
+    instruction_sets: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from f2edge.decoding.session import StepScores
 from f2edge.errors import DeviceError, MissingExtraError
-from f2edge.machine import cpu_name, default_threads, memory_mib
+from f2edge.machine import cpu_name, default_threads, instruction_sets, memory_mib
 from f2edge.runtimes.device import Device
 from f2edge.telemetry import without_telemetry
 
@@ -78,7 +78,7 @@ def load_graphs(graphs: Mapping[str, Path], threads: int | None = None) -> OnnxR
 def devices() -> list[Device]:
     """List the devices of this engine: the CPU."""
     name = f"ONNX Runtime {ort.__version__}, {cpu_name()}"
-    return [Device("onnxruntime", "CPU", name, memory_mib=memory_mib())]
+    return [Device("onnxruntime", "CPU", name, memory_mib=memory_mib(), instruction_sets=instruction_sets())]
 
 
 def missing() -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from f2edge.bundle.user_cache import cache_key, clear_oldest, usable_directory
 from f2edge.errors import DeviceError
-from f2edge.machine import memory_mib
+from f2edge.machine import instruction_sets, memory_mib
 from f2edge.runtimes.device import Device
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def describe(core: ov.Core, device: str) -> Device:
         driver=_driver(core, device),
         memory_mib=_memory(core, device),
         capabilities=tuple(map(str, _property(core, device, "OPTIMIZATION_CAPABILITIES") or ())),
+        instruction_sets=instruction_sets() if device == "CPU" else (),
     )
 
 

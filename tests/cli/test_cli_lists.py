@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+
+from f2edge import machine
 from f2edge.targets import TARGETS
 from tests.support.command import f2edge, f2edge_process
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_targets() -> None:
@@ -26,12 +34,44 @@ def test_targets_json() -> None:
 def test_devices() -> None:
     """Every engine lists the CPU with its memory and the target that is meant for it."""
     devices = f2edge("devices", "--json").json
-    keys = ["runtime", "device", "name", "driver", "memory_mib", "capabilities", "target"]
+    keys = [
+        "runtime",
+        "device",
+        "name",
+        "driver",
+        "memory_mib",
+        "capabilities",
+        "instruction_sets",
+        "target",
+        "precision",
+    ]
     assert all(list(device) == keys for device in devices)
     assert all(device["memory_mib"] > 1000 for device in devices if device["device"] == "CPU")
     cpus = {(device["runtime"], device["target"]) for device in devices if device["device"] == "CPU"}
     assert cpus == {("openvino", "cpu"), ("onnxruntime", "onnx")}
     assert len(f2edge("devices").stdout.splitlines()) == len(devices) + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "sets", "precision"),
+    [
+        ("flags\t\t: fpu sse2 avx2 avx512f avx512_vnni avx512_bf16\n", ["avx2", "avx512_vnni", "bf16"], "int8"),
+        ("flags\t\t: fpu avx2 avx_vnni amx_int8 amx_bf16\n", ["avx2", "avx_vnni", "amx", "bf16"], "int8"),
+        ("flags\t\t: fpu sse2 avx2 fma\n", ["avx2"], "fp16"),
+        ("Features\t: fp asimd asimdhp asimddp sve i8mm bf16\n", ["asimddp", "i8mm", "sve", "bf16"], "int8"),
+        ("Features\t: fp asimd aes pmull crc32 cpuid\n", [], "fp16"),
+        ("", [], "fp16"),
+    ],
+)
+def test_the_precision_follows_the_instruction_sets(
+    line: str, sets: list[str], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INT8 where the processor has dot products of 8 bits; both engines see the same instruction sets."""
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}")
+    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "cpuinfo")
+    cpus = [device for device in f2edge("devices", "--json").json if device["device"] == "CPU"]
+    assert [device["instruction_sets"] for device in cpus] == [sets, sets]
+    assert next(device["precision"] for device in cpus if device["runtime"] == "openvino") == precision
 
 
 def test_devices_without_an_engine() -> None:
