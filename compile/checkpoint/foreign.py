@@ -16,7 +16,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Files of weights; each may be in shards, with an index beside them."""
 
 _QUANTIZED = re.compile(r"\.(absmax|quant_map|nested_absmax|quant_state\..+|SCB|qweight|qzeros|weight_scale)$")
-_NO_INT = "f2edge needs float weights, which it quantizes itself: save the model without quantization"
+_NO_INT = "give the float model, which f2edge quantizes itself"
 
 
 def refuse_foreign(directory: Path) -> None:
@@ -44,7 +44,7 @@ def refuse_quantized(names: Iterable[str]) -> None:
         CheckpointError: one of the names is such a tensor's.
     """
     if name := next(filter(_QUANTIZED.search, names), None):
-        raise CheckpointError(f"its weights are quantized ({name:.60}); {_NO_INT}")
+        raise CheckpointError(f"its weights are quantized ({name:.50}); {_NO_INT}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -112,6 +112,28 @@ def generation_settings(
     return _parsed(settings, place, sizes)
 
 
+def unused_settings(
+    layout: Layout, generation_config: Mapping[str, Any] | None, settings: GenerationSettings
+) -> str | None:
+    """Return one line for the user about what ``generation_config.json`` says for nothing, in Microsoft's layout.
+
+    ``early_stopping`` is left out: the published file of the large model says it, and has never been read.
+    """
+    if layout != "microsoft" or not generation_config:
+        return None
+    other = {name for name, value in _told(generation_config).items() if _frozen(value) != getattr(settings, name)}
+    other |= {name for name, refused in _REFUSED.items() if refused.applies(generation_config.get(name))}
+    if not (names := ", ".join(sorted(other - {"early_stopping"}))):
+        return None
+    place = "in Microsoft's layout text_config of config.json has the settings of the search"
+    return f"{GENERATION_CONFIG}: not used: {names:.80}; {place}"
+
+
+def _frozen(value: Any) -> Any:
+    """Return lists, and lists in them, as tuples, which settings have."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 def _said(
     layout: Layout, config: Mapping[str, Any], generation_config: Mapping[str, Any] | None
 ) -> tuple[str, dict[str, Any]]:

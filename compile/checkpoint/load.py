@@ -14,7 +14,7 @@ from f2edge.compile.checkpoint import names as layouts
 from f2edge.compile.checkpoint import sizes
 from f2edge.compile.checkpoint.files import read_json, read_tensors
 from f2edge.compile.checkpoint.foreign import refuse_foreign, refuse_quantized
-from f2edge.compile.checkpoint.generation import GENERATION_CONFIG, generation_settings
+from f2edge.compile.checkpoint.generation import GENERATION_CONFIG, generation_settings, unused_settings
 from f2edge.compile.checkpoint.hub import locate
 from f2edge.compile.checkpoint.processor import PREPROCESSOR_CONFIG, silent_crop
 from f2edge.compile.checkpoint.wrappers import unwrapped
@@ -109,10 +109,15 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
         model = ReferenceModel(geometry, own_head=layouts.HEAD in named)
     _assign(model, named, layout)
     sizes.check_image_size(geometry)
-    settings = generation_settings(layout, config, _optional(directory / GENERATION_CONFIG), geometry)
+    generation_config = _optional(directory / GENERATION_CONFIG)
+    settings = generation_settings(layout, config, generation_config, geometry)
     model.eval().requires_grad_(requires_grad=False)
-    notices = filter(None, (silent_crop(processor, image_size), _missing_head(config, tensors)))
-    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout, tuple(notices))
+    notices = (
+        silent_crop(processor, image_size),
+        _missing_head(config, tensors),
+        unused_settings(layout, generation_config, settings),
+    )
+    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout, tuple(filter(None, notices)))
 
 
 def _missing_head(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from f2edge.compile.checkpoint.generation import generation_settings
+from f2edge.compile.checkpoint.generation import generation_settings, unused_settings
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import CheckpointError
 from tests.support.checkpoints import GENERATION, TINY, text_config
@@ -42,6 +42,24 @@ def test_microsofts_settings_are_in_the_text_config() -> None:
     """generation_config.json is ignored, as Microsoft's ``generate`` ignores it."""
     loaded = settings("microsoft", {**GENERATION, "num_beams": 4, "length_penalty": 0.5}, {"num_beams": 7})
     assert (loaded.num_beams, loaded.length_penalty, loaded.forced_bos_token_id) == (4, 0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"suppress_tokens": [9], "do_sample": True, "num_beams": 7}, "do_sample, num_beams, suppress_tokens"),
+        ({"num_beams": 3, "early_stopping": False, "eos_token_id": [2], "bad_words_ids": [[8]]}, ""),
+        ({"do_sample": False, "transformers_version": "4.41.2", "suppress_tokens": None}, ""),
+        ({}, ""),
+        (None, ""),
+    ],
+)
+def test_what_microsofts_layout_says_for_nothing_is_named(said: dict[str, Any] | None, named: str) -> None:
+    """Settings of generation_config.json that differ from those of the search are named; equal ones are not."""
+    used = settings("microsoft", {**GENERATION, "bad_words_ids": [[8]]}, said)
+    line = unused_settings("microsoft", said, used)
+    assert (f"not used: {named};" in line) if line else not named
+    assert unused_settings("transformers", said, used) is None
 
 
 def test_transformers_settings_are_in_the_generation_config() -> None:
