@@ -34,15 +34,18 @@ def models(directory: Path, stages: Path | None) -> dict[str, f2edge.Florence2]:
     from f2edge.compile.tensorrt.rounded import to_rounded
     from f2edge.runtimes.onnxruntime import load_graphs
     from f2edge.targets import get_target
+    from f2edge.tokenizer import Tokenizer
 
-    options = Options(get_target("onnx"), "fp32", stages=stages)
+    options = Options(get_target("jetson"), "fp32", stages=stages)
     bundle = build(ROOT / "demo" / "checkpoint", directory / "fp32", options)
+    graphs = {name: bundle.file(name) for name in bundle.components}
     narrow = {}
-    for name in bundle.components:
-        half, *_ = to_half(bundle.file(name), directory / f"{name}.half.onnx")
+    for name, graph in graphs.items():
+        half, *_ = to_half(graph, directory / f"{name}.half.onnx")
         narrow[name], *_ = to_rounded(half, directory / f"{name}.onnx")
-    exact = f2edge.load(bundle.path)
-    return {"fp32": exact, "fp16": f2edge.Florence2(bundle, load_graphs(narrow), exact.tokenizer)}
+    tokenizer = Tokenizer.from_file(bundle.path / "tokenizer.json")
+    versions = {"fp32": graphs, "fp16": narrow}
+    return {name: f2edge.Florence2(bundle, load_graphs(files), tokenizer) for name, files in versions.items()}
 
 
 def compare(scenes: int, stages: Path | None = None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _openvino(compiler: ComponentCompiler, graph: Path, precision: Precision) ->
 
 
 def _onnxruntime(compiler: ComponentCompiler, graph: Path, precision: Precision) -> list[Path]:
-    from f2edge.compile.onnx_graph import compile_onnx  # noqa: PLC0415
+    from f2edge.compile.onnxruntime.convert import compile_onnx  # noqa: PLC0415
 
     return compile_onnx(
         graph, compiler.directory / f"{graph.stem}.onnx", compiler.weights, fp16=_stores_half(precision)

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile import steps
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
 from f2edge.targets import TARGETS
 from tests.support import oracles
 from tests.support.checkpoints import copying, write_checkpoint
+from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+INT8_SAMPLES = 6
+"""Pictures that the tiny checkpoint is calibrated on."""
 
 
 class _NoTransformers(MetaPathFinder):
@@ -96,15 +101,42 @@ def tiny_onnx_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pyte
 
 
 @pytest.fixture
-def exported(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the tiny checkpoint's graphs from its bundle instead of exporting them again."""
-    monkeypatch.setattr(steps, "export", copying(tiny_onnx_bundle))
+def exported(tiny_jetson_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the tiny checkpoint's graphs from a bundle that holds them as they are instead of exporting them again."""
+    monkeypatch.setattr(steps, "export", copying(tiny_jetson_bundle))
 
 
 @pytest.fixture(scope="session")
 def tiny_npu_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the tiny checkpoint compiled with fixed shapes in fp32, for up to 8 beams."""
     return _compile(tiny_checkpoint, stages, tmp_path_factory, "npu", num_beams=8)
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_checkpoint: Path, tiny_jetson_bundle: Path, stages: Path) -> Path:
+    """Return a directory with the tiny checkpoint in INT8 for ONNX Runtime, ``bundle``, and its finished ``stages``.
+
+    It is calibrated on a few noisy pictures.  The processes of pytest-xdist share it.
+    """
+    path = stages.parent / "int8"
+    with FileLock(stages.parent / "int8.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (path / "bundle").is_dir():
+            path.mkdir()
+            write_pictures(path / "pictures", INT8_SAMPLES)
+            patch.setattr(steps, "export", copying(tiny_jetson_bundle))
+            calibration = {"calibration": path / "pictures", "samples": INT8_SAMPLES}
+            build(
+                tiny_checkpoint,
+                path / "bundle",
+                Options(TARGETS["onnx"], "int8", stages=path / "stages", **calibration),
+            )
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_quantized(tiny_int8: Path) -> dict[str, Path]:
+    """Return the tiny checkpoint's INT8 graphs by component, with Q/DQ nodes, as all engines get them."""
+    return {name: next(tiny_int8.glob(f"stages/quantize-{name}-*/{name}.onnx")) for name in COMPONENTS}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -135,7 +135,7 @@ def assert_tables_are_bytes(bundle: Path) -> None:
     for component, tables in (("encoder", 1), ("decoder", 2)):
         graph = onnx.load(bundle / f"{component}.onnx", load_external_data=False).graph
         kinds = [tensor.data_type for tensor in graph.initializer if math.prod(tensor.dims) == table]
-        assert kinds == [onnx.TensorProto.INT8] * tables, component
+        assert kinds == [onnx.TensorProto.UINT8] * tables, component
 
 
 def test_a_head_that_config_promises_and_no_file_holds(checkpoint: Path, tmp_path: Path) -> None:

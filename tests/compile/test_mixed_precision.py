@@ -94,9 +94,9 @@ def test_options_that_do_not_go_together(options: Options, message: str, tmp_pat
         build(tmp_path / "none", tmp_path / "bundle", options)
 
 
-def test_shapes_of_a_graph(tiny_onnx_bundle: Path) -> None:
+def test_shapes_of_a_graph(tiny_jetson_bundle: Path) -> None:
     """Symbolic sizes are replaced by the sizes of a sample's inputs."""
-    model = onnx.load(tiny_onnx_bundle / "encoder.onnx", load_external_data=False)
+    model = onnx.load(tiny_jetson_bundle / "encoder.onnx", load_external_data=False)
     inputs = {"image_features": np.zeros((1, 10, 64), np.float32), "input_ids": np.zeros((1, 9), np.int64)}
     shapes = shapes_of(model, inputs)
     assert shapes["cross.0.key"] == (1, 2, 19, 32)

@@ -11,15 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 from f2edge.bundle.manifest import COMPONENTS
-from f2edge.compile import steps
-from f2edge.compile.build import build
-from f2edge.compile.options import Options
 from f2edge.quantize.blocks import block_of, keep_float, multiplications, quantized_blocks
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import SHARED
-from f2edge.targets import TARGETS
-from tests.support.checkpoints import copying
-from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +22,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def finished_stages(tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the tiny checkpoint in INT8; return the directory of its finished stages."""
-    directory = tmp_path_factory.mktemp("blocks")
-    write_pictures(directory / "pictures", 3)
-    options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", stages=directory / "stages")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "export", copying(tiny_onnx_bundle))
-        build(tiny_checkpoint, directory / "bundle", options)
-    return directory / "stages"
+def finished_stages(tiny_int8: Path) -> Path:
+    """Return the directory of the finished stages of a compilation in INT8."""
+    return tiny_int8 / "stages"
 
 
 def load(stages: Path, kind: str, component: str) -> onnx.ModelProto:

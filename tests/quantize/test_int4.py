@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def decoder(tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Quantize the weights of the tiny model's decoder, which needs no calibration."""
     directory = tmp_path_factory.mktemp("int4")
-    nothing = Records(directory, open_bundle(tiny_onnx_bundle).geometry)
-    model = quantize("decoder", onnx.load(tiny_onnx_bundle / "decoder.onnx"), nothing, "int4")
+    nothing = Records(directory, open_bundle(tiny_jetson_bundle).geometry)
+    model = quantize("decoder", onnx.load(tiny_jetson_bundle / "decoder.onnx"), nothing, "int4")
     return save_onnx(model, directory / "decoder.onnx")[0]
 
 
@@ -64,9 +64,9 @@ def logits(runtime: Runtime) -> FloatArray:
     return np.concatenate(steps)
 
 
-def test_engines_agree(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
+def test_engines_agree(decoder: Path, tiny_jetson_bundle: Path, tmp_path: Path) -> None:
     """The engines differ by less than INT4's own noise, although OpenVINO also rounds activations to 8 bits."""
-    graphs = {name: tiny_onnx_bundle / f"{name}.onnx" for name in COMPONENTS}
+    graphs = {name: tiny_jetson_bundle / f"{name}.onnx" for name in COMPONENTS}
     exact = logits(onnxruntime.load_graphs(graphs))
     graphs["decoder"] = decoder
     quantized = logits(onnxruntime.load_graphs(graphs))
@@ -80,9 +80,9 @@ def test_engines_agree(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) ->
     assert relative_error(logits(other), quantized) < noise / 2
 
 
-def test_tensorrt_builds_an_engine(decoder: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None:
+def test_tensorrt_builds_an_engine(decoder: Path, tiny_jetson_bundle: Path, tmp_path: Path) -> None:
     """TensorRT's parser takes INT4 weights in blocks with positive scales."""
-    bundle = open_bundle(tiny_onnx_bundle)
+    bundle = open_bundle(tiny_jetson_bundle)
     profile = profiles(bundle.geometry, bundle.generation)["decoder"]
     (engine,) = compile_tensorrt(
         decoder,

@@ -12,17 +12,15 @@ from onnx import numpy_helper
 import f2edge
 from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS
-from f2edge.compile.build import build
 from f2edge.compile.openvino.convert import compile_openvino
-from f2edge.compile.options import Options
 from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile
+from f2edge.runtimes.onnxruntime import load_graphs
 from f2edge.runtimes.openvino import devices as openvino_devices
 from f2edge.runtimes.openvino.loading import LoadPlan
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime
-from f2edge.targets import TARGETS
 from f2edge.verify import verify
-from tests.support.pictures import write_pictures
+from tests.support.checkpoints import TINY
 from tests.support.processor import needs_vnni
 
 if TYPE_CHECKING:
@@ -35,25 +33,15 @@ SAMPLES = 6
 ROUNDING = 1e-5
 
 
-@pytest.fixture(scope="module")
-def int8_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the tiny checkpoint in INT8 for ONNX Runtime, calibrated on a few noisy pictures."""
-    directory = tmp_path_factory.mktemp("int8")
-    write_pictures(directory / "pictures", SAMPLES)
-    options = Options(TARGETS["onnx"], "int8", calibration=directory / "pictures", samples=SAMPLES, stages=stages)
-    build(tiny_checkpoint, directory / "bundle", options)
-    return directory / "bundle"
-
-
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """Return initializers by name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_zero_points_are_zero(component: str, int8_bundle: Path) -> None:
+def test_zero_points_are_zero(component: str, tiny_quantized: dict[str, Path]) -> None:
     """Zero points are 0, as TensorRT's parser requires; scales of activations are single numbers."""
-    model = onnx.load(int8_bundle / f"{component}.onnx")
+    model = onnx.load(tiny_quantized[component])
     values = constants(model)
     nodes = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     assert nodes
@@ -64,25 +52,27 @@ def test_zero_points_are_zero(component: str, int8_bundle: Path) -> None:
             assert values[node.input[1]].size == 1, node.name
 
 
-def test_the_manifest_and_verify_say_int8(int8_bundle: Path) -> None:
+def test_the_manifest_and_verify_say_int8(tiny_int8: Path) -> None:
     """The manifest records INT8, and the error of each component is above float noise and within its tolerance."""
-    bundle = f2edge.open_bundle(int8_bundle)
+    bundle = f2edge.open_bundle(tiny_int8 / "bundle")
     assert {component.precision for component in bundle.components.values()} == {"int8"}
-    verified = verify(f2edge.load(int8_bundle))
+    verified = verify(f2edge.load(tiny_int8 / "bundle"))
     assert verified.passed
     for component in verified.components.values():
         assert component.relative_error
         assert 1e-4 < component.relative_error < component.tolerance
 
 
-def in_openvino(bundle: f2edge.Bundle, directory: Path, decoder_precision: Precision = "fp32") -> OpenVINORuntime:
-    """Open the graphs of an ONNX Runtime bundle in OpenVINO."""
+def in_openvino(
+    graphs: dict[str, Path], directory: Path, layers: int, decoder_precision: Precision = "fp32"
+) -> OpenVINORuntime:
+    """Open ONNX graphs in OpenVINO."""
     directory.mkdir(exist_ok=True)
-    weights, layers = WeightFile(directory / "weights.bin"), bundle.geometry.decoder_layers
-    for name in COMPONENTS:
-        compile_openvino(bundle.file(name), directory / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
-    graphs = {name: directory / f"{name}.xml" for name in COMPONENTS}
-    return OpenVINORuntime(LoadPlan(graphs, Placement.on("CPU"), decoder_precision=decoder_precision))
+    weights = WeightFile(directory / "weights.bin")
+    for name, graph in graphs.items():
+        compile_openvino(graph, directory / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
+    converted = {name: directory / f"{name}.xml" for name in graphs}
+    return OpenVINORuntime(LoadPlan(converted, Placement.on("CPU"), decoder_precision=decoder_precision))
 
 
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,20 +82,21 @@ def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_vnni
-def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same INT8 graphs give the same results in both engines, up to float rounding (docs/traps.md).
+def test_onnxruntime_and_openvino_agree(
+    tiny_quantized: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same Q/DQ graphs give the same results in both engines, up to float rounding (docs/traps.md).
 
     OpenVINO's own rounding of activations to 8 bits before INT8 weights, an error of 1 %, is turned off.
     """
     without_dynamic_quantization(monkeypatch)
-    model = f2edge.load(int8_bundle)
-    other = in_openvino(model.bundle, tmp_path)
-    pixels = np.random.default_rng(1).standard_normal((1, 3, *model.bundle.geometry.image_size)).astype(np.float32)
-    ours, theirs = model.runtime.encode_image(pixels), other.encode_image(pixels)
-    features: FloatArray = model.runtime.features_to_host(ours)
+    runtime, other = load_graphs(tiny_quantized), in_openvino(tiny_quantized, tmp_path, TINY.decoder_layers)
+    pixels = np.random.default_rng(1).standard_normal((1, 3, *TINY.image_size)).astype(np.float32)
+    ours, theirs = runtime.encode_image(pixels), other.encode_image(pixels)
+    features: FloatArray = runtime.features_to_host(ours)
     assert relative_error(other.features_to_host(theirs), features) < ROUNDING
     prompt = np.array([0, 40, 300, 77, 2])
-    sessions = [model.runtime.start(ours, prompt), other.start(other.features_from_host(features), prompt)]
+    sessions = [runtime.start(ours, prompt), other.start(other.features_from_host(features), prompt)]
     for expected, computed in zip(*(session.cross_key_values() for session in sessions), strict=True):
         assert relative_error(computed, expected) < ROUNDING
     for token in (2, 0, 410, 900):
@@ -114,17 +105,19 @@ def test_onnxruntime_and_openvino_agree(int8_bundle: Path, tmp_path: Path, monke
 
 
 def test_a_cache_in_half_precision_adds_next_to_nothing(
-    int8_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_quantized: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INT8 bundles use an fp16 cache on the CPU; it changes logits far less than INT8 weights do (4 %)."""
     without_dynamic_quantization(monkeypatch)
-    bundle = f2edge.open_bundle(int8_bundle)
-    rng, geometry = np.random.default_rng(2), bundle.geometry
-    features = rng.standard_normal((1, geometry.num_image_tokens, geometry.d_model)).astype(np.float32)
-    runtimes = [in_openvino(bundle, tmp_path / "fp32"), in_openvino(bundle, tmp_path / "int8", "int8")]
+    rng, layers = np.random.default_rng(2), TINY.decoder_layers
+    features = rng.standard_normal((1, TINY.num_image_tokens, TINY.d_model)).astype(np.float32)
+    runtimes = [
+        in_openvino(tiny_quantized, tmp_path / "fp32", layers),
+        in_openvino(tiny_quantized, tmp_path / "int8", layers, "int8"),
+    ]
     precisions = [str(r._compiled["decoder"].get_property("KV_CACHE_PRECISION")) for r in runtimes]
     assert precisions == ["<Type: 'float32'>", "<Type: 'float16'>"]
     sessions = [r.start(r.features_from_host(features), np.array([0, 40, 300, 77, 2])) for r in runtimes]
-    for token in rng.integers(4, geometry.vocab_size, 20):
+    for token in rng.integers(4, TINY.vocab_size, 20):
         exact, rounded = (session.step(np.array([token]), np.array([0])).fetch_logits() for session in sessions)
         assert 0 < relative_error(rounded, exact) < 1e-3

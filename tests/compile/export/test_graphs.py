@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from f2edge.compile.checkpoint.load import load_checkpoint
 from f2edge.compile.export import graphs as module
 from f2edge.compile.export.graphs import NUM_CANDIDATES, export, graphs, layer_names
-from f2edge.compile.onnx_graph import compile_onnx
+from f2edge.compile.onnxruntime.convert import compile_onnx
 from f2edge.errors import CompileError
 from f2edge.quantize.onnx_files import WeightFile
 from tests.support.checkpoints import TINY
@@ -38,17 +38,17 @@ def model(tiny_checkpoint: Path) -> ReferenceModel:
 
 
 @pytest.fixture(scope="module")
-def sessions(tiny_onnx_bundle: Path) -> dict[str, Any]:
+def sessions(tiny_jetson_bundle: Path) -> dict[str, Any]:
     """Open the exported graphs in ONNX Runtime."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    return {name: ort.InferenceSession(tiny_onnx_bundle / f"{name}.onnx", options) for name in GRAPHS}
+    return {name: ort.InferenceSession(tiny_jetson_bundle / f"{name}.onnx", options) for name in GRAPHS}
 
 
 @pytest.fixture(scope="module")
-def protos(tiny_onnx_bundle: Path) -> dict[str, onnx.ModelProto]:
+def protos(tiny_jetson_bundle: Path) -> dict[str, onnx.ModelProto]:
     """Load the exported graphs without their weights."""
-    return {name: onnx.load(tiny_onnx_bundle / f"{name}.onnx", load_external_data=False) for name in GRAPHS}
+    return {name: onnx.load(tiny_jetson_bundle / f"{name}.onnx", load_external_data=False) for name in GRAPHS}
 
 
 def run(session: Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -185,7 +185,7 @@ def test_dynamic_and_fixed_dimensions(protos: dict[str, onnx.ModelProto]) -> Non
     assert [outputs[name][::2] for name in layer_names("present", LAYERS)] == [["beams", "past + 1"]] * 2 * LAYERS
 
 
-def test_weights_are_in_a_file_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_onnx_bundle: Path) -> None:
+def test_weights_are_in_a_file_beside_the_graph(protos: dict[str, onnx.ModelProto], tiny_jetson_bundle: Path) -> None:
     """Weights are external, because protobuf limits a file to 2 GB; the graph itself stays small."""
     for name, proto in protos.items():
         inside = [t.name for t in proto.graph.initializer if t.data_location != TensorProto.EXTERNAL]
@@ -194,7 +194,7 @@ def test_weights_are_in_a_file_beside_the_graph(protos: dict[str, onnx.ModelProt
         assert {e.value for t in proto.graph.initializer for e in t.external_data if e.key == "location"} == {
             "weights.data"
         }
-        assert (tiny_onnx_bundle / f"{name}.onnx").stat().st_size < 400_000
+        assert (tiny_jetson_bundle / f"{name}.onnx").stat().st_size < 400_000
 
 
 def test_no_trace_of_the_machine(protos: dict[str, onnx.ModelProto]) -> None:

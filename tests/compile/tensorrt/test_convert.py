@@ -48,7 +48,7 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def bundles(
-    tiny_checkpoint: Path, tiny_onnx_bundle: Path, tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_checkpoint: Path, tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
     """Compile the tiny checkpoint for TensorRT in each precision; the graphs are exported once."""
     path = tmp_path_factory.mktemp("tensorrt")
@@ -57,7 +57,7 @@ def bundles(
     for index, picture in enumerate(noise):
         Image.fromarray(picture).save(path / "pictures" / f"{index}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "export", copying(tiny_onnx_bundle))
+        patch.setattr(steps, "export", copying(tiny_jetson_bundle))
         jetson, calibration = TARGETS["jetson"], path / "pictures"
         return {
             "fp32": open_bundle(tiny_jetson_bundle),
@@ -148,10 +148,10 @@ def test_a_portable_bundle_names_its_verification(precision: str, bundles: dict[
 
 
 def test_engines_ahead_of_time(
-    tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tiny_jetson_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bundle for RTX holds engines and no graph, and records the library that built them."""
-    monkeypatch.setattr(steps, "export", copying(tiny_onnx_bundle))
+    monkeypatch.setattr(steps, "export", copying(tiny_jetson_bundle))
     options = Options(TARGETS["rtx"], compute_capabilities=(86, 120))
     bundle = build(tiny_checkpoint, tmp_path / "bundle", options)
     assert {path.name for path in bundle.path.iterdir()} == {

@@ -26,11 +26,11 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
 @pytest.fixture(scope="module")
-def graphs(tiny_onnx_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, onnx.ModelProto]:
+def graphs(tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, onnx.ModelProto]:
     """Convert the tiny checkpoint's graphs to half precision, by component."""
     path = tmp_path_factory.mktemp("half")
     for name in COMPONENTS:
-        to_half(tiny_onnx_bundle / f"{name}.onnx", path / f"{name}.onnx")
+        to_half(tiny_jetson_bundle / f"{name}.onnx", path / f"{name}.onnx")
     return {name: onnx.load(path / f"{name}.onnx") for name in COMPONENTS}
 
 

@@ -183,10 +183,10 @@ def test_an_engine_that_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("gpu")
 def test_half_precision_end_to_end(
-    tiny_checkpoint: Path, tiny_onnx_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tiny_jetson_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An fp16 bundle passes verification; its keys and values are fp16 on the GPU and its scores fp32."""
-    monkeypatch.setattr(build_steps, "export", copying(tiny_onnx_bundle))
+    monkeypatch.setattr(build_steps, "export", copying(tiny_jetson_bundle))
     made = build(tiny_checkpoint, tmp_path / "half", Options(TARGETS["jetson"]))
     outcome = f2edge("verify", made.path, "--json")
     assert outcome.code == 0
