@@ -142,7 +142,8 @@ def _wanted_text(task: Task, text: str | None, region: RegionSource | None) -> s
         raise TaskError(f"{name} takes a text, not a region: leave the region out")
     if not text or not text.strip():
         raise TaskError(f"{name} needs a text: say what to look for")
-    if inner := next((known for known in TASKS if known in text.upper()), None):
+    # small letters within a longer text are tokens of the vocabulary, which answers hold
+    if inner := next((known for known in TASKS if known in text or known == text.strip().upper()), None):
         raise TaskError(f"the text holds {inner}, the name of a task; give it as `task`: {inner.strip('<>').lower()}")
     return text
 
