@@ -134,3 +134,8 @@ def test_a_text_that_names_a_task(task: str, text: str) -> None:
     """The name of a task in the text would reach the model as letters, so it is refused with the task to ask for."""
     with pytest.raises(TaskError, match=r"the text holds <\w+>, the name of a task; give it as `task`: \w+$"):
         build_prompt(resolve(task), text)
+
+
+def test_an_answer_as_a_text() -> None:
+    """A caption is asked about as it is, also one with tokens of the vocabulary that look like tasks."""
+    assert build_prompt(TASKS["<CAPTION_TO_PHRASE_GROUNDING>"], "<ocr> a cat <od>").endswith(": <ocr> a cat <od>")
