@@ -56,7 +56,7 @@ RECORDS = {
 """Schemas of records, each with the record."""
 
 WRITTEN_WHOLE = {
-    "devices#/items": (Device, {"target"}),
+    "devices#/items": (Device, {"target", "precision"}),
     "targets#/items": (Target, set[str]()),
     "eval#/$defs/note": (Note, set[str]()),
 }
