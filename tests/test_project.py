@@ -115,7 +115,8 @@ def test_the_installed_version_equals_the_code() -> None:
 def test_files_that_are_not_python_are_in_the_wheel() -> None:
     """Every file beside the modules of ``f2edge`` is named as package data, the JSON Schemas among them."""
     package, settings = ROOT / "f2edge", metadata()["tool"]["setuptools"]
-    shipped = {path for pattern in settings["package-data"]["f2edge"] for path in package.glob(pattern)}
+    folders = {ROOT / settings["package-dir"][name]: patterns for name, patterns in settings["package-data"].items()}
+    shipped = {path for folder, patterns in folders.items() for pattern in patterns for path in folder.glob(pattern)}
     others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert len(others) > 10
     assert others == shipped
