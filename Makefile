@@ -43,8 +43,8 @@ wheel: $(VENV)/ready ## build the wheel in dist/
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet '$(TORCH)'
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile '$(TORCH)' # Python compiles what is imported; that is a part of it
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'
 	touch $@
 
 clean: ## remove .venv and all that was built
