@@ -76,6 +76,20 @@ def test_products_stay_right(form: str, known: Fault | None) -> None:
     assert np.linalg.norm(result - expected) <= limit * np.linalg.norm(expected)
 
 
+def test_products_that_share_their_weights() -> None:
+    """Each is rewritten once."""
+    weights, scales = random_weights(4, SIZE, SIZE), np.linspace(0.001, 0.01, SIZE, dtype=np.float32)[:, None]
+    activations = np.random.default_rng(5).integers(-127, 128, (1, ROWS, SIZE)).astype(np.float32) / 127
+    rows = ops.parameter([1, -1, SIZE], np.float32)
+    bound = [np.full((1, 1, 1), value, np.float32) for value in (-1, 1, -1, 1)]
+    scaled = ops.multiply(ops.convert(ops.constant(weights), "f32"), ops.constant(scales))
+    quantized = ops.fake_quantize(rows, *bound, LEVELS)
+    products = [ops.matmul(quantized, scaled, transpose_a=False, transpose_b=True) for _ in range(2)]
+    model = rewrite(ov.Model([ops.add(*products)], [rows], "shared"), frozenset(Fault))
+    expected = 2 * activations @ (weights * scales).T
+    assert np.linalg.norm(computed(model, activations) - expected) <= 0.01 * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize("shape", [(16, 64), (16, 32, 3, 3), (16, 6, 1, 1)])
 def test_pairs_are_limited(shape: tuple[int, ...]) -> None:
     """No two neighbours exceed the limit, in whichever order a kernel reads the channels; none shrinks by half."""
