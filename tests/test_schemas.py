@@ -186,6 +186,11 @@ RELATIONS = (
     "its answers are not those of the golden cases",
     "not exactly one of its mixes is the chosen one",
     "there is no component",
+    "int8 does not list blocks, each once",
+    "int8_blocks is",
+    "loss is None",
+    "two of its blocks have the same name",
+    "more than all operations",
     "dB",
 )
 """Faults of several values together, which no schema can say, in the words of f2edge's errors."""

@@ -61,7 +61,7 @@ class Cudart:
     @property
     def used(self) -> int:
         """Bytes allocated on the GPU."""
-        return sum(len(memory) - _ALIGNMENT for memory in self.device.values())
+        return sum(len(memory) - _ALIGNMENT for memory in list(self.device.values()))  # other threads allocate
 
     def cudaGetDeviceCount(self) -> tuple[Any, int]:
         return _SUCCESS, 2
