@@ -45,14 +45,16 @@ class Emulation:
     """The emulator, and a root with Python and the engines for processors of another architecture.
 
     Args:
-        place: a folder that keeps what was fetched.
+        place: a folder that keeps what was fetched; several processes may use it.
+        code: a folder with the f2edge to test.
     """
 
     place: Path
+    code: Path
 
     @classmethod
     def set_up(cls, place: Path, wheel: Path) -> Emulation:
-        """Fetch what is not there yet, and unpack the wheel of f2edge.
+        """Fetch what is not there yet, and unpack the wheel of f2edge beside it.
 
         Raises:
             PackageError: a package cannot be had.
@@ -62,9 +64,9 @@ class Emulation:
             _once(place / "qemu", lambda path: unpack_debian(("qemu-user",), "amd64", path))
             _once(place / "root", lambda path: unpack_debian(_LIBRARIES, "arm64", path))
             _once(place / "site", lambda path: unpack_wheels((f"{wheel}[onnx,eval]",), path))
-            shutil.rmtree(place / "site" / "f2edge", ignore_errors=True)
-            run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={place / 'site'}", wheel)
-        return cls(place)
+        code = wheel.parent / "code"
+        run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={code}", wheel)
+        return cls(place, code)
 
     def f2edge(self, processor: Processor, home: Path, *arguments: object) -> str:
         """Run a command of f2edge on a processor and return its output.
@@ -88,7 +90,12 @@ class Emulation:
             return [sys.executable]
         root = self.place / "root"
         libraries = root / "usr" / "lib" / "aarch64-linux-gnu"
-        given = {"PYTHONPATH": self.place / "site", "PYTHONHOME": root / "usr", "LD_LIBRARY_PATH": libraries}
+        # the first f2edge counts; the one in site is that of the day on which the wheels were fetched
+        given = {
+            "PYTHONPATH": f"{self.code}:{self.place / 'site'}",
+            "PYTHONHOME": root / "usr",
+            "LD_LIBRARY_PATH": libraries,
+        }
         options = [part for name, value in given.items() for part in ("-E", f"{name}={value}")]
         return ["-L", root, *options, root / "usr" / "bin" / f"python{PYTHON}"]
 
