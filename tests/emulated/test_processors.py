@@ -21,7 +21,6 @@ from f2edge.targets import TARGETS
 from tests.emulated.packages import PackageError, run
 from tests.emulated.processors import CORTEX_A72, CORTEX_A76, HASWELL, PROCESSORS, Emulation, Processor
 from tests.support.command import f2edge
-from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
     from f2edge.targets import Precision
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.emulated
 
 ROOT = Path(__file__).resolve().parents[2]
-PICTURES = 6
 SCENES = 9
 """Each has seven questions."""
 AS_EXACT = 1.5
@@ -56,14 +54,12 @@ def emulation(tmp_path_factory: pytest.TempPathFactory) -> Emulation:
 
 
 @pytest.fixture(scope="session")
-def tiny_int8(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the tiny checkpoint in INT8, by target."""
-    folder = tmp_path_factory.mktemp("emulated")
-    write_pictures(folder / "pictures", PICTURES)
-    options = {"calibration": folder / "pictures", "samples": PICTURES, "stages": stages}
-    for target in ("cpu", "onnx"):
-        build(tiny_checkpoint, folder / target, Options(TARGETS[target], "int8", **options))
-    return {target: folder / target for target in ("cpu", "onnx")}
+def int8_bundles(tiny_checkpoint: Path, tiny_int8: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the tiny checkpoint in INT8, by target; both have the same quantized graphs."""
+    path = tmp_path_factory.mktemp("emulated") / "cpu"
+    options = Options(TARGETS["cpu"], "int8", calibration=tiny_int8 / "pictures", stages=tiny_int8 / "stages")
+    build(tiny_checkpoint, path, options)
+    return {"cpu": path, "onnx": tiny_int8 / "bundle"}
 
 
 @pytest.fixture(scope="session")
@@ -85,11 +81,11 @@ def errors(verdict: Any) -> dict[str, float]:
 
 @pytest.mark.parametrize(("processor", "target"), [(CORTEX_A76, "cpu"), (HASWELL, "cpu"), (CORTEX_A72, "onnx")])
 def test_int8_is_as_exact_as_here(
-    processor: Processor, target: str, tiny_int8: dict[str, Path], emulation: Emulation, tmp_path: Path
+    processor: Processor, target: str, int8_bundles: dict[str, Path], emulation: Emulation, tmp_path: Path
 ) -> None:
     """INT8 is where processors differ.  The tiny model shows it; the slow tests have the embedded one."""
-    there = json.loads(emulation.f2edge(processor, tmp_path, "verify", tiny_int8[target], "--json"))
-    here = errors(f2edge("verify", tiny_int8[target], "--json").json)
+    there = json.loads(emulation.f2edge(processor, tmp_path, "verify", int8_bundles[target], "--json"))
+    here = errors(f2edge("verify", int8_bundles[target], "--json").json)
     assert there["passed"]
     assert {name for name, error in errors(there).items() if error > AS_EXACT * here[name]} == set(), (there, here)
 
