@@ -18,6 +18,7 @@ from f2edge.errors import F2EdgeError
 from f2edge.image import from_bgr
 from f2edge.model import EncodedImage, Florence2, load
 from f2edge.result import Result
+from f2edge.stopped import StoppedError
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Florence2",
     "GenerationSettings",
     "Result",
+    "StoppedError",
     "draw",
     "from_bgr",
     "load",

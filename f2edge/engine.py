@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from f2edge.decoding.session import DecoderSession
+from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
+    from f2edge.decoding.stopping import StopSignal
 
 Features: TypeAlias = Any
 """Features of one image in the engine's own form, perhaps on its device.  They serve any number of prompts, and later
@@ -40,26 +42,32 @@ class Runtime(Protocol):
 
     @property
     def threads(self) -> int | None:
-        """The number of CPU threads that the engine computes with; None if the engine does not report it."""
+        """The number of CPU threads that one worker computes with; None if the engine does not report it."""
         ...
 
-    def encode_image(self, pixel_values: FloatArray) -> Features:
+    def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Features:
         """Encode an image.
 
         Args:
             pixel_values: (1, 3, H, W) float32, normalised.
+            signal: stops the engine within a few of the graph's operators, where the engine can be stopped.
+
+        Raises:
+            StopRequestedError: the signal asked to stop.
         """
         ...
 
-    def start(self, features: Features, prompt_ids: IntArray) -> PromptSession:
+    def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> PromptSession:
         """Encode image features and a prompt, and return a decoder at position 0.
 
         Args:
             features: what :meth:`encode_image` returned.
             prompt_ids: (tokens,) int64.
+            signal: as in :meth:`encode_image`.
 
         Raises:
             LimitError: the prompt is longer than the engine has room for.
+            StopRequestedError: the signal asked to stop.
         """
         ...
 

@@ -76,13 +76,22 @@ def default_threads() -> int | None:
     It is one for each physical core that the affinity mask names, and no more than the quota of the control group
     pays for: threads beyond it would be stopped in the middle of a product, and the others would wait for them.
     """
+    quota = cpu_quota()
+    limited = cores() < (os.cpu_count() or 1) or (quota is not None and quota < _physical_cores())
+    return usable_cores() if limited else None
+
+
+def usable_cores() -> int:
+    """Return how many physical cores this process may use: those of its affinity mask, as far as its quota pays."""
+    physical, quota = _physical_cores(), cpu_quota()
+    return physical if quota is None else max(1, min(physical, int(quota)))
+
+
+def _physical_cores() -> int:
+    """Count the physical cores of the affinity mask; processors count as cores where the system does not tell."""
     if not hasattr(os, "sched_getaffinity"):
-        return None
-    mine, quota = os.sched_getaffinity(0), cpu_quota()
-    allowed = len({_siblings(cpu) for cpu in mine})
-    if quota is not None and quota < allowed:
-        return max(1, int(quota))
-    return allowed if len(mine) < (os.cpu_count() or 1) else None
+        return cores()
+    return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
 
 
 def _siblings(cpu: int) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +16,7 @@ from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import generate, stream
 from f2edge.decoding.session import TimedSession
 from f2edge.decoding.settings import GenerationSettings
+from f2edge.decoding.stopping import StopRequestedError, StopSignal
 from f2edge.display import Thumbnail, in_notebook
 from f2edge.errors import DeviceError, InputError, LimitError
 from f2edge.image import load_image, model_pixels
@@ -19,14 +24,18 @@ from f2edge.lines import shown
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
+from f2edge.stopped import stopped_error
 from f2edge.tasks.table import build_prompt, resolve
 from f2edge.tokenizer import Tokenizer
+from f2edge.workers import Workers, threads_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
     from f2edge.arrays import IntArray
+    from f2edge.decoding.greedy import DecodedToken
+    from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
     from f2edge.placement import Placement
@@ -40,6 +49,7 @@ def load(
     *,
     on_mismatch: OnMismatch | None = None,
     threads: int | None = None,
+    workers: int = 1,
 ) -> Florence2:
     """Open a bundle on a device.
 
@@ -50,20 +60,25 @@ def load(
         on_mismatch: replay the golden cases at the first use of the bundle on this device and driver.  If they are
             wrong, raise an error ("error"), run the wrong components on the CPU ("fallback"), or go on ("warn").  By
             default they are not replayed.
-        threads: CPU threads to compute with; by default the engine chooses.
+        threads: CPU threads that each worker computes with; by default the engine chooses, or several workers share
+            the cores.
+        workers: how many answers are computed at the same time; the weights are in memory once.  Several workers of
+            one thread answer more questions a second than one worker of several threads, and each takes longer.
 
     Raises:
         BundleError: the bundle is damaged or of another version.
-        DeviceError: the device is not there, cannot load the graphs, or computes them wrong.
+        DeviceError: the device is not there, cannot load the graphs, or computes them wrong; or the workers have more
+            threads together than this process has cores.
     """
     from f2edge.runtimes import identities, open_runtime  # noqa: PLC0415 - the one place where core meets engines
 
     bundle = open_bundle(path)
     tokenizer = Tokenizer.from_file(bundle.path / TOKENIZER)
-    placement = parse_placement(device, bundle.recipe.device, threads)
+    placed = parse_placement(device, bundle.recipe.device, threads)
+    placement = replace(placed, threads=threads_of_each(workers, threads), workers=workers)
 
     def open_on(place: Placement) -> Florence2:
-        return Florence2(bundle, open_runtime(bundle, place), tokenizer)
+        return Florence2(bundle, open_runtime(bundle, place), tokenizer, place.workers)
 
     if on_mismatch is None:
         return open_on(placement)
@@ -75,8 +90,8 @@ def load(
 class Florence2:
     """A bundle opened on a device.
 
-    Any thread may ask; answers of several threads come one after the other as far as the engine needs it.  As a context
-    manager it closes itself::
+    Any thread may ask.  As many answers as the model has workers are computed at the same time, and other questions
+    wait for their turn.  As a context manager it closes itself::
 
         with f2edge.load("florence2.cpu") as model:
             print(model.run("street.jpg", "od").labels)
@@ -87,11 +102,12 @@ class Florence2:
             (25 ms for 12 megapixels).
     """
 
-    def __init__(self, bundle: Bundle, runtime: Runtime, tokenizer: Tokenizer) -> None:
+    def __init__(self, bundle: Bundle, runtime: Runtime, tokenizer: Tokenizer, workers: int = 1) -> None:
         self.bundle = bundle
         self.tokenizer = tokenizer
         self.thumbnails = in_notebook()
         self._runtime: Runtime | None = runtime
+        self._workers = Workers(workers)
 
     @property
     def runtime(self) -> Runtime:
@@ -110,6 +126,7 @@ class Florence2:
         Later questions raise DeviceError.  Closing a model again does nothing.
         """
         self._runtime = None
+        self._workers.close()
 
     def __enter__(self) -> Florence2:  # noqa: PYI034 - Self needs Python 3.11
         return self
@@ -127,6 +144,8 @@ class Florence2:
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
         settings: GenerationSettings | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
     ) -> Result:
         """Ask one question about one image.
 
@@ -145,33 +164,89 @@ class Florence2:
             num_beams: beams of the search; by default those of the bundle.
             max_new_tokens: length of the longest answer in tokens; by default the limit of the bundle.
             settings: all settings of the search, in place of those of the bundle.
+            timeout: seconds from the call after which the answer is stopped, the wait for a worker included.
+            cancel: stops the answer once it is set, from any thread; a :class:`threading.Event`.
 
         Raises:
             InputError: the image, the task, its text or region, or a limit is wrong.
             DeviceError: the engine failed.
+            StoppedError: ``timeout`` is over or ``cancel`` was set; its ``result`` is what was decided until then.
         """
-        return self.encode(image).run(
-            task,
-            text,
-            region=region,
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
-            settings=settings,
-        )
+        question = Question(task, text, region, num_beams, max_new_tokens, settings)
+        return self._run(image, question, StopSignal.of(timeout, cancel))
 
-    def encode(self, image: ImageSource) -> EncodedImage:
+    async def arun(
+        self,
+        image: ImageSource,
+        task: str,
+        text: str | None = None,
+        *,
+        region: RegionSource | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        settings: GenerationSettings | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Result:
+        """Ask one question from a coroutine, in one of the model's own threads; see :meth:`run`.
+
+        A task that is cancelled frees its worker within one decoder step.
+
+        Example:
+            >>> captions = await asyncio.gather(*(model.arun(frame, "caption") for frame in frames))
+        """
+        abandoned = Event()
+        question = Question(task, text, region, num_beams, max_new_tokens, settings)
+        ask = partial(self._run, image, question, StopSignal.of(timeout, cancel, abandoned))
+        _ = self.runtime  # a closed model has no threads any more
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._workers.pool, ask)
+        finally:
+            abandoned.set()
+
+    def _run(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
+        with self.worker(signal):
+            return self._encode(image, signal).answer(question, signal)
+
+    @contextmanager
+    def worker(self, signal: StopSignal) -> Iterator[None]:
+        """Wait for a free worker, and keep it until the end of the block.
+
+        Raises:
+            StoppedError: the signal asked to stop while a worker was waited for, or while an engine ran.
+        """
+        try:
+            with self._workers.turn(signal):
+                yield
+        except StopRequestedError:
+            raise stopped_error(signal) from None
+
+    def encode(
+        self, image: ImageSource, *, timeout: float | None = None, cancel: Cancel | None = None
+    ) -> EncodedImage:
         """Encode an image once, to ask many questions about it.
+
+        Args:
+            image: as for :meth:`run`.
+            timeout: as for :meth:`run`.
+            cancel: as for :meth:`run`.
 
         Raises:
             ImageError: it is not a picture, or is too large to open safely.
             DeviceError: the engine failed.
+            StoppedError: ``timeout`` is over or ``cancel`` was set.
         """
+        signal = StopSignal.of(timeout, cancel)
+        with self.worker(signal):
+            return self._encode(image, signal)
+
+    def _encode(self, image: ImageSource, signal: StopSignal) -> EncodedImage:
         clock = Stopwatch()
         geometry = self.bundle.geometry
         picture = load_image(image)
         pixels = model_pixels(picture, geometry)
         clock.lap("preprocess")
-        features = self.runtime.encode_image(pixels)
+        features = self.runtime.encode_image(pixels, signal)
         clock.lap("vision")
         thumbnail = Thumbnail.of(picture) if self.thumbnails else None
         return EncodedImage(self, features, picture.size, clock.laps, thumbnail)
@@ -239,22 +314,38 @@ class EncodedImage:
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
         settings: GenerationSettings | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
     ) -> Result:
         """Ask one question; see :meth:`Florence2.run`."""
-        chosen = self.model.settings(num_beams, max_new_tokens, settings)
+        signal = StopSignal.of(timeout, cancel)
+        with self.model.worker(signal):
+            return self.answer(Question(task, text, region, num_beams, max_new_tokens, settings), signal)
+
+    def answer(self, question: Question, signal: StopSignal) -> Result:
+        """Answer a question on the worker that the caller has; see :meth:`Florence2.run`.
+
+        Raises:
+            StopRequestedError: the signal asked to stop the encoder.
+            StoppedError: the signal asked to stop the search.
+        """
+        chosen = self.model.settings(question.num_beams, question.max_new_tokens, question.settings)
         clock = Stopwatch(self.timings_ms)
-        asked, ids = self._prompt(task, text, region)
-        session = self.model.runtime.start(self.features, ids)
+        asked, ids = self._prompt(question.task, question.text, question.region)
+        session = self.model.runtime.start(self.features, ids, signal)
         clock.lap("encoder")
         timed = TimedSession(session)
-        generation = generate(timed, chosen)
+        generation = generate(timed, chosen, signal)
         clock.lap("decode")
         tokenizer, sequence = self.model.tokenizer, generation.token_ids
         pieces, lone_pieces = tokenizer.decode_tokens(sequence), tokenizer.decode_each(sequence)
         result = Result.from_generation(asked, pieces, lone_pieces, generation, self.size)
         clock.lap("postprocess")
         timings = {**clock.laps, **timed.timings_ms(), "total": sum(clock.laps.values())}
-        return replace(result, timings_ms=timings, steps=timed.steps, thumbnail=self.thumbnail)
+        result = replace(result, timings_ms=timings, steps=timed.steps, thumbnail=self.thumbnail)
+        if signal.reason:
+            raise stopped_error(signal, result)
+        return result
 
     def stream(
         self,
@@ -263,29 +354,52 @@ class EncodedImage:
         *,
         region: RegionSource | None = None,
         max_new_tokens: int | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
     ) -> Iterator[str]:
         """Ask one question and yield the text of the answer piece by piece, as greedy search chooses tokens.
 
         Location tokens are kept; ``<s>``, ``</s>`` and ``<pad>`` are not.  A character of several tokens comes with the
-        last of them.
+        last of them.  A worker is taken for each token alone, so that a slow reader keeps none from other questions.
 
         Raises:
             InputError: the task, its text or region, or a limit is wrong; at the call.
             DeviceError: the engine failed; while the answer is read.
+            StoppedError: ``timeout``, in seconds from the call, is over or ``cancel`` was set; while the answer is
+                read, after the pieces that were decided until then.
         """
-        settings = self.model.settings(1, max_new_tokens)
+        settings, signal = self.model.settings(1, max_new_tokens), StopSignal.of(timeout, cancel)
         _, ids = self._prompt(task, text, region)
-        pieces = self.model.tokenizer.pieces(self._token_ids(ids, settings))
+        pieces = self.model.tokenizer.pieces(self._token_ids(ids, settings, signal))
         return filter(None, map(without_special_tokens, pieces))
 
-    def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings) -> Iterator[int]:
+    def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal) -> Iterator[int]:
         """Yield the tokens of the answer; nothing is computed before the first one is read."""
-        for token in stream(self.model.runtime.start(self.features, prompt_ids), settings):
+        with self.model.worker(signal):
+            tokens = stream(self.model.runtime.start(self.features, prompt_ids, signal), settings, signal)
+        while (token := self._next(tokens, signal)) is not None:
             yield token.token_id
+        if signal.reason:
+            raise stopped_error(signal)
+
+    def _next(self, tokens: Iterator[DecodedToken], signal: StopSignal) -> DecodedToken | None:
+        with self.model.worker(signal):
+            return next(tokens, None)
 
     def _prompt(self, task: str, text: str | None, region: RegionSource | None) -> tuple[Task, IntArray]:
         asked = resolve(task)
         return asked, self.model.prompt_ids(build_prompt(asked, text, region, self.size))
+
+
+class Question(NamedTuple):
+    """What is asked about one image; see :meth:`Florence2.run`."""
+
+    task: str
+    text: str | None
+    region: RegionSource | None
+    num_beams: int | None
+    max_new_tokens: int | None
+    settings: GenerationSettings | None
 
 
 class Stopwatch:

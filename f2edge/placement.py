@@ -22,13 +22,20 @@ class Placement:
         vision: the device of the vision tower.
         encoder: the device of the text encoder.
         decoder: the device of the decoder.
-        threads: CPU threads; None lets the engine choose.
+        threads: CPU threads of each worker; None lets the engine choose.
+        workers: how many answers may be computed at the same time.
     """
 
     vision: str
     encoder: str
     decoder: str
     threads: int | None = None
+    workers: int = 1
+
+    @property
+    def all_threads(self) -> int | None:
+        """The CPU threads of all workers together; None lets the engine choose."""
+        return self.threads and self.threads * self.workers
 
     @classmethod
     def on(cls, device: str, threads: int | None = None) -> Placement:

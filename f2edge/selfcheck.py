@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, get_args
 
@@ -103,7 +103,8 @@ class SelfCheck(Generic[M]):
             kept = {"verdict": asdict(verdict), "sha256": digest(asdict(verdict))}
             write_whole(self._file(on_mismatch), json.dumps(kept).encode())
         self._judge(verdict, on_mismatch)
-        return model or self.open_on(parse_placement(verdict.placement, FALLBACK, self.placement.threads))
+        checked = parse_placement(verdict.placement, FALLBACK, self.placement.threads)
+        return model or self.open_on(replace(checked, workers=self.placement.workers))
 
     def check(self, placement: Placement) -> Checked[M]:
         """Open the bundle on a placement and verify it.

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from f2edge.bundle.limits import PADDING
+from f2edge.decoding.stopping import NEVER
 from f2edge.errors import LimitError
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle.limits import Limits
     from f2edge.decoding.session import StepScores
+    from f2edge.decoding.stopping import StopSignal
     from f2edge.engine import Features, PromptSession, Runtime
 
 
@@ -42,7 +44,7 @@ class StaticRuntime:
         """The engine's number of threads."""
         return self._runtime.threads
 
-    def start(self, features: Features, prompt_ids: IntArray) -> StaticSession:
+    def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> StaticSession:
         """Pad a prompt (tokens,) and encode it together with the image.
 
         Raises:
@@ -53,7 +55,7 @@ class StaticRuntime:
             raise LimitError(f"the prompt has {len(prompt_ids)} tokens, this bundle takes {room}; shorten the text")
         padded = np.full(room, PADDING, np.int64)
         padded[: len(prompt_ids)] = prompt_ids
-        return StaticSession(self._runtime.start(features, padded), self._shapes, room - len(prompt_ids))
+        return StaticSession(self._runtime.start(features, padded, signal), self._shapes, room - len(prompt_ids))
 
 
 class StaticSession:

@@ -5,11 +5,15 @@ I/O binding keeps keys and values in the engine's memory between steps.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import partial
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from f2edge.decoding.session import StepScores
+from f2edge.decoding.stopping import NEVER, StopRequestedError
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, default_threads, has_vnni, instruction_sets, memory_mib
 from f2edge.runtimes.device import Device
@@ -24,16 +28,18 @@ except ImportError as error:
 ort.disable_telemetry_events()  # for an application that has imported it earlier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle.manifest import Bundle
+    from f2edge.decoding.stopping import StopSignal
     from f2edge.engine import Features
     from f2edge.placement import Placement
 
 _ERRORS_ONLY = 3
 """ONNX Runtime's log level for errors."""
+_SPINNING = "session.intra_op.allow_spinning"
 _UNSIGNED_WEIGHTS = "session.x64quantprecision"
 """The setting that turns INT8 weights into unsigned ones while a graph is loaded.  On x86 without VNNI, products of u8
 and s8 saturate in 16 bits, and those of u8 and u8 do not; with VNNI they take up to 1.8 times as long.  Other
@@ -53,17 +59,18 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OnnxRuntime:
                 f"the ONNX Runtime engine has no device {device}; it has: CPU; `device` CPU runs the bundle"
             )
     graphs = {name: bundle.file(name) for name in bundle.components}
-    return load_graphs(graphs, placement.threads, unsigned_weights=not has_vnni())
+    return load_graphs(graphs, placement.threads, placement.workers, unsigned_weights=not has_vnni())
 
 
 def load_graphs(
-    graphs: Mapping[str, Path], threads: int | None = None, *, unsigned_weights: bool = False
+    graphs: Mapping[str, Path], threads: int | None = None, workers: int = 1, *, unsigned_weights: bool = False
 ) -> OnnxRuntime:
     """Load the graphs of the three components, from a bundle or from an export.
 
     Args:
         graphs: the file (``.onnx``) of each component.
-        threads: threads to compute with; None takes what the machine and its quotas leave to this process.
+        threads: threads of each worker; None takes what the machine and its quotas leave to this process.
+        workers: how many threads of the program run the graphs at the same time.
         unsigned_weights: turn the INT8 weights of the tower and the encoder of a bundle into unsigned ones where
             products of signed ones saturate.
 
@@ -74,7 +81,7 @@ def load_graphs(
     try:
         sessions = {
             name: ort.InferenceSession(
-                path, _options(name, threads, unsigned_weights), providers=["CPUExecutionProvider"]
+                path, _options(name, threads, workers, unsigned_weights), providers=["CPUExecutionProvider"]
             )
             for name, path in graphs.items()
         }
@@ -84,10 +91,13 @@ def load_graphs(
     return OnnxRuntime(sessions, threads)
 
 
-def _options(component: str, threads: int | None, unsigned_weights: bool) -> ort.SessionOptions:
+def _options(component: str, threads: int | None, workers: int, unsigned_weights: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads or 0
+    # Each run computes in its caller's thread and in those of the session's pool, which counts one caller.
+    options.intra_op_num_threads = workers * (threads - 1) + 1 if threads else 0
+    if workers > 1:  # threads that spin while they wait would take the cores of the other workers
+        options.add_session_config_entry(_SPINNING, "0")
     if unsigned_weights and component != "decoder":  # whose activations are float, so that no product saturates
         options.add_session_config_entry(_UNSIGNED_WEIGHTS, "1")
     return options
@@ -118,14 +128,14 @@ class OnnxRuntime:
         self._sessions = sessions
         self.threads = threads
 
-    def encode_image(self, pixel_values: FloatArray) -> Features:
+    def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Features:
         """Encode pixels (1, 3, H, W) into image features."""
-        return _run(self._sessions["vision"], {"pixel_values": _value(pixel_values)})["image_features"]
+        return _run(self._sessions["vision"], {"pixel_values": _value(pixel_values)}, signal)["image_features"]
 
-    def start(self, features: Features, prompt_ids: IntArray) -> OnnxSession:
+    def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> OnnxSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
         inputs = {"image_features": features, "input_ids": _value(prompt_ids[None])}
-        return OnnxSession(self._sessions["decoder"], _run(self._sessions["encoder"], inputs))
+        return OnnxSession(self._sessions["decoder"], _run(self._sessions["encoder"], inputs, signal))
 
     def features_to_host(self, features: Features) -> FloatArray:
         """Copy image features to an array (1, tokens, d_model)."""
@@ -179,8 +189,15 @@ class OnnxSession:
         return [np.array(value.numpy()) for value in self._cross.values()]
 
 
-def _run(session: ort.InferenceSession, inputs: Mapping[str, ort.OrtValue]) -> dict[str, ort.OrtValue]:
-    """Run a graph and return its outputs by name, in the engine's memory."""
+def _run(
+    session: ort.InferenceSession, inputs: Mapping[str, ort.OrtValue], signal: StopSignal = NEVER
+) -> dict[str, ort.OrtValue]:
+    """Run a graph and return its outputs by name, in the engine's memory.
+
+    Raises:
+        DeviceError: ONNX Runtime failed.
+        StopRequestedError: the signal asked to stop.
+    """
     names = [output.name for output in session.get_outputs()]
     binding = session.io_binding()
     try:
@@ -188,10 +205,29 @@ def _run(session: ort.InferenceSession, inputs: Mapping[str, ort.OrtValue]) -> d
             binding.bind_ortvalue_input(name, value)
         for name in names:
             binding.bind_output(name)
-        session.run_with_iobinding(binding)
+        with _stopped_by(signal) as options:
+            session.run_with_iobinding(binding, options)
     except Exception as error:
+        if signal.reason:
+            raise StopRequestedError from error
         raise DeviceError(f"ONNX Runtime failed while running: {_first_line(error)}") from error
     return dict(zip(names, binding.get_outputs(), strict=True))
+
+
+@contextmanager
+def _stopped_by(signal: StopSignal) -> Iterator[ort.RunOptions | None]:
+    """Yield the options of a run that ends in an error as soon as the signal asks to stop."""
+    if not signal.possible:
+        yield None
+        return
+    options, done = ort.RunOptions(), Event()
+    watcher = Thread(target=signal.watch, args=(done, partial(setattr, options, "terminate", True)), daemon=True)
+    watcher.start()
+    try:
+        yield options
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _value(array: FloatArray | IntArray) -> ort.OrtValue:

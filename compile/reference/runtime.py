@@ -9,6 +9,7 @@ import torch
 
 from f2edge.compile.export.graphs import NUM_CANDIDATES
 from f2edge.decoding.session import StepScores
+from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.compile.reference.bart import KeyValue
     from f2edge.compile.reference.model import ReferenceModel
+    from f2edge.decoding.stopping import StopSignal
 
 
 class TorchRuntime:
@@ -32,13 +34,15 @@ class TorchRuntime:
         return torch.get_num_threads()
 
     @torch.inference_mode()
-    def encode_image(self, pixel_values: FloatArray) -> Tensor:
-        """Encode pixels (1, 3, H, W) to image features."""
+    def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Tensor:
+        """Encode pixels (1, 3, H, W) to image features; once begun, this goes on to its end."""
+        signal.raise_if_requested()
         return self.model.encode_image(torch.from_numpy(pixel_values))
 
     @torch.inference_mode()
-    def start(self, features: Tensor, prompt_ids: IntArray) -> TorchSession:
-        """Run the encoder."""
+    def start(self, features: Tensor, prompt_ids: IntArray, signal: StopSignal = NEVER) -> TorchSession:
+        """Run the encoder; once begun, this goes on to its end."""
+        signal.raise_if_requested()
         states = self.model.encode(features, torch.from_numpy(prompt_ids)[None])
         return TorchSession(self.model, self.model.decoder.cross_key_values(states))
 

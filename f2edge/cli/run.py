@@ -29,6 +29,7 @@ from f2edge.errors import DeviceWarning, InputError
 from f2edge.image import MAX_STREAM_BYTES
 from f2edge.lines import one_line
 from f2edge.selfcheck import OnMismatch
+from f2edge.stopped import StoppedError
 from f2edge.tasks.table import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ def _tasks() -> str:
     type=POSITIVE,
     help="Length of the longest answer; by default that of the bundle, usually 1024.",
 )
+@click.option(
+    "--timeout",
+    metavar="S",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which an answer is stopped and counts as failed; by default it takes as long as it takes.",
+)
 @device_option
 @threads_option
 @click.option(
@@ -98,6 +105,7 @@ def command(
     region: Region | None,
     num_beams: int | None,
     max_new_tokens: int | None,
+    timeout: float | None,
     device: str | None,
     threads: int | None,
     on_mismatch: OnMismatch | None,
@@ -111,7 +119,7 @@ def command(
     if prompt is not None:
         model.prompt_ids(prompt)
     settings = model.settings(num_beams, max_new_tokens)
-    ask = partial(model.run, task=task, text=text, region=region, settings=settings)
+    ask = partial(model.run, task=task, text=text, region=region, settings=settings, timeout=timeout)
     pictures = {image: _picture(image) for image in dict.fromkeys(images)}  # standard input is read once
     answered = [
         _answer(ask, pictures[image], drawing, several=len(images) > 1, as_json=as_json)
@@ -165,7 +173,7 @@ def _answer(
     try:
         with spinner(picture.name):
             result = ask(picture.source)
-    except InputError as error:
+    except (InputError, StoppedError) as error:
         told = _told(error)
         print_failure(told if picture.name in told else f"{picture.name}: {told}")
         return False
@@ -186,7 +194,7 @@ def _draw(picture: _Picture, result: Result, drawing: Path) -> bool:
     return True
 
 
-def _told(error: InputError | OSError) -> str:
+def _told(error: InputError | StoppedError | OSError) -> str:
     """Return the reason of an error about one picture, with options in place of arguments."""
     return with_options(reason(error), click.get_current_context().command)
 

@@ -18,6 +18,7 @@ import numpy as np
 from f2edge.decoding.constraints import certain_token, max_length
 from f2edge.decoding.processors import Scores, need_all_scores, process
 from f2edge.decoding.session import take_step
+from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.stopping import StopSignal
 
 # Added to the scores of beams that only fill up the first step, and of sequences that have ended.
 _OUT = np.float32(-1e9)
@@ -80,8 +82,12 @@ class _Finished:
         return bool(self.scores[-1] > _OUT)
 
 
-def beam_search(session: DecoderSession, settings: GenerationSettings) -> tuple[Hypothesis, float]:
+def beam_search(
+    session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER
+) -> tuple[Hypothesis, float]:
     """Find the best hypothesis and its score: summed log-probabilities / number of tokens ** length_penalty.
+
+    If the signal asks to stop, it is the best so far, finished or not.
 
     Raises:
         DeviceError: the decoder's scores are not finite.
@@ -89,12 +95,22 @@ def beam_search(session: DecoderSession, settings: GenerationSettings) -> tuple[
     beams, finished = _start(settings)
     searching = True
     while searching:
+        if signal.requested():
+            return _best_so_far(beams, finished, settings)
         candidates = _candidates(session, beams, settings)
         ended = _ended(beams, candidates, settings)
         finished = _collect(finished, beams, candidates, ended, settings)
         beams = _advance(beams, candidates, ended, settings)
         searching = not ended.all() and _goes_on(beams, finished, settings)
     return finished.hypotheses[0], float(finished.scores[0])
+
+
+def _best_so_far(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> tuple[Hypothesis, float]:
+    tokens = beams.sequences.shape[1] - 1
+    score = float(beams.scores[0] / np.float32(_penalty(tokens, settings))) if tokens else 0.0
+    if finished.scores[0] >= score:
+        return finished.hypotheses[0], float(finished.scores[0])
+    return Hypothesis(beams.sequences[0], beams.logprobs[0]), score
 
 
 def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:

@@ -10,6 +10,7 @@ import numpy as np
 from f2edge.decoding.constraints import certain_token, max_length
 from f2edge.decoding.processors import Scores, need_all_scores, process
 from f2edge.decoding.session import take_step
+from f2edge.decoding.stopping import NEVER
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.stopping import StopSignal
 
 # What processors take from candidates is taken out of the given log-sum-exp, which saves fetching all logits, while
 # that costs no precision in float32: what they take from other tokens must be negligible, what is left must be enough.
@@ -32,12 +34,15 @@ class DecodedToken(NamedTuple):
     logprob: float
 
 
-def stream(session: DecoderSession, settings: GenerationSettings) -> Iterator[DecodedToken]:
+def stream(
+    session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER
+) -> Iterator[DecodedToken]:
     """Search greedily, and yield each token after the decoder start token as soon as it is chosen.
 
     Args:
         session: fresh, no step taken yet.
         settings: the search's settings, with one beam.
+        signal: ends the search between two tokens.
 
     Raises:
         InputError: more than one beam, whose tokens are not final before the end.
@@ -45,12 +50,12 @@ def stream(session: DecoderSession, settings: GenerationSettings) -> Iterator[De
     """
     if settings.num_beams != 1:
         raise InputError(f"streaming needs num_beams=1, not {settings.num_beams}; use generate for beam search")
-    return _greedy(session, settings)
+    return _greedy(session, settings, signal)
 
 
-def _greedy(session: DecoderSession, settings: GenerationSettings) -> Iterator[DecodedToken]:
+def _greedy(session: DecoderSession, settings: GenerationSettings, signal: StopSignal) -> Iterator[DecodedToken]:
     sequence = np.array([[settings.decoder_start_token_id]])
-    while sequence.shape[1] < max_length(settings):
+    while sequence.shape[1] < max_length(settings) and not signal.requested():
         decoded = _next_token(session, sequence, settings)
         yield decoded
         if decoded.token_id in settings.end_token_ids:

@@ -5,12 +5,13 @@ One loop serves every engine.  It follows transformers 5.23 (docs/florence2.md#s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from f2edge.decoding.beam import beam_search
 from f2edge.decoding.constraints import max_length
 from f2edge.decoding.greedy import stream
+from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from f2edge.decoding.greedy import DecodedToken
     from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.stopping import StopSignal
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Generation:
         token_logprobs: the log-probability of each token after the start, 0 for a forced one.  It is relative to the
             whole vocabulary in beam search, and to the tokens that are not banned in greedy search.
         score: the sum of ``token_logprobs`` / their number ** length_penalty, by which beam search ranks.
-        truncated: whether the sequence was cut at ``max_new_tokens``, with or without a forced end token.
+        truncated: whether the sequence was cut at ``max_new_tokens``, with or without a forced end token, or stopped.
     """
 
     token_ids: tuple[int, ...]
@@ -38,26 +40,29 @@ class Generation:
     truncated: bool
 
 
-def generate(session: DecoderSession, settings: GenerationSettings) -> Generation:
+def generate(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Generation:
     """Search for the best sequence: greedy with one beam, beam search with more (docs/florence2.md#search).
 
     Args:
         session: fresh, no step taken yet.
         settings: the search's settings.
+        signal: ends the search between two steps; what was decided until then is ``truncated``.
 
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
     if settings.num_beams == 1:
-        return _collect(stream(session, settings), settings)
-    best, score = beam_search(session, settings)
-    return _generation(best.token_ids.tolist(), best.logprobs.tolist(), score, settings)
+        generation = _collect(stream(session, settings, signal), settings)
+    else:
+        best, score = beam_search(session, settings, signal)
+        generation = _generation(best.token_ids.tolist(), best.logprobs.tolist(), score, settings)
+    return replace(generation, truncated=True) if signal.reason else generation
 
 
 def _collect(tokens: Iterator[DecodedToken], settings: GenerationSettings) -> Generation:
     decoded = list(tokens)
     logprobs = [token.logprob for token in decoded]
-    score = sum(logprobs) / len(logprobs) ** settings.length_penalty
+    score = sum(logprobs) / len(logprobs) ** settings.length_penalty if logprobs else 0.0
     return _generation(
         [settings.decoder_start_token_id, *(token.token_id for token in decoded)], logprobs, score, settings
     )

@@ -55,7 +55,12 @@ def check_device(core: ov.Core, device: str) -> None:
 
 
 def compile_options(
-    component: str, device: str, threads: int | None, compute: Compute = "fp32", decoder_precision: Precision = "fp32"
+    component: str,
+    device: str,
+    threads: int | None,
+    compute: Compute = "fp32",
+    decoder_precision: Precision = "fp32",
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Return the options to compile a component for a device with.
 
@@ -65,18 +70,20 @@ def compile_options(
     Args:
         component: "vision", "encoder" or "decoder".
         device: OpenVINO's name of the device.
-        threads: CPU threads; None leaves the number to OpenVINO.
+        threads: CPU threads of all workers; None leaves the number to OpenVINO.
         compute: data type of float operations on the CPU; a CPU without bf16 computes in fp32 instead.
         decoder_precision: data type of the decoder's stored weights.
+        workers: how many threads of the program run the graph at the same time; each gets a stream of its own, and its
+            share of the CPU threads.
     """
     common = {"PERFORMANCE_HINT": "LATENCY"}
+    streams = {"NUM_STREAMS": str(workers)} if workers > 1 else {}
+    on_cpu = _cpu_options(component, threads, compute, decoder_precision) | streams
+    on_gpu = {"INFERENCE_PRECISION_HINT": "f16"} | streams
     kind = _kind(device)
-    if kind == "CPU":
-        return common | _cpu_options(component, threads, compute, decoder_precision)
     if kind == "AUTO":  # it starts on the CPU, moves to another device later, and has few properties of its own
-        on_cpu = _cpu_options(component, threads, compute, decoder_precision)
-        return common | {"DEVICE_PROPERTIES": {"CPU": on_cpu, "GPU": {"INFERENCE_PRECISION_HINT": "f16"}}}
-    return common | ({"INFERENCE_PRECISION_HINT": "f16"} if kind == "GPU" else {})
+        return common | {"DEVICE_PROPERTIES": {"CPU": on_cpu, "GPU": on_gpu}}
+    return common | {"CPU": on_cpu, "GPU": on_gpu}.get(kind, {})
 
 
 def set_defaults(core: ov.Core, device: str) -> None:

@@ -83,7 +83,7 @@ class LoadPlan:
         key = None
         if placement.devices()["decoder"] == "CPU":
             made_of = bundle_hash or graph_hash(bundle.file("decoder"))
-            key = made_of, str(placement), placement.threads, decoder.precision, *sorted(compute.items())
+            key = made_of, str(placement), placement.threads, placement.workers, decoder.precision, *sorted(compute.items())
         return cls(
             graphs={name: bundle.file(name) for name in bundle.components},
             placement=placement,
@@ -174,7 +174,10 @@ def _compile_part(core: ov.Core, plan: LoadPlan, component: str, model: ov.Model
     if model.get_sinks() and (idle := take_idle(plan.decoder_key)) is not None:
         return idle
     device, weights = plan.device(component), plan.graphs[component].with_name(WEIGHTS)
-    options = compile_options(component, device, plan.placement.threads, compute, plan.decoder_precision)
+    place = plan.placement
+    options = compile_options(
+        component, device, place.all_threads, compute, plan.decoder_precision, workers=place.workers
+    )
     directory = None
     if plan.bundle_hash and may_cache(component, device, plan.decoder_precision):
         faults = sorted(fault.value for fault in faults_of(model, device))

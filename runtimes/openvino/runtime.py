@@ -6,12 +6,13 @@ The decoder is stateful: keys and values of its self-attention never leave the e
 from __future__ import annotations
 
 from contextlib import contextmanager
-from threading import Lock
+from threading import Condition
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from f2edge.decoding.session import StepScores
+from f2edge.decoding.stopping import NEVER, POLL_SECONDS
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.runtimes.openvino.devices import WEIGHTS, describe
 from f2edge.runtimes.openvino.devices import missing as missing_devices
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle.manifest import Bundle
+    from f2edge.decoding.stopping import StopSignal
     from f2edge.engine import Features
     from f2edge.placement import Placement
     from f2edge.runtimes.device import Device
+
+
+_POLL_MS = round(POLL_SECONDS * 1000)
 
 
 def open_runtime(bundle: Bundle, placement: Placement) -> OpenVINORuntime:
@@ -79,22 +84,39 @@ def _translated() -> Iterator[None]:
         raise DeviceError(f"OpenVINO failed while running: {last_line(error)}") from error
 
 
-class _SharedRequest:
-    """An infer request that threads take turns to use.
+class _Requests:
+    """Infer requests that threads take turns to use.
 
     Args:
-        model: the compiled model to make it of.
+        model: the compiled model to make them of.
+        count: how many threads may use one at the same time.
+        releases: give the memory of the model's feature maps back to the system whenever no request is used.
     """
 
-    def __init__(self, model: ov.CompiledModel) -> None:
-        self._request = model.create_infer_request()
-        self._lock = Lock()
+    def __init__(self, model: ov.CompiledModel, count: int, *, releases: bool = False) -> None:
+        self._model = model
+        self._count = count
+        self._releases = releases
+        self._idle = [model.create_infer_request() for _ in range(count)]
+        self._changed = Condition()
 
     @contextmanager
     def turn(self) -> Iterator[ov.InferRequest]:
-        """Wait until no other thread uses the request, and hand it out; set all its inputs and outputs."""
-        with self._lock:
-            yield self._request
+        """Wait until a request is free, and hand it out; set all its inputs and outputs."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle)
+            request = self._idle.pop()
+        try:
+            yield request
+        finally:
+            self._put_back(request)
+
+    def _put_back(self, request: ov.InferRequest) -> None:
+        with self._changed:
+            self._idle.append(request)
+            if self._releases and len(self._idle) == self._count:
+                self._model.release_memory()
+            self._changed.notify()
 
 
 class OpenVINORuntime:
@@ -114,32 +136,33 @@ class OpenVINORuntime:
             leave_at_end(self, plan.decoder_key, self._compiled["decoder"])
         self._weights = {name: _MappedWeights(path.with_name(WEIGHTS)) for name, path in plan.graphs.items()}
         self._weights["vision"].release_once()  # graphs of fixed shapes are laid out by now, others at their first run
-        self._vision = _SharedRequest(self._compiled["vision"])
-        self._encoder = _SharedRequest(self._compiled["encoder"])
+        workers = plan.placement.workers
+        # The tower's feature maps, 137 MB at base size, are not needed while the answer is decoded.  Allocating them
+        # again for the next image takes 2 % of its time.
+        self._vision = _Requests(self._compiled["vision"], workers, releases=True)
+        self._encoder = _Requests(self._compiled["encoder"], workers)
+        self._workers = workers
 
     @property
     def threads(self) -> int | None:
-        """Number of threads of the CPU plugin; None on other devices."""
+        """Number of threads of the CPU plugin for each worker; None on other devices."""
         try:
-            return int(self._compiled["vision"].get_property("INFERENCE_NUM_THREADS"))
+            return int(self._compiled["vision"].get_property("INFERENCE_NUM_THREADS")) // self._workers
         except RuntimeError:
             return None
 
     @_translated()
-    def encode_image(self, pixel_values: FloatArray) -> Features:
+    def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Features:
         """Encode pixels (1, 3, H, W) into a tensor that later calls do not change."""
         features = ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape)
         with self._vision.turn() as request:
             request.set_output_tensor(features)
             _set_tensors(request, {"pixel_values": pixel_values})
-            _infer(request)
-            # The tower's feature maps, 137 MB at base size, are not needed while the answer is decoded.  Allocating
-            # them again for the next image takes 2 % of its time.
-            self._compiled["vision"].release_memory()
+            _infer(request, signal)
         return features
 
     @_translated()
-    def start(self, features: Features, prompt_ids: IntArray) -> OpenVINOSession:
+    def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> OpenVINOSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
         tokens = features.shape[1] + len(prompt_ids)
         cross = {}
@@ -148,7 +171,7 @@ class OpenVINORuntime:
             cross[port.get_any_name()] = ov.Tensor(port.element_type, ov.Shape(shape))
         with self._encoder.turn() as request:
             _set_tensors(request, {"image_features": features, "input_ids": prompt_ids[None], **cross})
-            _infer(request)
+            _infer(request, signal)
         self._weights["encoder"].release_once()
         parts = [self._compiled[part] for part in ("decoder", "head") if part in self._compiled]
         requests = [part.create_infer_request() for part in parts]
@@ -229,5 +252,23 @@ def _set_tensors(request: ov.InferRequest, tensors: Mapping[str, ov.Tensor | Flo
         request.set_tensor(name, value if isinstance(value, ov.Tensor) else ov.Tensor(np.ascontiguousarray(value)))
 
 
-def _infer(request: ov.InferRequest) -> None:
-    request.infer(share_outputs=True)  # without it every output is copied into an array that nobody asked for
+def _infer(request: ov.InferRequest, signal: StopSignal = NEVER) -> None:
+    """Run a graph; a signal stops it between two of its operators.
+
+    Raises:
+        StopRequestedError: the signal asked to stop.
+    """
+    if not signal.possible:
+        request.infer(share_outputs=True)  # without it every output is copied into an array that nobody asked for
+        return
+    signal.raise_if_requested()
+    request.start_async()
+    while not request.wait_for(_POLL_MS):
+        if signal.requested():
+            request.cancel()
+            break
+    try:
+        request.wait()
+    except RuntimeError:
+        signal.raise_if_requested()
+        raise

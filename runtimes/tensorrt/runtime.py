@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.errors import LimitError
+from f2edge.decoding.stopping import NEVER
+from f2edge.errors import DeviceError, LimitError
 from f2edge.runtimes.tensorrt.cache import EngineCache
 from f2edge.runtimes.tensorrt.cuda import DeviceMemory, Gpu, Mirror, list_gpus
 from f2edge.runtimes.tensorrt.engine import LoadedEngine, Tensor
@@ -16,6 +17,7 @@ from f2edge.runtimes.tensorrt.session import DecoderEngine, TensorRTSession
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.bundle.manifest import Bundle
+    from f2edge.decoding.stopping import StopSignal
     from f2edge.engine import Features
     from f2edge.placement import Placement
     from f2edge.runtimes.device import Device
@@ -26,10 +28,13 @@ def open_runtime(bundle: Bundle, placement: Placement) -> TensorRTRuntime:
     """Load a bundle's engines, and build those that are not there yet.
 
     Raises:
-        DeviceError: there is no such GPU, components are on different devices, or an engine cannot be loaded.
+        DeviceError: there is no such GPU, components are on different devices, there are several workers, or an engine
+            cannot be loaded.
         CompileError: an engine cannot be built.
         MissingExtraError: TensorRT is not installed.
     """
+    if placement.workers > 1:
+        raise DeviceError(f"`workers` is {placement.workers}; TensorRT computes one answer at a time, so leave it out")
     device = placement.only_device("TensorRT")
     gpu = Gpu(device)
     trt = load_library(bundle.recipe.target)
@@ -92,8 +97,12 @@ class TensorRTRuntime:
         self._prompt = Mirror(gpu, encoder.size("input_ids", encoder.largest("input_ids")))
         self._decoder = DecoderEngine(engines["decoder"], gpu)
 
-    def encode_image(self, pixel_values: FloatArray) -> Features:
-        """Encode pixels (1, 3, H, W) into image features in memory of their own on the GPU."""
+    def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Features:
+        """Encode pixels (1, 3, H, W) into image features in memory of their own on the GPU.
+
+        What the GPU has begun goes on to its end: it cannot be stopped.
+        """
+        signal.raise_if_requested()
         vision = self._engines["vision"]
         with self._gpu.turn():
             shape = vision.set_shapes({"pixel_values": pixel_values.shape})["image_features"]
@@ -103,12 +112,13 @@ class TensorRTRuntime:
             self._gpu.synchronize()
         return features
 
-    def start(self, features: Features, prompt_ids: IntArray) -> TensorRTSession:
+    def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> TensorRTSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy.
 
         Raises:
             LimitError: the prompt is longer than the engine was built for.
         """
+        signal.raise_if_requested()
         encoder = self._engines["encoder"]
         if len(prompt_ids) > (longest := encoder.largest("input_ids")[1]):
             raise LimitError(f"the prompt has {len(prompt_ids)} tokens, this engine takes {longest}; shorten the text")

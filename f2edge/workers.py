@@ -1,0 +1,85 @@
+"""Workers of a model: how many answers are computed at the same time, and with how many threads each."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from numbers import Integral
+from threading import Lock, Semaphore
+from typing import TYPE_CHECKING
+
+from f2edge.decoding.stopping import POLL_SECONDS
+from f2edge.errors import DeviceError
+from f2edge.lines import shown
+from f2edge.machine import usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from f2edge.decoding.stopping import StopSignal
+
+
+def threads_of_each(workers: int, threads: int | None) -> int | None:
+    """Return the CPU threads of each worker, None for the engine's choice.
+
+    Args:
+        workers: the number of answers that are computed at the same time.
+        threads: the CPU threads of each that the caller wants; by default the cores are shared among several workers.
+
+    Raises:
+        DeviceError: ``workers`` is no whole number of at least 1, or all their threads are more than there are cores.
+    """
+    if not isinstance(workers, Integral) or isinstance(workers, bool) or workers < 1:
+        raise DeviceError(f"`workers` is {shown(workers)}; it must be a whole number of at least 1")
+    if workers == 1:
+        return threads
+    cores = usable_cores()
+    each = max(1, cores // workers) if threads is None else threads
+    if workers * each > cores:
+        raise DeviceError(
+            f"{workers} `workers` of {each} `threads` each take {workers * each} cores; this process may use {cores}"
+        )
+    return each
+
+
+class Workers:
+    """The turns that answers take.
+
+    Args:
+        count: answers that are computed at the same time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = Semaphore(count)
+        self._pool: ThreadPoolExecutor | None = None
+        self._making = Lock()
+
+    @contextmanager
+    def turn(self, signal: StopSignal) -> Iterator[None]:
+        """Wait for a free worker, and keep it until the end of the block.
+
+        Raises:
+            StopRequestedError: the signal asked to stop before a worker was free.
+        """
+        signal.raise_if_requested()
+        while not self._free.acquire(timeout=POLL_SECONDS if signal.possible else None):
+            signal.raise_if_requested()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """One thread for each worker, which coroutines let their questions run in; made when it is first needed."""
+        with self._making:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="f2edge")
+            return self._pool
+
+    def close(self) -> None:
+        """Let the threads end once their questions are answered; questions that wait for a thread are still answered."""
+        with self._making:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
