@@ -221,9 +221,7 @@ class Florence2:
         except StopRequestedError:
             raise stopped_error(signal) from None
 
-    def encode(
-        self, image: ImageSource, *, timeout: float | None = None, cancel: Cancel | None = None
-    ) -> EncodedImage:
+    def encode(self, image: ImageSource, *, timeout: float | None = None, cancel: Cancel | None = None) -> EncodedImage:
         """Encode an image once, to ask many questions about it.
 
         Args:

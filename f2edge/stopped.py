@@ -16,8 +16,8 @@ class StoppedError(F2EdgeError):
 
     Args:
         message: the line for the user.
-        result: what was decided until then, marked as truncated.  It is the best sequence so far of a beam search, which
-            may have led to another answer.  None if nothing was decided, or if the pieces were handed out already.
+        result: what was decided until then, marked as truncated; of a beam search the best sequence so far, though the
+            finished answer might be another.  None if nothing was decided, or if the pieces were handed out already.
     """
 
     def __init__(self, message: str, result: Result | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from numbers import Integral
@@ -53,6 +54,7 @@ class Workers:
         self.count = count
         self._free = Semaphore(count)
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self._making = Lock()
 
     @contextmanager
@@ -74,12 +76,13 @@ class Workers:
     def pool(self) -> ThreadPoolExecutor:
         """One thread for each worker, which coroutines let their questions run in; made when it is first needed."""
         with self._making:
-            if self._pool is None:
+            if self._pool is None or self._process != os.getpid():  # a forked child has none of the threads
+                self._process = os.getpid()
                 self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="f2edge")
             return self._pool
 
     def close(self) -> None:
-        """Let the threads end once their questions are answered; questions that wait for a thread are still answered."""
+        """Let each thread end once it has answered its question."""
         with self._making:
             if self._pool is not None:
                 self._pool.shutdown(wait=False)

@@ -6,7 +6,6 @@ I/O binding keeps keys and values in the engine's memory between steps.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -221,7 +220,11 @@ def _stopped_by(signal: StopSignal) -> Iterator[ort.RunOptions | None]:
         yield None
         return
     options, done = ort.RunOptions(), Event()
-    watcher = Thread(target=signal.watch, args=(done, partial(setattr, options, "terminate", True)), daemon=True)
+
+    def terminate() -> None:
+        options.terminate = True
+
+    watcher = Thread(target=signal.watch, args=(done, terminate), daemon=True)
     watcher.start()
     try:
         yield options

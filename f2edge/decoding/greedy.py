@@ -34,9 +34,7 @@ class DecodedToken(NamedTuple):
     logprob: float
 
 
-def stream(
-    session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER
-) -> Iterator[DecodedToken]:
+def stream(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Iterator[DecodedToken]:
     """Search greedily, and yield each token after the decoder start token as soon as it is chosen.
 
     Args:

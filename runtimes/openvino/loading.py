@@ -83,7 +83,14 @@ class LoadPlan:
         key = None
         if placement.devices()["decoder"] == "CPU":
             made_of = bundle_hash or graph_hash(bundle.file("decoder"))
-            key = made_of, str(placement), placement.threads, placement.workers, decoder.precision, *sorted(compute.items())
+            key = (
+                made_of,
+                str(placement),
+                placement.threads,
+                placement.workers,
+                decoder.precision,
+                *sorted(compute.items()),
+            )
         return cls(
             graphs={name: bundle.file(name) for name in bundle.components},
             placement=placement,

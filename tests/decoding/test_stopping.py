@@ -85,7 +85,7 @@ def test_a_timeout_that_is_no_time(timeout: Any) -> None:
 def test_a_flag_that_is_none() -> None:
     """Whoever cancels gives something that can be asked whether it is set."""
     with pytest.raises(InputError, match=r"^`cancel` is .*; give a threading\.Event$"):
-        StopSignal.of(None, True)  # type: ignore[arg-type]
+        StopSignal.of(None, "now")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("beams", [1, 3])
