@@ -1,5 +1,7 @@
 """Ask one model thousands of mixed questions, and record how memory, threads and open files of the process develop.
 
+The report is written as JSON, and a chart of the memory beside it.
+
     python benchmarks/soak.py demo.cpu --runs 10000 --output benchmarks/results/soak.json
 
 Pictures differ in size, questions in task, text, beams and length, and a part of the answers is streamed.  With
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from chart import OTHERS, OURS, plt
 
 import f2edge
 from f2edge.machine import cpu_name
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 _WARM = 500
 """Runs before memory is compared: caches of kernels and shapes fill up at first."""
+_ALLOWED_MIB = 5
 _QUESTIONS = (
     ("caption", None),
     ("od", None),
@@ -129,6 +133,21 @@ def growth(samples: list[Sample]) -> float:
     return after[-1] - after[0] if after else 0.0
 
 
+def draw(samples: list[Sample], path: Path) -> None:
+    """Draw memory over runs, with the growth that is allowed after the first ones."""
+    figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    axis.plot([one.runs for one in samples[1:]], [one.memory_mib for one in samples[1:]], color=OURS, linewidth=1.2)
+    warm = next(one.memory_mib for one in samples if one.runs >= _WARM)
+    axis.axhline(warm + _ALLOWED_MIB, color=OTHERS, linewidth=1, linestyle="--")
+    axis.annotate(f"{_ALLOWED_MIB} MiB more than after run {_WARM}", (0, warm + _ALLOWED_MIB), fontsize=8, va="bottom")
+    axis.set_ylim(0, 1.15 * (warm + _ALLOWED_MIB))
+    axis.set_xlabel("runs")
+    axis.set_ylabel("resident memory, MiB")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -157,6 +176,7 @@ def main() -> None:
     }
     if options.output:
         options.output.write_text(json.dumps(report, indent=1) + "\n")
+        draw(samples, options.output.with_suffix(".png"))
     print(json.dumps({name: value for name, value in report.items() if name != "samples"}))
 
 
