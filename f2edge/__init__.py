@@ -17,12 +17,14 @@ from f2edge.draw import draw  # from here on f2edge.draw is the function, not th
 from f2edge.errors import F2EdgeError
 from f2edge.image import from_bgr
 from f2edge.model import EncodedImage, Florence2, load
+from f2edge.objects import Detection
 from f2edge.result import Result
 from f2edge.stopped import StoppedError
 
 __version__ = "0.1.0"
 __all__ = [
     "Bundle",
+    "Detection",
     "EncodedImage",
     "F2EdgeError",
     "Florence2",

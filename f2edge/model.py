@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
-from f2edge.decoding import generate, stream
+from f2edge.decoding import decide, generate, stream
 from f2edge.decoding.session import TimedSession
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
 from f2edge.display import Thumbnail, in_notebook
-from f2edge.errors import DeviceError, InputError, LimitError
+from f2edge.errors import DeviceError, InputError, LimitError, TaskError
 from f2edge.image import load_image, model_pixels
 from f2edge.lines import shown
+from f2edge.objects import ObjectReader
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from f2edge.arrays import IntArray
-    from f2edge.decoding.greedy import DecodedToken
     from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
+    from f2edge.objects import Detection
     from f2edge.placement import Placement
     from f2edge.selfcheck import OnMismatch
     from f2edge.tasks.table import RegionSource, Task
+
+
+T = TypeVar("T")
 
 
 def load(
@@ -371,6 +375,52 @@ class EncodedImage:
         pieces = self.model.tokenizer.pieces(self._token_ids(ids, settings, signal))
         return filter(None, map(without_special_tokens, pieces))
 
+    def stream_objects(
+        self,
+        task: str,
+        text: str | None = None,
+        *,
+        region: RegionSource | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Iterator[Detection]:
+        """Ask one question and yield each object as soon as its last location token is decided.
+
+        In beam search a token is decided once all sequences that may still win have it.  A mask comes once the next one
+        begins, since more points may follow.  The objects are those that :meth:`run` returns, in the same order; only
+        if an open-vocabulary answer has masks after boxes, the boxes come as boxes.
+
+        Example:
+            >>> for found in model.encode("street.jpg").stream_objects("od"):
+            ...     print(found.label, found.box)
+
+        Raises:
+            InputError: the task, its text or region, or a limit is wrong, or the task locates nothing; at the call.
+            DeviceError: the engine failed; while the objects are read.
+            StoppedError: as for :meth:`stream`.
+        """
+        settings, signal = self.model.settings(num_beams, max_new_tokens), StopSignal.of(timeout, cancel)
+        asked, ids = self._prompt(task, text, region)
+        if asked.parser == "pure_text":
+            raise TaskError(f"task {asked.name or 'with a free prompt'} locates no objects; stream yields its text")
+        return self._objects(asked, ids, settings, signal)
+
+    def _objects(
+        self, asked: Task, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal
+    ) -> Iterator[Detection]:
+        reader, decided = ObjectReader(asked, self.model.tokenizer, self.size), None
+        with self.model.worker(signal):
+            steps = decide(self.model.runtime.start(self.features, prompt_ids, signal), settings, signal)
+        while (longer := self._next(steps, signal)) is not None:
+            decided = longer
+            yield from reader.read(decided, whole=False)
+        if signal.reason:
+            raise stopped_error(signal)
+        if decided:
+            yield from reader.read(decided, whole=True)
+
     def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal) -> Iterator[int]:
         """Yield the tokens of the answer; nothing is computed before the first one is read."""
         with self.model.worker(signal):
@@ -380,9 +430,9 @@ class EncodedImage:
         if signal.reason:
             raise stopped_error(signal)
 
-    def _next(self, tokens: Iterator[DecodedToken], signal: StopSignal) -> DecodedToken | None:
+    def _next(self, steps: Iterator[T], signal: StopSignal) -> T | None:
         with self.model.worker(signal):
-            return next(tokens, None)
+            return next(steps, None)
 
     def _prompt(self, task: str, text: str | None, region: RegionSource | None) -> tuple[Task, IntArray]:
         asked = resolve(task)

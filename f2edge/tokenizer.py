@@ -47,6 +47,7 @@ class Tokenizer:
             backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in ADDED_TOKENS])
         self._backend = backend
         self._location_ids = _location_ids(backend)
+        self._locations = frozenset(self._location_ids)
         if backend.encode("").tokens != ["<s>", "</s>"]:
             raise CheckpointError("it does not put <s> and </s> around a text: not Florence-2's tokenizer")
 
@@ -128,6 +129,10 @@ class Tokenizer:
     def location_id(self, number: int) -> int:
         """The id of ``<loc_number>``, for 0 to 999."""
         return self._location_ids[number]
+
+    def is_location(self, token_id: int) -> bool:
+        """Tell whether a token is one of ``<loc_0>`` to ``<loc_999>``."""
+        return token_id in self._locations
 
     def to_text(self) -> str:
         """The content of a ``tokenizer.json`` that holds the added tokens too."""

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from f2edge.decoding.greedy import stream
-from f2edge.decoding.search import Generation, generate
+from f2edge.decoding.search import Generation, decide, generate
 
-__all__ = ["Generation", "generate", "stream"]
+__all__ = ["Generation", "decide", "generate", "stream"]

@@ -21,6 +21,8 @@ from f2edge.decoding.session import take_step
 from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import NDArray
 
     from f2edge.arrays import FloatArray, IntArray
@@ -61,7 +63,7 @@ class _Beams:
         )
 
 
-class _Candidates(NamedTuple):
+class _Continuations(NamedTuple):
     """Continuations of the running beams, best first, each (n,)."""
 
     beams: IntArray
@@ -77,9 +79,33 @@ class _Finished:
     scores: FloatArray  # (B,) with the length penalty
     hypotheses: list[Hypothesis]
 
+    def found(self) -> list[IntArray]:
+        """Return the sequences of the places that are not free."""
+        return [one.token_ids for one, score in zip(self.hypotheses, self.scores, strict=True) if score > _OUT]
+
     @property
     def full(self) -> bool:
         return bool(self.scores[-1] > _OUT)
+
+
+class Candidates(NamedTuple):
+    """The sequences that an answer may begin with: running beams, and finished hypotheses."""
+
+    beams: _Beams
+    finished: _Finished
+
+    def shared(self) -> Hypothesis:
+        """Return the longest beginning that all of them have; it is decided."""
+        first, *others = self.beams.sequences
+        length = min(_common(first, other) for other in (first, *others, *self.finished.found()))
+        return Hypothesis(first[:length], self.beams.logprobs[0, : length - 1])
+
+
+def _common(left: IntArray, right: IntArray) -> int:
+    """Count the tokens that two sequences have in common from their beginning on."""
+    length = min(len(left), len(right))
+    differ = np.flatnonzero(left[:length] != right[:length])
+    return int(differ[0]) if len(differ) else length
 
 
 def beam_search(
@@ -92,6 +118,23 @@ def beam_search(
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
+    steps = search_steps(session, settings, signal)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            best: tuple[Hypothesis, float] = end.value
+            return best
+
+
+def search_steps(
+    session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER
+) -> Generator[Candidates, None, tuple[Hypothesis, float]]:
+    """Take the steps of :func:`beam_search`, which returns what this generator returns.
+
+    Yields:
+        After each step the sequences that the answer may begin with.
+    """
     beams, finished = _start(settings)
     searching = True
     while searching:
@@ -101,6 +144,7 @@ def beam_search(
         ended = _ended(beams, candidates, settings)
         finished = _collect(finished, beams, candidates, ended, settings)
         beams = _advance(beams, candidates, ended, settings)
+        yield Candidates(beams, finished)
         searching = not ended.all() and _goes_on(beams, finished, settings)
     return finished.hypotheses[0], float(finished.scores[0])
 
@@ -123,7 +167,7 @@ def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
     return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True), free
 
 
-def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSettings) -> _Candidates:
+def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSettings) -> _Continuations:
     """Take one step and keep the best continuations; a forced token is the only one of each beam."""
     length = beams.sequences.shape[1]
     certain = certain_token(length, settings)
@@ -132,7 +176,7 @@ def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSett
     if length + 1 < max_length(settings):
         _step(session, beams)  # for its keys and values alone
     zeros = np.zeros_like(beams.scores)
-    return _Candidates(np.arange(len(zeros)), np.full(len(zeros), certain, np.int64), zeros, beams.scores)
+    return _Continuations(np.arange(len(zeros)), np.full(len(zeros), certain, np.int64), zeros, beams.scores)
 
 
 def _step(session: DecoderSession, beams: _Beams) -> StepScores:
@@ -140,7 +184,7 @@ def _step(session: DecoderSession, beams: _Beams) -> StepScores:
     return take_step(session, beams.sequences[:rows, -1], beams.rows[:rows])
 
 
-def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
+def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Continuations:
     """Return the best of the K candidates per beam if no other token can be among them, else of all tokens."""
     if need_all_scores(beams.sequences.shape[1], settings):
         return _choose_from_all(step, beams, settings)
@@ -155,7 +199,7 @@ def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _C
     return _choose_from_all(step, beams, settings)
 
 
-def _choose_from_all(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Candidates:
+def _choose_from_all(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Continuations:
     logprobs = _per_beam(step.fetch_logits() - step.log_sum_exp[:, None], settings.num_beams)
     process(Scores(logprobs), beams.sequences, settings)
     token_ids = np.broadcast_to(np.arange(logprobs.shape[1]), logprobs.shape)
@@ -172,7 +216,7 @@ def _per_beam(rows: NDArray[_Scalar], num_beams: int) -> NDArray[_Scalar]:
     return rows if len(rows) == num_beams else np.repeat(rows, num_beams, axis=0)
 
 
-def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count: int) -> _Candidates:
+def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count: int) -> _Continuations:
     """Return the ``count`` best of (B, n) continuations; all that tie with the last take part in the sort."""
     scores = logprobs + running[:, None]
     first = max(scores.size - count, 0)
@@ -180,10 +224,10 @@ def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count:
     beams, columns = np.nonzero(scores >= worst)
     order = np.lexsort((token_ids[beams, columns], beams, -scores[beams, columns]))[:count]
     beams, columns = beams[order], columns[order]
-    return _Candidates(beams, token_ids[beams, columns], logprobs[beams, columns], scores[beams, columns])
+    return _Continuations(beams, token_ids[beams, columns], logprobs[beams, columns], scores[beams, columns])
 
 
-def _ended(beams: _Beams, candidates: _Candidates, settings: GenerationSettings) -> NDArray[np.bool_]:
+def _ended(beams: _Beams, candidates: _Continuations, settings: GenerationSettings) -> NDArray[np.bool_]:
     at_limit = beams.sequences.shape[1] + 1 >= max_length(settings)
     ended: NDArray[np.bool_] = np.isin(candidates.token_ids, settings.end_token_ids) | at_limit
     return ended
@@ -192,7 +236,7 @@ def _ended(beams: _Beams, candidates: _Candidates, settings: GenerationSettings)
 def _collect(
     finished: _Finished,
     beams: _Beams,
-    candidates: _Candidates,
+    candidates: _Continuations,
     ended: NDArray[np.bool_],
     settings: GenerationSettings,
 ) -> _Finished:
@@ -209,7 +253,9 @@ def _collect(
     return _Finished(scores[order], [hypotheses[i] for i in order])
 
 
-def _advance(beams: _Beams, candidates: _Candidates, ended: NDArray[np.bool_], settings: GenerationSettings) -> _Beams:
+def _advance(
+    beams: _Beams, candidates: _Continuations, ended: NDArray[np.bool_], settings: GenerationSettings
+) -> _Beams:
     """Continue the B best candidates that have not ended."""
     scores = candidates.scores + ended * _OUT
     chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from f2edge.decoding.beam import beam_search
+from f2edge.decoding.beam import beam_search, search_steps
 from f2edge.decoding.constraints import max_length
 from f2edge.decoding.greedy import stream
 from f2edge.decoding.stopping import NEVER
@@ -16,6 +16,7 @@ from f2edge.decoding.stopping import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from f2edge.decoding.beam import Hypothesis
     from f2edge.decoding.greedy import DecodedToken
     from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.settings import GenerationSettings
@@ -54,9 +55,61 @@ def generate(session: DecoderSession, settings: GenerationSettings, signal: Stop
     if settings.num_beams == 1:
         generation = _collect(stream(session, settings, signal), settings)
     else:
-        best, score = beam_search(session, settings, signal)
-        generation = _generation(best.token_ids.tolist(), best.logprobs.tolist(), score, settings)
-    return replace(generation, truncated=True) if signal.reason else generation
+        generation = _found(*beam_search(session, settings, signal), settings)
+    return replace(generation, **_cut(signal))
+
+
+def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Iterator[Generation]:
+    """Search as :func:`generate` does, and yield what is decided of the answer, longer and longer.
+
+    In beam search a token is decided once all sequences that may still win have it.
+
+    Args:
+        session: fresh, no step taken yet.
+        settings: the search's settings.
+        signal: ends the search between two steps.
+
+    Yields:
+        Beginnings of the answer, marked as truncated; the last one is what :func:`generate` returns.
+
+    Raises:
+        DeviceError: the decoder's scores are not finite.
+    """
+    if settings.num_beams > 1:
+        return _decided_beams(session, settings, signal)
+    return _decided_tokens(stream(session, settings, signal), settings, signal)
+
+
+def _decided_tokens(
+    tokens: Iterator[DecodedToken], settings: GenerationSettings, signal: StopSignal
+) -> Iterator[Generation]:
+    decoded: list[DecodedToken] = []
+    for token in tokens:
+        decoded.append(token)
+        yield replace(_collect(iter(decoded), settings), truncated=True)
+    yield replace(_collect(iter(decoded), settings), **_cut(signal))
+
+
+def _decided_beams(session: DecoderSession, settings: GenerationSettings, signal: StopSignal) -> Iterator[Generation]:
+    steps, length = search_steps(session, settings, signal), 1
+    while True:
+        try:
+            shared = next(steps).shared()
+        except StopIteration as end:
+            yield replace(_found(*end.value, settings), **_cut(signal))
+            return
+        if len(shared.token_ids) > length:
+            length = len(shared.token_ids)
+            yield replace(_found(shared, 0.0, settings), truncated=True)
+
+
+def _cut(signal: StopSignal) -> dict[str, bool]:
+    """Return the fields of a generation that a stopped search has."""
+    return {"truncated": True} if signal.reason else {}
+
+
+def _found(best: Hypothesis, score: float, settings: GenerationSettings) -> Generation:
+    return _generation(best.token_ids.tolist(), best.logprobs.tolist(), score, settings)
 
 
 def _collect(tokens: Iterator[DecodedToken], settings: GenerationSettings) -> Generation:
