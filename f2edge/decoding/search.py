@@ -56,7 +56,7 @@ def generate(session: DecoderSession, settings: GenerationSettings, signal: Stop
         generation = _collect(stream(session, settings, signal), settings)
     else:
         generation = _found(*beam_search(session, settings, signal), settings)
-    return replace(generation, **_cut(signal))
+    return _marked(generation, signal)
 
 
 def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Iterator[Generation]:
@@ -87,7 +87,7 @@ def _decided_tokens(
     for token in tokens:
         decoded.append(token)
         yield replace(_collect(iter(decoded), settings), truncated=True)
-    yield replace(_collect(iter(decoded), settings), **_cut(signal))
+    yield _marked(_collect(iter(decoded), settings), signal)
 
 
 def _decided_beams(session: DecoderSession, settings: GenerationSettings, signal: StopSignal) -> Iterator[Generation]:
@@ -96,16 +96,17 @@ def _decided_beams(session: DecoderSession, settings: GenerationSettings, signal
         try:
             shared = next(steps).shared()
         except StopIteration as end:
-            yield replace(_found(*end.value, settings), **_cut(signal))
+            best, score = end.value
+            yield _marked(_found(best, score, settings), signal)
             return
         if len(shared.token_ids) > length:
             length = len(shared.token_ids)
             yield replace(_found(shared, 0.0, settings), truncated=True)
 
 
-def _cut(signal: StopSignal) -> dict[str, bool]:
-    """Return the fields of a generation that a stopped search has."""
-    return {"truncated": True} if signal.reason else {}
+def _marked(generation: Generation, signal: StopSignal) -> Generation:
+    """Mark what a search had decided when it was stopped as truncated."""
+    return replace(generation, truncated=True) if signal.reason else generation
 
 
 def _found(best: Hypothesis, score: float, settings: GenerationSettings) -> Generation:
