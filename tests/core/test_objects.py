@@ -41,7 +41,8 @@ def model(tiny_bundle: Path) -> Florence2:
 def read(task: str, text: str, tokenizer: Tokenizer) -> list[tuple[int, Detection]]:
     """Read an answer token by token; return each object with the number of tokens that it came after."""
     ids = [2, *tokenizer.encode(text)]
-    reader, objects = ObjectReader(TASKS[task], tokenizer, SIZE), []
+    reader = ObjectReader(TASKS[task], tokenizer, SIZE)
+    objects: list[tuple[int, Detection]] = []
     for length in (*range(1, len(ids) + 1), len(ids)):
         beginning = Generation(tuple(ids[:length]), (-0.5,) * (length - 1), 0.0, truncated=True)
         whole = len(objects) and length == len(ids)
@@ -68,7 +69,8 @@ def test_a_box_comes_with_its_last_location(tokenizer: Tokenizer) -> None:
     assert [first[0], second[0]] == [beginning + 4, beginning + 8]
     assert [one.label for _, one in (first, second, third)] == ["cat", "cat", "dog"]
     assert first[1].box == third[1].box != second[1].box
-    assert first[1].quad is first[1].polygons is None
+    assert first[1].quad is None
+    assert first[1].polygons is None
 
 
 def test_a_quad_comes_with_its_eighth_location(tokenizer: Tokenizer) -> None:
