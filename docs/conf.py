@@ -33,8 +33,8 @@ napoleon_numpy_docstring = False
 # Docstrings and annotations name types that the API reference has no entry for: those of other packages (the build
 # fetches nothing, so there is nothing to link to), and those of f2edge that users read or hand on but do not make.
 nitpicky = True
-_OTHERS = ("Path", "PathLike", "Image", "Any", "IntArray", "FloatArray", "NDArray", "uint8")
-_ALIASES = ("Answer", "Features", "ImageSource", "OnMismatch", "Precision", "RegionSource", "WeightFormat")
+_OTHERS = ("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "NDArray", "uint8")
+_ALIASES = ("Answer", "Cancel", "Features", "ImageSource", "OnMismatch", "Precision", "RegionSource", "WeightFormat")
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
     *("Thumbnail", "Verified"),
