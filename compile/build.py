@@ -52,7 +52,8 @@ def steps_of(options: Options) -> list[Step]:
     """List all steps of a compilation with these options, in their order."""
     steps = [Step("load", load), *_of_each("export", export_graph, COMPONENTS), Step("golden", record_golden)]
     if options.precision == "int8":
-        steps += [Step("record", record_inputs), *_of_each("quantize", quantize_graph, _QUANTIZATION_ORDER)]
+        steps += [Step("record", record_inputs)] if options.calibration else []
+        steps += _of_each("quantize", quantize_graph, _QUANTIZATION_ORDER)
     if options.report or options.budget is not None:
         steps.append(Step("measure blocks", measure_blocks))
     if options.budget is not None:
@@ -115,12 +116,14 @@ def _take(steps: Iterable[Step], context: BuildContext) -> None:
 
 
 def _select(options: Options, listener: Listener) -> Selection | None:
-    """Choose the pictures to calibrate on, and say what is wrong with them.
+    """Choose the pictures to calibrate on, and say what is wrong with them, or that INT8 is slower without.
 
     Raises:
         InputError, DatasetError: there is nothing to calibrate on.
     """
     if options.calibration is None:
+        if options.precision == "int8":
+            listener.notice("INT8 without calibration pictures; with `calibration` it gets faster")
         return None
     selection = select_samples(options.calibration, options.samples)
     for line in selection.left_out:

@@ -60,7 +60,7 @@ class BuildContext:
         fixed_shapes: the sizes of the graphs, where the target takes no others.
         exported: the float graphs by component.
         draft: the bundle in the making.
-        records: the inputs of each graph on the calibration pictures.
+        records: the inputs of each graph on the calibration pictures, if there are such pictures.
         quantized: the INT8 graphs by component.
         blocks: what each block costs in INT8, where that was measured.
         chosen: the mix of INT8 and float blocks that the search chose.

@@ -26,7 +26,7 @@ class Options:
         precision: the precision of every component; by default that of the target.
         image_size: side of the square input in pixels; by default that of the checkpoint.
         max_new_tokens: length of the longest answer in tokens; by default that of the checkpoint.
-        calibration: a folder of pictures to calibrate INT8 on, or a data set.
+        calibration: a folder of pictures to calibrate INT8 on, or a data set; without it INT8 is slower.
         samples: the most pictures to calibrate on.
         decoder_weights: the format of the decoder weights in an INT8 bundle.
         compute_capabilities: the compute capabilities of the GPUs that engines built ahead of time run on, 86 for 8.6;
@@ -71,8 +71,8 @@ class Options:
             raise CompileError("`report` goes with `precision` int8")
         if quantized and self.target.static:
             raise CompileError(f"`precision` int8 is not there yet for target {self.target.name}; use fp16 or fp32")
-        if quantized and self.calibration is None:
-            raise CompileError("`precision` int8 needs pictures to calibrate on; give `calibration`")
+        if quantized and self.calibration is None and (reason := self._needs_pictures()):
+            raise CompileError(f"{reason} needs pictures to calibrate on; give `calibration`")
         if self.calibration and not quantized:
             raise CompileError("`calibration` goes with `precision` int8")
         if self.compute_capabilities and self.target.name != "rtx":
@@ -81,6 +81,14 @@ class Options:
             raise CompileError("`decoder_weights` goes with `precision` int8")
         if self.num_beams is not None and not self.target.static:
             raise LimitError(f"`num_beams` {self.num_beams}: target {self.target.name} takes any number; leave it out")
+
+    def _needs_pictures(self) -> str:
+        """Say what of an INT8 compilation needs pictures; nothing if it does without."""
+        if self.budget is not None:
+            return "`precision` auto"
+        if self.report:
+            return "`report`"
+        return "" if self.target.dynamic_int8 else f"`precision` int8 for target {self.target.name}"
 
 
 @dataclass(frozen=True)

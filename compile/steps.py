@@ -86,7 +86,8 @@ def _recipe(context: BuildContext) -> Recipe:
     name = path.resolve().name if path.is_dir() else str(context.source)
     if options.revision:
         name = f"{name}@{options.revision}"
-    return Recipe(name, target.name, target.runtime, target.device, precisions, context.fixed_shapes)
+    calibrated = context.selection is not None if options.precision == "int8" else None
+    return Recipe(name, target.name, target.runtime, target.device, precisions, context.fixed_shapes, calibrated)
 
 
 def record_inputs(context: BuildContext) -> None:
@@ -125,16 +126,17 @@ def quantize_graph(context: BuildContext, component: str) -> None:
 
     name, source, weights = f"quantize {component}", context.exported[component], context.options.decoder_weights
     decoder = context.quantized["decoder"] if component == "encoder" else None
+    records = context.records if context.selection else None
 
     def make(directory: Path) -> None:
-        model = quantize(component, onnx.load(source), context.records, weights)
+        model = quantize(component, onnx.load(source), records, weights)
         if decoder:
             share_table(model.graph, onnx.load(decoder).graph)
         save_onnx(model, directory / f"{component}.onnx")
 
     inputs = {
         "graph": source.parent.name,
-        "records": context.records.directory.name,
+        "records": records.directory.name if records else None,
         "table": decoder.parent.name if decoder else None,
         "weights": weights,
     }

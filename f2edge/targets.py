@@ -27,6 +27,7 @@ class Target:
         capabilities: the types that it computes in; for NVIDIA also its compute capabilities.
         architectures: the processors that the engine has a build for.
         static: whether it takes graphs of fixed shapes only.
+        dynamic_int8: whether its engine rounds activations to INT8 as they come, so that INT8 needs no calibration.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Target:
     capabilities: tuple[str, ...] = ("fp32", "int8")
     architectures: tuple[str, ...] = ("x86-64",)
     static: bool = False
+    dynamic_int8: bool = False
 
 
 def _all(precision: Precision) -> dict[str, Precision]:
@@ -64,6 +66,7 @@ TARGETS: dict[str, Target] = {
             "fp16 weights halve the bundle; the CPU computes in fp32, so answers are those of the checkpoint",
             capabilities=("fp32", "bf16", "int8"),
             architectures=_BOTH,
+            dynamic_int8=True,
         ),
         Target(
             "onnx",
@@ -72,6 +75,7 @@ TARGETS: dict[str, Target] = {
             _all("fp32"),
             "portable: any machine that ONNX Runtime has a build for, 64-bit ARM boards among them",
             architectures=_BOTH,
+            dynamic_int8=True,
         ),
         Target(
             "igpu",

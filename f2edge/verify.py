@@ -24,6 +24,9 @@ fp16 weights of an fp16 checkpoint are exact.  ``f2edge eval`` measures what INT
 """
 _LIKE_THERE = 2.0
 """On other machines the error of INT8 and bf16 may be at most this many times the error recorded when compiled."""
+_UNCALIBRATED_LIKE_THERE = 4.0
+"""The same for INT8 without calibration: there a CPU may round activations that the other did not.  ONNX Runtime, which
+rounds them on every CPU, is off by 1.7 times as much as OpenVINO without rounding; bf16 adds to that."""
 
 
 class Model(Protocol):
@@ -84,7 +87,8 @@ def _tolerance(bundle: Bundle, name: str) -> float:
     allowed = max(TOLERANCE[component.precision], TOLERANCE[component.compute])
     recorded = bundle.verified.components[name].relative_error if bundle.verified else None
     if allowed > TOLERANCE["fp16"] and recorded is not None:
-        allowed = min(allowed, max(_LIKE_THERE * recorded, TOLERANCE["fp16"]))
+        factor = _UNCALIBRATED_LIKE_THERE if bundle.recipe.calibrated is False else _LIKE_THERE
+        allowed = min(allowed, max(factor * recorded, TOLERANCE["fp16"]))
     return max(allowed, _tolerance(bundle, "encoder")) if name == "decoder" else allowed
 
 

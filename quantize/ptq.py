@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from f2edge.errors import CompileError, MissingExtraError
-from f2edge.quantize.blocks import keep_float
+from f2edge.quantize.blocks import block_of, keep_float
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.tables import look_up_in_int8
 from f2edge.telemetry import without_telemetry
@@ -36,7 +36,7 @@ _BLOCKS_OPSET = 21
 
 
 def quantize(
-    component: str, model: onnx.ModelProto, records: Records, weights: WeightFormat = "int8"
+    component: str, model: onnx.ModelProto, records: Records | None, weights: WeightFormat = "int8"
 ) -> onnx.ModelProto:
     """Quantize the graph of a component by its policy.
 
@@ -46,7 +46,7 @@ def quantize(
     Args:
         component: the component, which names the policy.
         model: the float graph; NNCF may change it.
-        records: samples of the inputs of the graph.
+        records: samples of the inputs of the graph; without them only weights are quantized.
         weights: the format of the weights, if the policy quantizes weights only.
 
     Raises:
@@ -55,9 +55,9 @@ def quantize(
     policy = POLICIES[component]
     with _quiet():
         try:
-            if policy.activations:
+            if policy.activations and records:
                 return _activations(model, policy, records, component)
-            quantized = _weights(model, weights)
+            quantized = _linear_weights(model, policy) if policy.activations else _weights(model, weights)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CompileError(f"NNCF cannot quantize the {component} graph: {reason}") from error
@@ -105,6 +105,16 @@ def _weights(model: onnx.ModelProto, weights: WeightFormat) -> onnx.ModelProto:
     mode = nncf.CompressWeightsMode.INT4_SYM
     rest = nncf.BackupMode.INT8_SYM  # tables and head
     return nncf.compress_weights(model, mode=mode, group_size=_GROUP_SIZE, backup_mode=rest)  # type: ignore[no-any-return]
+
+
+def _linear_weights(model: onnx.ModelProto, policy: Policy) -> onnx.ModelProto:
+    """Quantize the weights of linear layers, whose activations engines can round as they come.
+
+    Convolutions stay float: engines would widen their weights again.
+    """
+    floats = [node.name for node in model.graph.node if block_of(node.name) in policy.float_blocks]
+    scope = nncf.IgnoredScope(names=floats, types=["Conv", *policy.float_types], validate=False)
+    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=scope)  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

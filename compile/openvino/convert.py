@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from f2edge.quantize.onnx_files import WeightFile
 
+_INTEGERS = {"i8", "u8", "i4", "u4"}
 _FLOAT_READERS = {"Convolution", "GroupConvolution", "Gather", "Add", "MatMul"}
 _LARGE = 1024  # elements
 _COUNTED = re.compile(r"[A-Z][A-Za-z]*_\d+")
@@ -67,13 +68,20 @@ def _store_tables_in_half(model: ov.Model) -> None:
     Scales, which other operators read, stay as they are.
     """
     operations = model.get_ordered_ops()
-    if not any(node.get_type_name() == "FakeQuantize" for node in operations):
+    if not any(_is_quantized(node) for node in operations):
         return
     for node in operations:
         readers = {reader.get_node().get_type_name() for reader in node.output(0).get_target_inputs()}
         if node.get_type_name() == "Constant" and readers <= _FLOAT_READERS and _is_large_float(node):
             half = ov.opset13.constant(node.data.astype(np.float16))
             node.output(0).replace(ov.opset13.convert(half, "f32").output(0))
+
+
+def _is_quantized(node: ov.Node) -> bool:
+    """Tell whether a node rounds activations, or holds weights in integers."""
+    if node.get_type_name() != "Constant":
+        return bool(node.get_type_name() == "FakeQuantize")
+    return node.get_element_type().get_type_name() in _INTEGERS and bool(np.prod(node.shape) >= _LARGE)
 
 
 def _is_large_float(constant: ov.Node) -> bool:

@@ -52,7 +52,11 @@ class Component:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The request: name of the checkpoint, target, precision of each component, and fixed shapes if any."""
+    """The request: name of the checkpoint, target, precision of each component, and fixed shapes if any.
+
+    ``calibrated`` tells whether INT8 was calibrated on pictures: if not, the device rounds activations as they come.
+    It is None without INT8, and in bundles from before it was recorded, which all were calibrated.
+    """
 
     checkpoint: str
     target: str
@@ -60,6 +64,7 @@ class Recipe:
     device: str
     precision: dict[str, Precision]
     static_shapes: Limits | None = None
+    calibrated: bool | None = None
 
 
 @dataclass(frozen=True)

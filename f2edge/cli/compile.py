@@ -14,6 +14,7 @@ import click
 
 from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.completion import complete_path
+from f2edge.cli.failure import with_options
 from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option
 from f2edge.cli.output import print_fields, print_json, print_note, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
@@ -50,7 +51,7 @@ _TERMINATED = 128 + signal.SIGTERM
     "--calibration",
     metavar="DIR",
     type=PATH,
-    help="Folder of pictures to calibrate INT8 on, or a data set as for eval.",
+    help="Folder of pictures to calibrate INT8 on, or a data set as for eval; cpu and onnx do without.",
 )
 @click.option(
     "--decoder-weights",
@@ -140,7 +141,7 @@ def command(
             revision=revision,
         )
         with progress_bar(len(steps_of(options))) as bar:
-            listener = Listener(bar, detail=bar.detail, notice=print_note)
+            listener = Listener(bar, detail=bar.detail, notice=_print_notice)
             bundle = build(checkpoint, destination, options, force=force, listener=listener)
     _print_json(bundle) if as_json else _print(bundle)
 
@@ -162,6 +163,10 @@ def _check_packages(precision: Precision | None, target: str) -> None:
     for package, extra in wanted.items():
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)
+
+
+def _print_notice(text: str) -> None:
+    print_note(with_options(text, command))
 
 
 @contextmanager

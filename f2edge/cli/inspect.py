@@ -41,10 +41,13 @@ def command(*, bundle: Path, as_json: bool) -> None:
 
 def _recipe(bundle: Bundle) -> list[tuple[str, str]]:
     recipe = bundle.recipe
+    rounded = "as they come, without calibration" if recipe.calibrated is False else "calibrated on pictures"
+    int8 = "int8" in recipe.precision.values()
     return [
         ("bundle", f"{bundle.path}, {total_size(bundle)}"),
         ("checkpoint", recipe.checkpoint),
         ("target", f"{recipe.target}: {recipe.runtime} on {recipe.device}"),
+        *([("INT8", f"activations {rounded}")] if int8 else []),
     ]
 
 

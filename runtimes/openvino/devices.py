@@ -26,6 +26,10 @@ KERNELS = "64"
 """Kernels that OpenVINO's CPU plugin and its oneDNN each cache for shapes they have seen.  Their defaults are
 thousands, with which memory grows with every new prompt length (docs/traps.md)."""
 
+DYNAMIC_GROUP = "128"
+"""Activations of vision and encoder that share a scale where they are rounded as they come, before INT8 weights without
+calibration.  Smaller and larger groups are slower; one scale for a row would switch the rounding off (docs/int8.md)."""
+
 _DRIVER_PROPERTIES = ("NPU_DRIVER_VERSION", "GPU_DRIVER_VERSION")
 _MEMORY_PROPERTIES = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -105,6 +109,8 @@ def _cpu_options(component: str, threads: int | None, compute: Compute, decoder_
         # The default is 8 bits, whatever the precision hint says.  16 bits do not add to the error of INT8 weights,
         # and a step of three beams at position 250 takes 0.9 of the time (docs/performance-design.md).
         chosen["KV_CACHE_PRECISION"] = "f16" if decoder_precision == "int8" else "f32"
+    if component != "decoder":
+        chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = DYNAMIC_GROUP
     if threads:
         # OpenVINO would pin the threads of every process to the same first cores (docs/traps.md).
         chosen |= {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
