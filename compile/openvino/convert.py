@@ -65,14 +65,16 @@ def compile_openvino(
 def _store_tables_in_half(model: ov.Model) -> None:
     """Store large float constants of a quantized graph in fp16; OpenVINO itself does so for float graphs only.
 
-    Scales, which other operators read, stay as they are.
+    Scales stay as they are: other operators read them, or look-ups in a vector.
     """
     operations = model.get_ordered_ops()
     if not any(_is_quantized(node) for node in operations):
         return
     for node in operations:
         readers = {reader.get_node().get_type_name() for reader in node.output(0).get_target_inputs()}
-        if node.get_type_name() == "Constant" and readers <= _FLOAT_READERS and _is_large_float(node):
+        if node.get_type_name() != "Constant" or (readers == {"Gather"} and len(node.shape) == 1):
+            continue
+        if readers <= _FLOAT_READERS and _is_large_float(node):
             half = ov.opset13.constant(node.data.astype(np.float16))
             node.output(0).replace(ov.opset13.convert(half, "f32").output(0))
 

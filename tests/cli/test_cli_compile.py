@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import f2edge.compile.build as build_module
 from f2edge.bundle.manifest import open_bundle
+from f2edge.targets import TARGETS
 from tests.support.command import Outcome, f2edge, f2edge_process, finish, start
 
 if TYPE_CHECKING:
@@ -106,10 +107,28 @@ def test_a_bundle_is_no_checkpoint(tiny_bundle: Path, tmp_path: Path) -> None:
     assert f"{tiny_bundle} is a bundle" in line
 
 
-@pytest.mark.parametrize("options", [["--precision", "int8"], ["--calibration", "pictures"]])
-def test_int8_and_calibration_go_together(options: list[str], tmp_path: Path) -> None:
-    """INT8 without --calibration, or --calibration without INT8, is refused before anything is loaded."""
-    assert "--calibration" in f2edge("compile", "c", "-o", tmp_path / "b", *options).error
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--precision", "int8", "--target", name] for name, row in TARGETS.items() if not row.dynamic_int8),
+        ["--precision", "auto"],
+        ["--precision", "int8", "--report"],
+        ["--calibration", "pictures"],
+    ],
+    ids=" ".join,
+)
+def test_what_calibration_goes_with(options: list[str], tmp_path: Path) -> None:
+    """Where INT8 needs pictures, or pictures are of no use, one line says so before anything is loaded."""
+    line = f2edge("compile", "c", "-o", tmp_path / "b", *options).error
+    assert "--calibration" in line or "npu; use fp16 or fp32" in line
+
+
+@pytest.mark.usefixtures("exported")
+def test_int8_without_pictures(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """One line says that pictures make it faster; ``inspect`` says that it is not calibrated."""
+    made = f2edge("compile", tiny_checkpoint, "-o", tmp_path / "b", "--precision", "int8", "--target", "onnx")
+    assert made.stderr.count("--calibration") == 1
+    assert "without calibration" in f2edge("inspect", tmp_path / "b").stdout
 
 
 def test_calibration_pictures_that_are_not_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
