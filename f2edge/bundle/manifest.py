@@ -212,6 +212,8 @@ def _impossible(bundle: Bundle) -> list[str]:
     faults = [f"generation: {fault}" for fault in settings.beyond(geometry.vocab_size)]
     if shapes := bundle.recipe.static_shapes:
         faults += [f"static_shapes: {fault}" for fault in shapes.faults(geometry)]
+    if bundle.recipe.calibrated is not None and "int8" not in bundle.recipe.precision.values():
+        faults.append("recipe: calibrated is for INT8, and nothing is in INT8")
     if settings.max_new_tokens > (limit := bundle.limits.new_tokens):
         faults.append(f"generation: max_new_tokens is {settings.max_new_tokens}, and the model takes 1 to {limit}")
     faults += [f"golden[{i}]: {fault}" for i, case in enumerate(bundle.golden) for fault in case.faults(geometry)]

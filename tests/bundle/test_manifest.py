@@ -230,6 +230,7 @@ _IMPOSSIBLE: list[tuple[str, Any]] = [
     ("geometry.image_size", [96, 0]),
     ("geometry.image_size", [100, 96]),
     ("geometry.image_size", [-32, 96]),
+    ("recipe.calibrated", False),
     ("geometry.image_size", [672, 96]),
     ("geometry.image_size", [512, 512]),
     ("geometry.image_mean", [0.5, math.inf, 0.5]),
