@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,10 +130,15 @@ def quantize_graph(context: BuildContext, component: str) -> None:
     records = context.records if context.selection else None
 
     def make(directory: Path) -> None:
-        model = quantize(component, onnx.load(source), records, weights)
+        pieces = directory / "pieces"
+        model = quantize(component, source, records, pieces, weights=weights, progress=progress)
         if decoder:
             share_table(model.graph, onnx.load(decoder).graph)
         save_onnx(model, directory / f"{component}.onnx")
+        shutil.rmtree(pieces, ignore_errors=True)
+
+    def progress(done: int, count: int) -> None:
+        context.listener.detail(f"{name}: {done} of {count} pieces")
 
     inputs = {
         "graph": source.parent.name,
@@ -140,7 +146,7 @@ def quantize_graph(context: BuildContext, component: str) -> None:
         "table": decoder.parent.name if decoder else None,
         "weights": weights,
     }
-    context.quantized[component] = context.workspace.stages.run(name, inputs, make) / f"{component}.onnx"
+    context.quantized[component] = context.workspace.stages.run(name, inputs, make, resumes=True) / f"{component}.onnx"
 
 
 def compile_graph(context: BuildContext, component: str) -> None:

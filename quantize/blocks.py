@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HEAD = "head"
 """The block of nodes outside any module: the product with the tied embedding, and the choice of candidates."""
 
+PRODUCTS = ("MatMul", "Gemm", "Conv")
+"""The ONNX operators that can be in INT8: matrix products and convolutions."""
+
 _BLOCK = re.compile(
     r"vision_tower\.(?:convs\.\d+|blocks\.\d+\.\d+\.(?:spatial|channel)_block)"
     r"|multi_modal_projector|(?:encoder|decoder)\.layers\.\d+"
@@ -36,7 +39,7 @@ def block_of(node: str) -> str:
 def quantized_blocks(quantized: onnx.ModelProto) -> list[str]:
     """List the blocks with a matrix product or a convolution in INT8, in the order of the graph."""
     dequantized = {name for node in quantized.graph.node if node.op_type in QUANTIZING for name in node.output}
-    products = (node for node in quantized.graph.node if node.op_type in ("MatMul", "Gemm", "Conv"))
+    products = (node for node in quantized.graph.node if node.op_type in PRODUCTS)
     return list(dict.fromkeys(block_of(n.name) for n in products if dequantized.intersection(n.input)))
 
 
@@ -80,7 +83,7 @@ def multiplications(source: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...
     sizes = dict(shapes) | {tensor.name: tuple(tensor.dims) for tensor in source.graph.initializer}
     counts: defaultdict[str, int] = defaultdict(int)
     for node in source.graph.node:
-        if node.op_type in ("MatMul", "Gemm", "Conv"):
+        if node.op_type in PRODUCTS:
             counts[block_of(node.name)] += _multiplications(node, sizes)
     return dict(counts)
 

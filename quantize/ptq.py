@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import onnx
 
+from f2edge.bundle.writing import whole_file
 from f2edge.errors import CompileError, MissingExtraError
-from f2edge.quantize.blocks import block_of, keep_float
+from f2edge.quantize.blocks import PRODUCTS, block_of, keep_float
+from f2edge.quantize.pieces import PIECE_BYTES, Cutter, extract, infer_types, join
 from f2edge.quantize.policy import POLICIES
+from f2edge.quantize.relay import Relay
 from f2edge.quantize.tables import look_up_in_int8
+from f2edge.runtimes.onnxruntime import load_graph
 from f2edge.telemetry import without_telemetry
 
 try:
@@ -24,9 +30,11 @@ except ImportError as error:
     raise MissingExtraError("nncf", "int8") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
 
-    from f2edge.calibration.recorder import Records
+    from f2edge.calibration.recorder import Inputs, Records
+    from f2edge.quantize.pieces import Piece
     from f2edge.quantize.policy import Kind, Policy, WeightFormat
 
 _GROUP_SIZE = 64
@@ -36,7 +44,14 @@ _BLOCKS_OPSET = 21
 
 
 def quantize(
-    component: str, model: onnx.ModelProto, records: Records | None, weights: WeightFormat = "int8"
+    component: str,
+    source: Path,
+    records: Records | None,
+    directory: Path,
+    *,
+    weights: WeightFormat = "int8",
+    progress: Callable[[int, int], None] = lambda _done, _count: None,
+    limit: int = PIECE_BYTES,
 ) -> onnx.ModelProto:
     """Quantize the graph of a component by its policy.
 
@@ -45,9 +60,13 @@ def quantize(
 
     Args:
         component: the component, which names the policy.
-        model: the float graph; NNCF may change it.
+        source: the file of the float graph.
         records: samples of the inputs of the graph; without them only weights are quantized.
+        directory: where pieces of the graph and their inputs are kept until the end.  After an interruption the same
+            call goes on with what is there.
         weights: the format of the weights, if the policy quantizes weights only.
+        progress: called with the number of pieces that are done, and of all.
+        limit: the size of the pieces in bytes, see :func:`f2edge.quantize.pieces.Cutter.pieces`.
 
     Raises:
         CompileError: NNCF cannot quantize the graph.
@@ -56,7 +75,8 @@ def quantize(
     with _quiet():
         try:
             if policy.activations and records:
-                return _activations(model, policy, records, component)
+                return _activations(source, policy, Relay(records, component, directory), progress, limit)
+            model = onnx.load(source)
             quantized = _linear_weights(model, policy) if policy.activations else _weights(model, weights)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -65,25 +85,63 @@ def quantize(
     return quantized
 
 
-def _activations(model: onnx.ModelProto, policy: Policy, records: Records, component: str) -> onnx.ModelProto:
-    samples = records.samples(component)
+def _activations(
+    source: Path, policy: Policy, relay: Relay, progress: Callable[[int, int], None], limit: int
+) -> onnx.ModelProto:
+    """Quantize a graph piece by piece; the float pieces turn the inputs of each into those of the next."""
+    model = onnx.load(source, load_external_data=False)
+    floats = {node.name for node in model.graph.node if _kinds(node, model.graph).intersection(policy.float_kinds)}
+    types = infer_types(model, relay.load(relay.samples(0)[0]))
+    pieces = Cutter(model.graph, types, floats).pieces(limit)
+    files = [relay.directory / f"{number:03}.onnx" for number in range(len(pieces))]
+    for number, (piece, file) in enumerate(zip(pieces, files, strict=True)):
+        progress(number, len(pieces))
+        part = partial(extract, model, piece, source.parent)
+        if not file.is_file():
+            _write(_quantized_piece(part, piece, policy, floats, relay, number), file)
+        if number + 1 < len(pieces) and not files[number + 1].is_file():
+            later = {name for other in pieces[number + 1 :] for name in other.inputs}
+            relay.advance(number, load_graph(part().SerializeToString()), later)
+        gc.collect()  # NNCF's graphs refer to themselves
+    return join(model, map(onnx.load, files))
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    with whole_file(path) as file:
+        file.write_bytes(model.SerializeToString())
+
+
+def _quantized_piece(
+    part: Callable[[], onnx.ModelProto],
+    piece: Piece,
+    policy: Policy,
+    floats: Collection[str],
+    relay: Relay,
+    number: int,
+) -> onnx.ModelProto:
+    products = [node for node in piece.nodes if node.op_type in PRODUCTS and node.name not in floats]
+    if all(block_of(node.name) in policy.float_blocks for node in products):
+        return part()
+
+    def load(path: Path) -> Inputs:
+        inputs = relay.load(path)
+        return {name: inputs[name] for name in piece.inputs}
+
+    samples = relay.samples(number)
     advanced = AdvancedQuantizationParameters(
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
     advanced.smooth_quant_alphas.matmul = policy.smooth_quant
-    floats = [node.name for node in model.graph.node if _kinds(node, model.graph).intersection(policy.float_kinds)]
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
     quantized = nncf.quantize(
-        model,
-        nncf.Dataset(samples, records.load),
+        part(),  # which NNCF may change
+        nncf.Dataset(samples, load),
         preset=nncf.QuantizationPreset.PERFORMANCE,
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(names=floats, types=list(policy.float_types), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=sorted(floats), types=list(policy.float_types), validate=False),
         advanced_parameters=advanced,
     )
-    return keep_float(quantized, source, policy.float_blocks)  # SmoothQuant scales what is in an ignored scope, too
+    return keep_float(quantized, part(), policy.float_blocks)  # SmoothQuant scales what is in an ignored scope, too
 
 
 def _kinds(node: onnx.NodeProto, graph: onnx.GraphProto) -> set[Kind]:

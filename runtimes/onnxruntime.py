@@ -27,7 +27,7 @@ except ImportError as error:
 ort.disable_telemetry_events()  # for an application that has imported it earlier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
@@ -90,7 +90,24 @@ def load_graphs(
     return OnnxRuntime(sessions, threads)
 
 
-def _options(component: str, threads: int | None, workers: int, unsigned_weights: bool) -> ort.SessionOptions:
+def load_graph(graph: bytes) -> Callable[[Mapping[str, FloatArray | IntArray]], dict[str, FloatArray | IntArray]]:
+    """Load one graph of any kind; return a function from its inputs to its outputs, both by name.
+
+    Args:
+        graph: the bytes of an ONNX model with all its weights.
+    """
+    session = ort.InferenceSession(graph, _options("", default_threads()), providers=["CPUExecutionProvider"])
+    names = {value.name for value in session.get_inputs()}
+    outputs = [value.name for value in session.get_outputs()]
+
+    def run(tensors: Mapping[str, FloatArray | IntArray]) -> dict[str, FloatArray | IntArray]:
+        inputs = {name: tensors[name] for name in names}
+        return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+    return run
+
+
+def _options(component: str, threads: int | None, workers: int = 1, unsigned_weights: bool = False) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # Each run computes in its caller's thread and in those of the session's pool, which counts one caller.
