@@ -164,7 +164,7 @@ def extract(model: onnx.ModelProto, piece: Piece, directory: Path) -> onnx.Model
     """Return a piece as a graph of its own, with its weights.
 
     Args:
-        model: the whole float graph, whose weights may be in files.
+        model: the whole float graph, with the types of all tensors; its weights may be in files.
         piece: one of its pieces.
         directory: the directory of the files.
     """

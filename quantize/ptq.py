@@ -25,7 +25,11 @@ try:
     with without_telemetry():
         import nncf
     from nncf.common.quantization.structs import QuantizationScheme
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        OverflowFix,
+        QuantizationParameters,
+    )
 except ImportError as error:
     raise MissingExtraError("nncf", "int8") from error
 
@@ -89,7 +93,7 @@ def _activations(
     source: Path, policy: Policy, relay: Relay, progress: Callable[[int, int], None], limit: int
 ) -> onnx.ModelProto:
     """Quantize a graph piece by piece; the float pieces turn the inputs of each into those of the next."""
-    model = onnx.load(source, load_external_data=False)
+    model = onnx.shape_inference.infer_shapes(onnx.load(source, load_external_data=False))
     floats = {node.name for node in model.graph.node if _kinds(node, model.graph).intersection(policy.float_kinds)}
     types = infer_types(model, relay.load(relay.samples(0)[0]))
     pieces = Cutter(model.graph, types, floats).pieces(limit)
@@ -131,6 +135,9 @@ def _quantized_piece(
     advanced = AdvancedQuantizationParameters(
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
+    advanced.overflow_fix = (
+        OverflowFix.DISABLE
+    )  # halves the range of a graph's first layer, which is another in a piece
     advanced.smooth_quant_alphas.matmul = policy.smooth_quant
     quantized = nncf.quantize(
         part(),  # which NNCF may change

@@ -6,7 +6,6 @@ At any time there is one file for each sample, whatever the number of pieces, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from f2edge.bundle.writing import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from f2edge.calibration.recorder import Inputs, Records
 

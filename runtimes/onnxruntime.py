@@ -107,7 +107,9 @@ def load_graph(graph: bytes) -> Callable[[Mapping[str, FloatArray | IntArray]], 
     return run
 
 
-def _options(component: str, threads: int | None, workers: int = 1, unsigned_weights: bool = False) -> ort.SessionOptions:
+def _options(
+    component: str, threads: int | None, workers: int = 1, *, unsigned_weights: bool = False
+) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # Each run computes in its caller's thread and in those of the session's pool, which counts one caller.

@@ -36,7 +36,7 @@ def decoder(tiny_jetson_bundle: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Quantize the weights of the tiny model's decoder, which needs no calibration."""
     directory = tmp_path_factory.mktemp("int4")
     nothing = Records(directory, open_bundle(tiny_jetson_bundle).geometry)
-    model = quantize("decoder", onnx.load(tiny_jetson_bundle / "decoder.onnx"), nothing, "int4")
+    model = quantize("decoder", tiny_jetson_bundle / "decoder.onnx", nothing, directory, weights="int4")
     return save_onnx(model, directory / "decoder.onnx")[0]
 
 
