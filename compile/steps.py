@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from f2edge.compile.checkpoint.load import check_tokenizer, limit_answers, load_
 from f2edge.compile.components import describe
 from f2edge.compile.export.fixed_shapes import limits_of
 from f2edge.compile.export.graphs import export
+from f2edge.compile.memory import check_memory
 from f2edge.compile.record_golden import check_prompts, make_golden
 from f2edge.compile.versions import tool_versions
 from f2edge.errors import CompileError
@@ -39,9 +41,11 @@ def load(context: BuildContext) -> None:
 
     Raises:
         CheckpointError, LimitError: what is wrong with it, or which limit does not fit it.
+        CompileError: it needs more memory than there is.
     """
     options = context.options
-    checkpoint = load_checkpoint(context.source, options.image_size, options.revision)
+    check = partial(check_memory, int8=options.precision == "int8", notice=context.listener.notice)
+    checkpoint = load_checkpoint(context.source, options.image_size, options.revision, check_size=check)
     for notice in checkpoint.notices:
         context.listener.notice(notice)
     check_tokenizer(checkpoint)

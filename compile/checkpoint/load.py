@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ from f2edge.errors import CheckpointError, LimitError
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from f2edge.decoding.settings import GenerationSettings
@@ -47,13 +49,20 @@ class Checkpoint:
     notices: tuple[str, ...] = ()
 
 
-def load_checkpoint(checkpoint: str | Path, image_size: int | None = None, revision: str | None = None) -> Checkpoint:
+def load_checkpoint(
+    checkpoint: str | Path,
+    image_size: int | None = None,
+    revision: str | None = None,
+    *,
+    check_size: Callable[[int], None] = lambda _parameters: None,
+) -> Checkpoint:
     """Load a Florence-2 checkpoint in Microsoft's or transformers' layout.
 
     Args:
         checkpoint: a directory, or a hub id.
         image_size: side of the square input in pixels; by default that of the image processor.
         revision: a branch, a tag or a commit of a hub id.
+        check_size: called with the number of weights before they are turned into fp32; may refuse them.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not Florence-2, or lacks something; all faults in one line
@@ -61,7 +70,7 @@ def load_checkpoint(checkpoint: str | Path, image_size: int | None = None, revis
     """
     directory = locate(checkpoint, revision)
     try:
-        return _load(directory, image_size)
+        return _load(directory, image_size, check_size)
     except CheckpointError as error:
         if str(directory) in str(error):
             raise
@@ -95,7 +104,7 @@ def limit_answers(checkpoint: Checkpoint, max_new_tokens: int | None) -> Checkpo
     return replace(checkpoint, settings=replace(checkpoint.settings, max_new_tokens=max_new_tokens))
 
 
-def _load(directory: Path, image_size: int | None) -> Checkpoint:
+def _load(directory: Path, image_size: int | None, check_size: Callable[[int], None]) -> Checkpoint:
     refuse_foreign(directory)
     config = read_json(directory / "config.json")
     tensors = unwrapped(read_tensors(directory))
@@ -105,6 +114,7 @@ def _load(directory: Path, image_size: int | None) -> Checkpoint:
     shapes = {name: tuple(tensor.shape) for name, tensor in named.items()}
     processor = _processor_config(directory)
     geometry = sizes.geometry(shapes, config, processor, image_size)
+    check_size(sum(map(prod, shapes.values())))
     with torch.device("meta"):
         model = ReferenceModel(geometry, own_head=layouts.HEAD in named)
     _assign(model, named, layout)
