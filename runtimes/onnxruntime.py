@@ -80,7 +80,9 @@ def load_graphs(
     try:
         sessions = {
             name: ort.InferenceSession(
-                path, _options(name, threads, workers, unsigned_weights), providers=["CPUExecutionProvider"]
+                path,
+                _options(name, threads, workers, unsigned_weights=unsigned_weights),
+                providers=["CPUExecutionProvider"],
             )
             for name, path in graphs.items()
         }
