@@ -24,7 +24,7 @@ docs/compile.md has the measurements behind these numbers."""
 def needed_memory(parameters: int, *, int8: bool) -> float:
     """Return the peak memory of a compilation in bytes.
 
-    It depends neither on the number of pictures to calibrate on nor, much, on the target.
+    It hardly depends on the number of pictures to calibrate on, or on the target.
 
     Args:
         parameters: the number of weights.
