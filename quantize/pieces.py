@@ -203,8 +203,8 @@ def join(model: onnx.ModelProto, parts: Iterable[onnx.ModelProto]) -> onnx.Model
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph
-    for field_ in (graph.node, graph.initializer, graph.value_info):
-        replace(field_, ())
+    for part_of_graph in (graph.node, graph.initializer, graph.value_info):
+        replace(part_of_graph, ())
     constants: dict[str, onnx.TensorProto] = {}
     for number, part in enumerate(parts):
         _add(graph, part.graph, constants, f".piece{number}")

@@ -135,9 +135,8 @@ def _quantized_piece(
     advanced = AdvancedQuantizationParameters(
         activations_quantization_params=QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, per_channel=False)
     )
-    advanced.overflow_fix = (
-        OverflowFix.DISABLE
-    )  # halves the range of a graph's first layer, which is another in a piece
+    # The fix halves the range of a graph's first quantized layer, and each piece has a first one.
+    advanced.overflow_fix = OverflowFix.DISABLE
     advanced.smooth_quant_alphas.matmul = policy.smooth_quant
     quantized = nncf.quantize(
         part(),  # which NNCF may change
