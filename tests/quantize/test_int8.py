@@ -78,7 +78,9 @@ def in_openvino(
 def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn off OpenVINO's rounding of activations before INT8 weights, which hides smaller differences."""
     usual, exact = openvino_devices.compile_options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    monkeypatch.setattr("f2edge.runtimes.openvino.loading.compile_options", lambda *a, **named: usual(*a, **named) | exact)
+    monkeypatch.setattr(
+        "f2edge.runtimes.openvino.loading.compile_options", lambda *a, **named: usual(*a, **named) | exact
+    )
 
 
 @needs_vnni
