@@ -14,7 +14,7 @@ _MIB = 2**20
 _GB = 1e9
 _WORTH_TELLING = 2 * _GB
 """From this need on the user is told; smaller models fit every machine that compiles."""
-_LIBRARIES = {True: 1.6 * _GB, False: 0.7 * _GB}
+_LIBRARIES = {True: 2.2 * _GB, False: 0.7 * _GB}
 """Bytes that do not depend on the weights, for INT8 and for other precisions: libraries, and tensors of one picture."""
 _COPIES = {True: 2.7, False: 2.2}
 """How often the weights are in memory in fp32 at the peak: in the reference model, and in what is made of them.
