@@ -14,11 +14,15 @@ _MIB = 2**20
 _GB = 1e9
 _WORTH_TELLING = 2 * _GB
 """From this need on the user is told; smaller models fit every machine that compiles."""
-_LIBRARIES = {True: 2.2 * _GB, False: 0.7 * _GB}
+_LIBRARIES = {True: 1.0 * _GB, False: 0.7 * _GB}
 """Bytes that do not depend on the weights, for INT8 and for other precisions: libraries, and tensors of one picture."""
-_COPIES = {True: 2.7, False: 2.2}
+_COPIES = 2.25
 """How often the weights are in memory in fp32 at the peak: in the reference model, and in what is made of them.
 docs/compile.md has the measurements behind these numbers."""
+_PIECE = 1.7 * _GB
+"""The most bytes that quantizing one piece of a graph takes."""
+_PIECE_COPIES = 10
+"""The same for small models, as a multiple of their weights in fp32."""
 
 
 def needed_memory(parameters: int, *, int8: bool) -> float:
@@ -30,7 +34,9 @@ def needed_memory(parameters: int, *, int8: bool) -> float:
         parameters: the number of weights.
         int8: whether graphs are quantized.
     """
-    return _LIBRARIES[int8] + _COPIES[int8] * 4 * parameters
+    weights = 4 * parameters
+    piece = min(_PIECE, _PIECE_COPIES * weights) if int8 else 0
+    return _LIBRARIES[int8] + _COPIES * weights + piece
 
 
 def check_memory(parameters: int, *, int8: bool, notice: Callable[[str], None]) -> None:
