@@ -21,6 +21,7 @@ from f2edge.quantize.blocks import multiplications
 from f2edge.quantize.losses import Losses, with_truth
 from f2edge.quantize.mixed_graphs import Variants, milliseconds
 from f2edge.quantize.noise import Probe
+from f2edge.quantize.pieces import infer_types, shape_of
 from f2edge.quantize.search import Measured, Mix, choose, mixes
 from f2edge.runtimes import devices, has_device, open_runtime
 
@@ -187,15 +188,7 @@ class MixedPrecision:
 
 def shapes_of(model: onnx.ModelProto, inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all tensors of a graph for these ``inputs``; 0 stands for a size that cannot be inferred."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    for value in fixed.graph.input:
-        for size, dim in zip(inputs[value.name].shape, value.type.tensor_type.shape.dim, strict=True):
-            dim.dim_value = size
-    del fixed.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    values = [*inferred.input, *inferred.value_info, *inferred.output]
-    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
+    return {name: shape_of(value) for name, value in infer_types(model, inputs).items()}
 
 
 def to_manifest(blocks: list[Block], measured: list[Measured], budget: float | None) -> Quantization:

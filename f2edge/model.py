@@ -31,10 +31,11 @@ from f2edge.tokenizer import Tokenizer
 from f2edge.workers import Workers, threads_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from os import PathLike
 
     from f2edge.arrays import IntArray
+    from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
@@ -411,22 +412,31 @@ class EncodedImage:
         self, asked: Task, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal
     ) -> Iterator[Detection]:
         reader, decided = ObjectReader(asked, self.model.tokenizer, self.size), None
-        with self.model.worker(signal):
-            steps = decide(self.model.runtime.start(self.features, prompt_ids, signal), settings, signal)
-        while (longer := self._next(steps, signal)) is not None:
-            decided = longer
+        for decided in self._steps(decide, prompt_ids, settings, signal):
             yield from reader.read(decided, whole=False)
-        if signal.reason:
-            raise stopped_error(signal)
         if decided:
             yield from reader.read(decided, whole=True)
 
     def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal) -> Iterator[int]:
         """Yield the tokens of the answer; nothing is computed before the first one is read."""
+        return (token.token_id for token in self._steps(stream, prompt_ids, settings, signal))
+
+    def _steps(
+        self,
+        search: Callable[[DecoderSession, GenerationSettings, StopSignal], Iterator[T]],
+        prompt_ids: IntArray,
+        settings: GenerationSettings,
+        signal: StopSignal,
+    ) -> Iterator[T]:
+        """Yield what a search yields, and take a worker for each step alone.
+
+        Raises:
+            StoppedError: the signal asked to stop, after what was decided until then.
+        """
         with self.model.worker(signal):
-            tokens = stream(self.model.runtime.start(self.features, prompt_ids, signal), settings, signal)
-        while (token := self._next(tokens, signal)) is not None:
-            yield token.token_id
+            steps = search(self.model.runtime.start(self.features, prompt_ids, signal), settings, signal)
+        while (step := self._next(steps, signal)) is not None:
+            yield step
         if signal.reason:
             raise stopped_error(signal)
 
