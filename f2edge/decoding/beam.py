@@ -11,13 +11,14 @@ At a tie the lower beam wins, then the lower token id: the order of the flattene
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from f2edge.decoding.constraints import certain_token, max_length
 from f2edge.decoding.processors import Scores, need_all_scores, process
-from f2edge.decoding.session import take_step
+from f2edge.decoding.steps import Found, Hypothesis, StepRequest
 from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
@@ -26,21 +27,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from f2edge.arrays import FloatArray, IntArray
-    from f2edge.decoding.session import DecoderSession, StepScores
+    from f2edge.decoding.session import StepScores
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.steps import Search
     from f2edge.decoding.stopping import StopSignal
 
 # Added to the scores of beams that only fill up the first step, and of sequences that have ended.
 _OUT = np.float32(-1e9)
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-class Hypothesis(NamedTuple):
-    """One sequence, the decoder start token included, and the log-probability of each token after that."""
-
-    token_ids: IntArray
-    logprobs: FloatArray
 
 
 @dataclass(frozen=True)
@@ -88,17 +83,11 @@ class _Finished:
         return bool(self.scores[-1] > _OUT)
 
 
-class Candidates(NamedTuple):
-    """The sequences that an answer may begin with: running beams, and finished hypotheses."""
-
-    beams: _Beams
-    finished: _Finished
-
-    def shared(self) -> Hypothesis:
-        """Return the longest beginning that all of them have; it is decided."""
-        first, *others = self.beams.sequences
-        length = min(_common(first, other) for other in (first, *others, *self.finished.found()))
-        return Hypothesis(first[:length], self.beams.logprobs[0, : length - 1])
+def _shared(beams: _Beams, finished: _Finished) -> Hypothesis:
+    """Return the longest beginning of all running beams and finished hypotheses."""
+    first, *others = beams.sequences
+    length = min(_common(first, other) for other in (first, *others, *finished.found()))
+    return Hypothesis(first[:length], beams.logprobs[0, : length - 1])
 
 
 def _common(left: IntArray, right: IntArray) -> int:
@@ -108,53 +97,30 @@ def _common(left: IntArray, right: IntArray) -> int:
     return int(differ[0]) if len(differ) else length
 
 
-def beam_search(
-    session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER
-) -> tuple[Hypothesis, float]:
-    """Find the best hypothesis and its score: summed log-probabilities / number of tokens ** length_penalty.
+def beam_search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
+    """Search with several beams.
 
-    If the signal asks to stop, it is the best so far, finished or not.
-
-    Raises:
-        DeviceError: the decoder's scores are not finite.
-    """
-    steps = search_steps(session, settings, signal)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            best: tuple[Hypothesis, float] = end.value
-            return best
-
-
-def search_steps(
-    session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER
-) -> Generator[Candidates, None, tuple[Hypothesis, float]]:
-    """Take the steps of :func:`beam_search`, which returns what this generator returns.
-
-    Yields:
-        After each step the sequences that the answer may begin with.
+    If the signal asks to stop, the answer is the best sequence so far, finished or not.
     """
     beams, finished = _start(settings)
     searching = True
     while searching:
         if signal.requested():
             return _best_so_far(beams, finished, settings)
-        candidates = _candidates(session, beams, settings)
+        candidates = yield from _candidates(beams, finished, settings)
         ended = _ended(beams, candidates, settings)
         finished = _collect(finished, beams, candidates, ended, settings)
         beams = _advance(beams, candidates, ended, settings)
-        yield Candidates(beams, finished)
         searching = not ended.all() and _goes_on(beams, finished, settings)
-    return finished.hypotheses[0], float(finished.scores[0])
+    return Found(finished.hypotheses[0], float(finished.scores[0]))
 
 
-def _best_so_far(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> tuple[Hypothesis, float]:
+def _best_so_far(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> Found:
     tokens = beams.sequences.shape[1] - 1
     score = float(beams.scores[0] / np.float32(_penalty(tokens, settings))) if tokens else 0.0
     if finished.scores[0] >= score:
-        return finished.hypotheses[0], float(finished.scores[0])
-    return Hypothesis(beams.sequences[0], beams.logprobs[0]), score
+        return Found(finished.hypotheses[0], float(finished.scores[0]))
+    return Found(Hypothesis(beams.sequences[0], beams.logprobs[0]), score)
 
 
 def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
@@ -167,21 +133,23 @@ def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
     return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True), free
 
 
-def _candidates(session: DecoderSession, beams: _Beams, settings: GenerationSettings) -> _Continuations:
+def _candidates(
+    beams: _Beams, finished: _Finished, settings: GenerationSettings
+) -> Generator[StepRequest, StepScores, _Continuations]:
     """Take one step and keep the best continuations; a forced token is the only one of each beam."""
     length = beams.sequences.shape[1]
     certain = certain_token(length, settings)
     if certain is None:
-        return _choose(_step(session, beams), beams, settings)
+        return _choose((yield _request(beams, finished)), beams, settings)
     if length + 1 < max_length(settings):
-        _step(session, beams)  # for its keys and values alone
+        yield _request(beams, finished)  # for its keys and values alone
     zeros = np.zeros_like(beams.scores)
     return _Continuations(np.arange(len(zeros)), np.full(len(zeros), certain, np.int64), zeros, beams.scores)
 
 
-def _step(session: DecoderSession, beams: _Beams) -> StepScores:
+def _request(beams: _Beams, finished: _Finished) -> StepRequest:
     rows = 1 if beams.shared else len(beams.scores)
-    return take_step(session, beams.sequences[:rows, -1], beams.rows[:rows])
+    return StepRequest(beams.sequences[:rows, -1], beams.rows[:rows], partial(_shared, beams, finished))
 
 
 def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Continuations:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from f2edge.decoding.constraints import certain_token, max_length
 from f2edge.decoding.processors import Scores, need_all_scores, process
-from f2edge.decoding.session import take_step
+from f2edge.decoding.steps import Found, Hypothesis, StepRequest, progress
 from f2edge.decoding.stopping import NEVER
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding.session import DecoderSession, StepScores
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.steps import Search
     from f2edge.decoding.stopping import StopSignal
 
 # What processors take from candidates is taken out of the given log-sum-exp, which saves fetching all logits, while
 # that costs no precision in float32: what they take from other tokens must be negligible, what is left must be enough.
 _NEGLIGIBLE_MASS = 1e-7
 _LARGEST_MASS = 0.5
+_FIRST_ROW = np.zeros(1, dtype=np.int64)
 
 
 class DecodedToken(NamedTuple):
@@ -48,25 +51,55 @@ def stream(session: DecoderSession, settings: GenerationSettings, signal: StopSi
     """
     if settings.num_beams != 1:
         raise InputError(f"streaming needs num_beams=1, not {settings.num_beams}; use generate for beam search")
-    return _greedy(session, settings, signal)
+    return _tokens(progress(greedy_search(settings, signal), session))
 
 
-def _greedy(session: DecoderSession, settings: GenerationSettings, signal: StopSignal) -> Iterator[DecodedToken]:
-    sequence = np.array([[settings.decoder_start_token_id]])
-    while sequence.shape[1] < max_length(settings) and not signal.requested():
-        decoded = _next_token(session, sequence, settings)
-        yield decoded
-        if decoded.token_id in settings.end_token_ids:
+def _tokens(steps: Generator[StepRequest, None, Found]) -> Iterator[DecodedToken]:
+    read = 0
+    while True:
+        try:
+            yield from _from(decided := next(steps).decided(), read)
+            read = len(decided.logprobs)
+        except StopIteration as end:
+            yield from _from(end.value.best, read)
             return
-        sequence = np.append(sequence, [[decoded.token_id]], axis=1)
 
 
-def _next_token(session: DecoderSession, sequence: IntArray, settings: GenerationSettings) -> DecodedToken:
+def _from(decided: Hypothesis, first: int) -> Iterator[DecodedToken]:
+    tokens, logprobs = decided.token_ids[1 + first :].tolist(), decided.logprobs[first:].tolist()
+    return map(DecodedToken, tokens, logprobs)
+
+
+def greedy_search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
+    """Search greedily; if the signal asks to stop, the answer is what was decided until then."""
+    decoded: list[DecodedToken] = []
+    while 1 + len(decoded) < max_length(settings) and not signal.requested():
+        decoded.append((yield from _next_token(_sequence(decoded, settings), decoded, settings)))
+        if decoded[-1].token_id in settings.end_token_ids:
+            break
+    return Found(_hypothesis(decoded, settings), _score(decoded, settings))
+
+
+def _sequence(decoded: list[DecodedToken], settings: GenerationSettings) -> IntArray:
+    return np.array([[settings.decoder_start_token_id, *(token.token_id for token in decoded)]])
+
+
+def _hypothesis(decoded: list[DecodedToken], settings: GenerationSettings) -> Hypothesis:
+    return Hypothesis(_sequence(decoded, settings)[0], np.array([token.logprob for token in decoded]))
+
+
+def _score(decoded: list[DecodedToken], settings: GenerationSettings) -> float:
+    return sum(token.logprob for token in decoded) / len(decoded) ** settings.length_penalty if decoded else 0.0
+
+
+def _next_token(
+    sequence: IntArray, decoded: list[DecodedToken], settings: GenerationSettings
+) -> Generator[StepRequest, StepScores, DecodedToken]:
     length = sequence.shape[1]
     certain = certain_token(length, settings)
     if certain is not None and length + 1 == max_length(settings):
         return DecodedToken(certain, 0.0)
-    step = take_step(session, sequence[0, -1:], np.zeros(1, dtype=np.int64))
+    step = yield StepRequest(sequence[0, -1:], _FIRST_ROW, partial(_hypothesis, decoded, settings))
     if certain is not None:
         return DecodedToken(certain, 0.0)
     return _from_candidates(step, sequence, settings) or _from_all(step, sequence, settings)

@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from f2edge.decoding.beam import beam_search, search_steps
+from f2edge.decoding.beam import beam_search
 from f2edge.decoding.constraints import max_length
-from f2edge.decoding.greedy import stream
+from f2edge.decoding.greedy import greedy_search
+from f2edge.decoding.steps import Found, finish, progress
 from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from f2edge.decoding.beam import Hypothesis
-    from f2edge.decoding.greedy import DecodedToken
     from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.steps import Search
     from f2edge.decoding.stopping import StopSignal
 
 
@@ -52,11 +52,12 @@ def generate(session: DecoderSession, settings: GenerationSettings, signal: Stop
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
-    if settings.num_beams == 1:
-        generation = _collect(stream(session, settings, signal), settings)
-    else:
-        generation = _found(*beam_search(session, settings, signal), settings)
-    return _marked(generation, signal)
+    return _generation(finish(search(settings, signal), session), settings, signal)
+
+
+def search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
+    """Begin a search for one answer: greedy with one beam, beam search with more."""
+    return (greedy_search if settings.num_beams == 1 else beam_search)(settings, signal)
 
 
 def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Iterator[Generation]:
@@ -75,54 +76,21 @@ def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSi
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
-    if settings.num_beams > 1:
-        return _decided_beams(session, settings, signal)
-    return _decided_tokens(stream(session, settings, signal), settings, signal)
-
-
-def _decided_tokens(
-    tokens: Iterator[DecodedToken], settings: GenerationSettings, signal: StopSignal
-) -> Iterator[Generation]:
-    decoded: list[DecodedToken] = []
-    for token in tokens:
-        decoded.append(token)
-        yield replace(_collect(iter(decoded), settings), truncated=True)
-    yield _marked(_collect(iter(decoded), settings), signal)
-
-
-def _decided_beams(session: DecoderSession, settings: GenerationSettings, signal: StopSignal) -> Iterator[Generation]:
-    steps, length = search_steps(session, settings, signal), 1
+    steps, length = progress(search(settings, signal), session), 1
     while True:
         try:
-            shared = next(steps).shared()
+            decided = next(steps).decided()
         except StopIteration as end:
-            best, score = end.value
-            yield _marked(_found(best, score, settings), signal)
+            yield _generation(end.value, settings, signal)
             return
-        if len(shared.token_ids) > length:
-            length = len(shared.token_ids)
-            yield replace(_found(shared, 0.0, settings), truncated=True)
+        if len(decided.token_ids) > length:
+            length = len(decided.token_ids)
+            yield replace(_generation(Found(decided, 0.0), settings), truncated=True)
 
 
-def _marked(generation: Generation, signal: StopSignal) -> Generation:
-    """Mark what a search had decided when it was stopped as truncated."""
-    return replace(generation, truncated=True) if signal.reason else generation
-
-
-def _found(best: Hypothesis, score: float, settings: GenerationSettings) -> Generation:
-    return _generation(best.token_ids.tolist(), best.logprobs.tolist(), score, settings)
-
-
-def _collect(tokens: Iterator[DecodedToken], settings: GenerationSettings) -> Generation:
-    decoded = list(tokens)
-    logprobs = [token.logprob for token in decoded]
-    score = sum(logprobs) / len(logprobs) ** settings.length_penalty if logprobs else 0.0
-    return _generation(
-        [settings.decoder_start_token_id, *(token.token_id for token in decoded)], logprobs, score, settings
-    )
-
-
-def _generation(token_ids: list[int], logprobs: list[float], score: float, settings: GenerationSettings) -> Generation:
+def _generation(found: Found, settings: GenerationSettings, signal: StopSignal = NEVER) -> Generation:
+    """Return what a search found; it is truncated at the longest length, or where the search was stopped."""
+    token_ids, logprobs = found.best.token_ids.tolist(), found.best.logprobs.tolist()
     by_itself = settings.forced_eos_token_id is None and token_ids[-1] in settings.end_token_ids
     truncated = len(token_ids) == max_length(settings) and not by_itself
-    return Generation(tuple(token_ids), tuple(logprobs), score, truncated)
+    return Generation(tuple(token_ids), tuple(logprobs), found.score, truncated or signal.reason is not None)
