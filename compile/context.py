@@ -31,6 +31,10 @@ INT8_COMPUTE: dict[str, Compute] = dict.fromkeys(COMPONENTS, "bf16")
 FLOAT_COMPUTE: dict[str, Compute] = dict.fromkeys(COMPONENTS, "fp32")
 
 
+TAKES_BATCHES = ("openvino", "onnxruntime")
+"""The runtimes whose decoders answer several questions in one step; fixed shapes take one."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The directories that one compilation writes to.
@@ -96,7 +100,9 @@ class BuildContext:
     def graphs(self) -> dict[str, Graph]:
         """The graphs to trace, by component."""
         model = self.checkpoint.model
-        return static_graphs(model, self.fixed_shapes) if self.fixed_shapes else graphs(model)
+        if self.fixed_shapes:
+            return static_graphs(model, self.fixed_shapes)
+        return graphs(model, batched=self.options.target.runtime in TAKES_BATCHES)
 
     @cached_property
     def digest_of_weights(self) -> str:

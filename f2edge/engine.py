@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
-from f2edge.decoding.session import DecoderSession
+from f2edge.decoding.session import BatchSession, DecoderSession
 from f2edge.decoding.stopping import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding.stopping import StopSignal
 
@@ -78,3 +80,30 @@ class Runtime(Protocol):
     def features_from_host(self, features: FloatArray) -> Features:
         """Make image features of an array (1, tokens, d_model) float32; the inverse of :meth:`features_to_host`."""
         ...
+
+
+class BatchRuntime(Runtime, Protocol):
+    """A runtime that may decode the answers to several questions in one step."""
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the graphs of its bundle do so; those of fixed shapes do not."""
+        ...
+
+    def start_many(self, questions: Sequence[tuple[Features, IntArray]], signal: StopSignal = NEVER) -> BatchSession:
+        """Encode several questions, and return a decoder of all at position 0.
+
+        Args:
+            questions: image features and prompt of each, as for :meth:`start`.
+            signal: as in :meth:`encode_image`.
+
+        Raises:
+            LimitError: a prompt is longer than the engine has room for.
+            StopRequestedError: the signal asked to stop.
+        """
+        ...
+
+
+def takes_batches(runtime: Runtime) -> TypeGuard[BatchRuntime]:
+    """Tell whether a runtime decodes the answers to several questions in one step."""
+    return getattr(runtime, "takes_batches", False)

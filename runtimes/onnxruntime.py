@@ -15,6 +15,7 @@ from f2edge.decoding.session import StepScores
 from f2edge.decoding.stopping import NEVER, StopRequestedError
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, default_threads, has_vnni, instruction_sets, memory_mib
+from f2edge.runtimes.batches import MASK, mask, put_together, without_filling
 from f2edge.runtimes.device import Device
 from f2edge.telemetry import without_telemetry
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from f2edge.engine import Features
     from f2edge.placement import Placement
 
+_STATES = 2
+"""The axis of the states in keys and values of the cross-attention."""
 _ERRORS_ONLY = 3
 """ONNX Runtime's log level for errors."""
 _SPINNING = "session.intra_op.allow_spinning"
@@ -152,10 +155,31 @@ class OnnxRuntime:
         """Encode pixels (1, 3, H, W) into image features."""
         return _run(self._sessions["vision"], {"pixel_values": _value(pixel_values)}, signal)["image_features"]
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the decoder was compiled for several questions; fixed shapes and older bundles were not."""
+        return any(value.name == MASK and value.shape[0] != 1 for value in self._sessions["decoder"].get_inputs())
+
     def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> OnnxSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
+        cross = self._cross_of(features, prompt_ids, signal)
+        if self.takes_batches:
+            cross[MASK] = _value(mask([features.shape()[1] + len(prompt_ids)]))
+        return OnnxSession(self._sessions["decoder"], cross)
+
+    def start_many(
+        self, questions: Sequence[tuple[Features, IntArray]], signal: StopSignal = NEVER
+    ) -> OnnxBatchSession:
+        """Encode several questions one after the other, and copy what the decoder needs of them into one array each."""
+        lengths = [features.shape()[1] + len(prompt_ids) for features, prompt_ids in questions]
+        parts = [self._cross_of(features, prompt_ids, signal) for features, prompt_ids in questions]
+        cross = {name: _together([part[name].numpy() for part in parts]) for name in parts[0]}
+        return OnnxBatchSession(self._sessions["decoder"], cross | {MASK: _value(mask(lengths))})
+
+    def _cross_of(self, features: Features, prompt_ids: IntArray, signal: StopSignal) -> dict[str, ort.OrtValue]:
+        """Run the encoder; return keys and values of the cross-attention, in graphs of fixed shapes also their mask."""
         inputs = {"image_features": features, "input_ids": _value(prompt_ids[None])}
-        return OnnxSession(self._sessions["decoder"], _run(self._sessions["encoder"], inputs, signal))
+        return _run(self._sessions["encoder"], inputs, signal)
 
     def features_to_host(self, features: Features) -> FloatArray:
         """Copy image features to an array (1, tokens, d_model)."""
@@ -206,7 +230,29 @@ class OnnxSession:
 
     def cross_key_values(self) -> list[FloatArray]:
         """Copy the cross-attention's keys and values, each (1, heads, tokens, head_dim)."""
-        return [np.array(value.numpy()) for value in self._cross.values()]
+        return [np.array(value.numpy()) for name, value in self._cross.items() if name != MASK]
+
+
+class OnnxBatchSession(OnnxSession):
+    """The answers to several questions that are being decoded together."""
+
+    def keep(self, questions: IntArray) -> None:
+        """Go on with some of the questions: copy their keys and values, without what filled up the longest ones."""
+        lengths = (self._cross.pop(MASK).numpy() == 0).sum(axis=(1, 2, 3))[questions]
+        kept = {
+            name: _value(without_filling(value.numpy(), questions, _STATES, int(lengths.max())))
+            for name, value in self._cross.items()
+        }
+        self._cross = kept | {MASK: _value(mask(lengths))}
+
+
+def _together(parts: Sequence[FloatArray]) -> ort.OrtValue:
+    """Put keys or values of one question each (1, heads, tokens, head_dim) into one array."""
+    _, heads, _, width = parts[0].shape
+    longest = max(part.shape[_STATES] for part in parts)
+    together = np.empty((len(parts), heads, longest, width), np.float32)
+    put_together(parts, _STATES, together)
+    return _value(together)
 
 
 def _run(

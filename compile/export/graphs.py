@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from ast import literal_eval
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,7 +63,11 @@ class DecoderGraph(nn.Module):
     """One decoder step: score the next token of each beam.
 
     The graph reorders the beams: ``beam_idx`` (beams,) is, for each beam, the beam of the previous step that it
-    continues.  All beams share the cross-attention keys and values of one image.
+    continues.  All beams of a question share the cross-attention's keys and values of its image and prompt.
+
+    A batched graph takes several questions: ``cross`` has one entry of each, and every question has the same number
+    of beams, one question after the other.  ``cross_mask`` (questions, 1, 1, states) is added to the scores; it hides
+    what fills up the shorter ones.
     """
 
     def __init__(self, model: ReferenceModel, num_candidates: int) -> None:
@@ -72,11 +76,17 @@ class DecoderGraph(nn.Module):
         self.num_candidates = num_candidates
 
     def forward(
-        self, input_ids: Tensor, position: Tensor, beam_idx: Tensor, past: list[Tensor], cross: list[Tensor]
+        self,
+        input_ids: Tensor,
+        position: Tensor,
+        beam_idx: Tensor,
+        past: list[Tensor],
+        cross: list[Tensor],
+        cross_mask: Tensor | None = None,
     ) -> list[Tensor]:
         """Return candidates, best first, log-sum-exp, all logits, then the new keys and values."""
         ordered = [tensor.index_select(0, beam_idx) for tensor in past]
-        logits, present = self.model.step(input_ids.unsqueeze(1), position, _pairs(ordered), _pairs(cross))
+        logits, present = self.model.step(input_ids.unsqueeze(1), position, _pairs(ordered), _pairs(cross), cross_mask)
         flat = [tensor for pair in present for tensor in pair]
         return [*scores(logits, self.num_candidates), *flat]
 
@@ -123,9 +133,15 @@ def layer_names(prefix: str, layers: int) -> list[str]:
     return [f"{prefix}.{layer}.{part}" for layer in range(layers) for part in ("key", "value")]
 
 
-def graphs(model: ReferenceModel) -> dict[str, Graph]:
-    """Return the three graphs of ``model`` by component."""
-    return {"vision": _vision(model), "encoder": _encoder(model), "decoder": _decoder(model)}
+def graphs(model: ReferenceModel, *, batched: bool = False) -> dict[str, Graph]:
+    """Return the three graphs of ``model`` by component.
+
+    Args:
+        model: the model.
+        batched: whether the decoder takes several questions at once.
+    """
+    decoder = _batched(_decoder(model)) if batched else _decoder(model)
+    return {"vision": _vision(model), "encoder": _encoder(model), "decoder": decoder}
 
 
 def _vision(model: ReferenceModel) -> Graph:
@@ -173,6 +189,18 @@ def _decoder(model: ReferenceModel) -> Graph:
     }
     outputs = ["candidate_ids", "candidate_logits", "log_sum_exp", "logits", *layer_names("present", layers)]
     return Graph(DecoderGraph(model, min(NUM_CANDIDATES, geometry.vocab_size)), inputs, dynamic, outputs)
+
+
+def _batched(decoder: Graph) -> Graph:
+    """Return the decoder for several questions, whose number the graph leaves open."""
+    questions, beams = 2, 4
+    cross = [torch.cat([tensor] * questions) for tensor in decoder.inputs["cross"]]
+    rows = {name: torch.zeros(questions * beams, dtype=torch.int64) for name in ("input_ids", "beam_idx")}
+    mask = torch.zeros(questions, 1, 1, cross[0].shape[2])
+    question, states = torch.export.Dim("questions"), decoder.dynamic["cross"][0][2]
+    dynamic = {"cross": [{0: question, 2: states}] * len(cross), "cross_mask": {0: question, 3: states}}
+    inputs = decoder.inputs | rows | {"cross": cross, "cross_mask": mask}
+    return replace(decoder, inputs=inputs, dynamic=decoder.dynamic | dynamic)
 
 
 def export(graph: Graph, path: Path) -> None:

@@ -52,7 +52,7 @@ def generate(session: DecoderSession, settings: GenerationSettings, signal: Stop
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
-    return _generation(finish(search(settings, signal), session), settings, signal)
+    return generation(finish(search(settings, signal), session), settings, signal)
 
 
 def search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
@@ -81,15 +81,15 @@ def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSi
         try:
             decided = next(steps).decided()
         except StopIteration as end:
-            yield _generation(end.value, settings, signal)
+            yield generation(end.value, settings, signal)
             return
         if len(decided.token_ids) > length:
             length = len(decided.token_ids)
-            yield replace(_generation(Found(decided, 0.0), settings), truncated=True)
+            yield replace(generation(Found(decided, 0.0), settings), truncated=True)
 
 
-def _generation(found: Found, settings: GenerationSettings, signal: StopSignal = NEVER) -> Generation:
-    """Return what a search found; it is truncated at the longest length, or where the search was stopped."""
+def generation(found: Found, settings: GenerationSettings, signal: StopSignal = NEVER) -> Generation:
+    """Return what a search has found; it is truncated at the longest length, or where the search was stopped."""
     token_ids, logprobs = found.best.token_ids.tolist(), found.best.logprobs.tolist()
     by_itself = settings.forced_eos_token_id is None and token_ids[-1] in settings.end_token_ids
     truncated = len(token_ids) == max_length(settings) and not by_itself

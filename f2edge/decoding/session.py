@@ -51,13 +51,36 @@ class DecoderSession(Protocol):
         """
 
 
+class BatchSession(DecoderSession, Protocol):
+    """The decoder of several questions, which take their steps together.
+
+    Its rows are the beams of the first question, then as many of the second, and so on; ``beam_indices`` count the rows
+    of the previous step over all questions.
+    """
+
+    def keep(self, questions: IntArray) -> None:
+        """Go on with some of the questions from the next step on.
+
+        Args:
+            questions: (n,) int64, ascending positions among those that were there until now.
+        """
+
+
 def take_step(session: DecoderSession, tokens: IntArray, beam_indices: IntArray) -> StepScores:
     """Run one decoder step, and refuse scores that are not finite.
 
     Raises:
         DeviceError: a log-sum-exp is not finite, which an overflow in half precision causes.
     """
-    step = session.step(tokens, beam_indices)
+    return finite(session.step(tokens, beam_indices))
+
+
+def finite(step: StepScores) -> StepScores:
+    """Return the scores of a step.
+
+    Raises:
+        DeviceError: a log-sum-exp is not finite, which an overflow in half precision causes.
+    """
     if not np.isfinite(step.log_sum_exp).all():
         raise DeviceError(
             "the decoder's scores are not finite numbers; compile the checkpoint again, with precision fp32"

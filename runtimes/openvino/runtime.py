@@ -14,6 +14,7 @@ import numpy as np
 from f2edge.decoding.session import StepScores
 from f2edge.decoding.stopping import NEVER, POLL_SECONDS
 from f2edge.errors import DeviceError, MissingExtraError
+from f2edge.runtimes.batches import MASK, mask, put_together, states_axis, without_filling
 from f2edge.runtimes.openvino.devices import WEIGHTS, describe
 from f2edge.runtimes.openvino.devices import missing as missing_devices
 from f2edge.runtimes.openvino.pages import release_mapped_pages
@@ -28,7 +29,7 @@ except ImportError as error:
     raise MissingExtraError("openvino", "openvino") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from f2edge.arrays import FloatArray, IntArray
@@ -142,6 +143,12 @@ class OpenVINORuntime:
         self._vision = _Requests(self._compiled["vision"], workers, releases=True)
         self._encoder = _Requests(self._compiled["encoder"], workers)
         self._workers = workers
+        self._inputs_of_decoder = {port.get_any_name() for port in self._compiled["decoder"].inputs}
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the decoder was compiled for several questions; fixed shapes and older bundles were not."""
+        return MASK in self._inputs_of_decoder and not self._compiled["decoder"].input(MASK).partial_shape.is_static
 
     @property
     def threads(self) -> int | None:
@@ -164,6 +171,25 @@ class OpenVINORuntime:
     @_translated()
     def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> OpenVINOSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
+        cross = self._cross_of(features, prompt_ids, signal)
+        if self.takes_batches:
+            cross[MASK] = ov.Tensor(mask([features.shape[1] + len(prompt_ids)]))
+        return OpenVINOSession(self._requests(), cross, self._weights["decoder"])
+
+    @_translated()
+    def start_many(
+        self, questions: Sequence[tuple[Features, IntArray]], signal: StopSignal = NEVER
+    ) -> OpenVINOBatchSession:
+        """Encode several questions one after the other, and copy keys and values into one tensor each."""
+        lengths = [features.shape[1] + len(prompt_ids) for features, prompt_ids in questions]
+        parts = [self._cross_of(features, prompt_ids, signal) for features, prompt_ids in questions]
+        cross = {name: _together([part[name] for part in parts], _states_axis(name)) for name in parts[0]}
+        return OpenVINOBatchSession(
+            self._requests(), cross | {MASK: ov.Tensor(mask(lengths))}, self._weights["decoder"]
+        )
+
+    def _cross_of(self, features: Features, prompt_ids: IntArray, signal: StopSignal) -> dict[str, ov.Tensor]:
+        """Run the encoder; return keys and values of the cross-attention, in graphs of fixed shapes also their mask."""
         tokens = features.shape[1] + len(prompt_ids)
         cross = {}
         for port in self._compiled["encoder"].outputs:
@@ -173,9 +199,12 @@ class OpenVINORuntime:
             _set_tensors(request, {"image_features": features, "input_ids": prompt_ids[None], **cross})
             _infer(request, signal)
         self._weights["encoder"].release_once()
+        return cross
+
+    def _requests(self) -> list[ov.InferRequest]:
+        """Make one infer request for each part of the decoder."""
         parts = [self._compiled[part] for part in ("decoder", "head") if part in self._compiled]
-        requests = [part.create_infer_request() for part in parts]
-        return OpenVINOSession(requests, cross, self._weights["decoder"])
+        return [part.create_infer_request() for part in parts]
 
     def features_to_host(self, features: Features) -> FloatArray:
         """Copy image features to an array (1, tokens, d_model)."""
@@ -198,13 +227,16 @@ class OpenVINOSession:
 
     def __init__(self, requests: list[ov.InferRequest], cross: dict[str, ov.Tensor], weights: _MappedWeights) -> None:
         self._requests = requests
-        self._cross = cross
         self._weights = weights
         self._index_type = requests[0].get_tensor("beam_idx").data.dtype  # int32 if the attention is fused
         self._inputs: dict[str, IntArray] = {}
         self._bind("position", np.zeros(1, np.int64))
+        self._bind_cross(cross)
+
+    def _bind_cross(self, cross: dict[str, ov.Tensor]) -> None:
+        self._cross = cross
         for name, tensor in cross.items():
-            requests[0].set_tensor(name, tensor)
+            self._requests[0].set_tensor(name, tensor)
 
     def _bind(self, name: str, array: IntArray) -> None:
         self._inputs[name] = array
@@ -242,9 +274,43 @@ class OpenVINOSession:
     def cross_key_values(self) -> list[FloatArray]:
         """Copy the cross-attention's keys and values, each (1, heads, tokens, head_dim); fixed shapes add a mask."""
         shapes = {port.get_any_name(): port.partial_shape for port in self._requests[0].model_inputs}
-        values = {name: to_fp32(tensor) for name, tensor in self._cross.items()}
+        dynamic = {name: shape[3].is_dynamic for name, shape in shapes.items()}
+        values = {name: to_fp32(tensor) for name, tensor in self._cross.items() if name != MASK or not dynamic[name]}
         # in graphs of dynamic shapes keys are (1, heads, head_dim, tokens)
-        return [array.swapaxes(2, 3) if shapes[name][3].is_dynamic else array for name, array in values.items()]
+        return [array.swapaxes(2, 3) if dynamic[name] else array for name, array in values.items()]
+
+
+class OpenVINOBatchSession(OpenVINOSession):
+    """The answers to several questions that are being decoded together."""
+
+    def keep(self, questions: IntArray) -> None:
+        """Go on with some of the questions: copy their keys and values, without what filled up the longest ones."""
+        lengths = (self._cross[MASK].data == 0).sum(axis=(1, 2, 3))[questions]
+        kept = {
+            name: _tensor_like(tensor, without_filling(tensor.data, questions, _states_axis(name), int(lengths.max())))
+            for name, tensor in self._cross.items()
+            if name != MASK
+        }
+        self._bind_cross(kept | {MASK: ov.Tensor(mask(lengths))})
+
+
+def _states_axis(name: str) -> int:
+    return states_axis(name, keys_in_columns=True)
+
+
+def _together(tensors: Sequence[ov.Tensor], axis: int) -> ov.Tensor:
+    """Put keys or values of one question each (1, ...) into one tensor."""
+    longest = max(tensors, key=lambda tensor: int(tensor.shape[axis]))
+    together = ov.Tensor(longest.element_type, ov.Shape([len(tensors), *longest.shape[1:]]))
+    put_together([tensor.data for tensor in tensors], axis, together.data)
+    return together
+
+
+def _tensor_like(tensor: ov.Tensor, array: FloatArray) -> ov.Tensor:
+    """Make a tensor of an array that has the element type of another tensor; numpy has no bf16."""
+    copy = ov.Tensor(tensor.element_type, ov.Shape(array.shape))
+    copy.data[...] = array
+    return copy
 
 
 def _set_tensors(request: ov.InferRequest, tensors: Mapping[str, ov.Tensor | FloatArray | IntArray]) -> None:
