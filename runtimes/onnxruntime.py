@@ -238,10 +238,12 @@ class OnnxBatchSession(OnnxSession):
 
     def keep(self, questions: IntArray) -> None:
         """Go on with some of the questions: copy their keys and values, without what filled up the longest ones."""
-        lengths = (self._cross.pop(MASK).numpy() == 0).sum(axis=(1, 2, 3))[questions]
+        # values of arrays do not own their memory: all must live until their copies are made (docs/traps.md)
+        lengths = (self._cross[MASK].numpy() == 0).sum(axis=(1, 2, 3))[questions]
         kept = {
             name: _value(without_filling(value.numpy(), questions, _STATES, int(lengths.max())))
             for name, value in self._cross.items()
+            if name != MASK
         }
         self._cross = kept | {MASK: _value(mask(lengths))}
 
