@@ -11,18 +11,20 @@ imports the bundle's engine.
 
 from __future__ import annotations
 
+from f2edge.asking.objects import Detection
+from f2edge.asking.questions import Ask
+from f2edge.asking.stopped import StoppedError
 from f2edge.bundle.manifest import Bundle, open_bundle
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.draw import draw  # from here on f2edge.draw is the function, not the module that it is in
 from f2edge.errors import F2EdgeError
 from f2edge.image import from_bgr
 from f2edge.model import EncodedImage, Florence2, load
-from f2edge.objects import Detection
 from f2edge.result import Result
-from f2edge.stopped import StoppedError
 
 __version__ = "0.1.0"
 __all__ = [
+    "Ask",
     "Bundle",
     "Detection",
     "EncodedImage",

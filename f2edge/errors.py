@@ -12,7 +12,7 @@
     │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
     ├── DatasetError          a data set that cannot be read, or that has nothing to measure
     │   └── NoDatasetError    a place that holds no data set at all
-    ├── StoppedError          an answer that was stopped before its end (f2edge.stopped, which has its kinds)
+    ├── StoppedError          an answer that was stopped before its end (f2edge.asking.stopped, which has its kinds)
     ├── DeviceError           an engine or a device that failed, or is not there
     └── MissingExtraError     a package that an optional part needs is not installed
 

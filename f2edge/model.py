@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from f2edge.asking.many import DEFAULT_BATCH, about, answer_many
+from f2edge.asking.objects import ObjectReader
+from f2edge.asking.questions import Question
+from f2edge.asking.stopped import stopped_error
+from f2edge.asking.stopwatch import Stopwatch
+from f2edge.asking.workers import Workers, threads_of_each
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding import decide, generate, stream
 from f2edge.decoding.session import TimedSession
@@ -21,25 +26,24 @@ from f2edge.display import Thumbnail, in_notebook
 from f2edge.errors import DeviceError, InputError, LimitError, TaskError
 from f2edge.image import load_image, model_pixels
 from f2edge.lines import shown
-from f2edge.objects import ObjectReader
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
-from f2edge.stopped import stopped_error
 from f2edge.tasks.table import build_prompt, resolve
 from f2edge.tokenizer import Tokenizer
-from f2edge.workers import Workers, threads_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
 
     from f2edge.arrays import IntArray
+    from f2edge.asking.objects import Detection
+    from f2edge.asking.questions import Ask
+    from f2edge.decoding import Generation
     from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
-    from f2edge.objects import Detection
     from f2edge.placement import Placement
     from f2edge.selfcheck import OnMismatch
     from f2edge.tasks.table import RegionSource, Task
@@ -209,6 +213,32 @@ class Florence2:
         finally:
             abandoned.set()
 
+    def run_many(self, asks: Iterable[Ask], *, batch: int = DEFAULT_BATCH) -> Iterator[Result]:
+        """Ask many questions about any pictures, and let the decoder take its steps for a batch of them together.
+
+        Pictures and prompts are encoded one after the other, a picture of neighbouring questions once.  A batch gains
+        where the decoder takes most of the time, and takes more memory: at base size 22 MB for each question.
+
+        Example:
+            >>> asks = [f2edge.Ask(path, "od") for path in sorted(Path("photos").glob("*.jpg"))]
+            >>> for ask, result in zip(asks, model.run_many(asks)):
+            ...     print(ask.image, result.labels)
+
+        Args:
+            asks: the questions; they are read as they are needed, some batches ahead.
+            batch: how many questions are decoded together.  Bundles of fixed shapes and TensorRT's answer one after
+                the other, whatever it is.
+
+        Yields:
+            The results, in the order of the questions.  Their times of encoder and decoder are the batch's, divided by
+            its questions.
+
+        Raises:
+            InputError: a question is wrong, or ``batch`` is; after the answers to the questions before it.
+            DeviceError: the engine failed.
+        """
+        return answer_many(self, asks, batch)
+
     def _run(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
         with self.worker(signal):
             return self._encode(image, signal).answer(question, signal)
@@ -334,21 +364,56 @@ class EncodedImage:
         """
         chosen = self.model.settings(question.num_beams, question.max_new_tokens, question.settings)
         clock = Stopwatch(self.timings_ms)
-        asked, ids = self._prompt(question.task, question.text, question.region)
+        asked, ids = self.prompt(question.task, question.text, question.region)
         session = self.model.runtime.start(self.features, ids, signal)
         clock.lap("encoder")
         timed = TimedSession(session)
         generation = generate(timed, chosen, signal)
         clock.lap("decode")
+        result = self.result(asked, generation, clock, timed.timings_ms())
+        result = replace(result, steps=timed.steps)
+        if signal.reason:
+            raise stopped_error(signal, result)
+        return result
+
+    def result(
+        self,
+        asked: Task,
+        generation: Generation,
+        clock: Stopwatch,
+        timings_ms: Mapping[str, float] = MappingProxyType({}),
+    ) -> Result:
+        """Return the result of what was generated about this image.
+
+        Args:
+            asked: the task.
+            generation: the sequence that a search chose.
+            clock: what has been timed until now.
+            timings_ms: further times in milliseconds, which are parts of the clock's.
+        """
         tokenizer, sequence = self.model.tokenizer, generation.token_ids
         pieces, lone_pieces = tokenizer.decode_tokens(sequence), tokenizer.decode_each(sequence)
         result = Result.from_generation(asked, pieces, lone_pieces, generation, self.size)
         clock.lap("postprocess")
-        timings = {**clock.laps, **timed.timings_ms(), "total": sum(clock.laps.values())}
-        result = replace(result, timings_ms=timings, steps=timed.steps, thumbnail=self.thumbnail)
-        if signal.reason:
-            raise stopped_error(signal, result)
-        return result
+        timings = {**clock.laps, **(timings_ms or {}), "total": sum(clock.laps.values())}
+        return replace(result, timings_ms=timings, thumbnail=self.thumbnail)
+
+    def run_many(self, asks: Iterable[Ask | str], *, batch: int = DEFAULT_BATCH) -> Iterator[Result]:
+        """Ask several questions, and let the decoder take its steps for all of them together.
+
+        Example:
+            >>> image = model.encode("street.jpg")
+            >>> caption, objects = image.run_many(["caption", "od"])
+
+        Args:
+            asks: names of tasks, or questions whose ``image`` is None.
+            batch: as for :meth:`Florence2.run_many`.
+
+        Raises:
+            InputError: a question is wrong or names another image, or ``batch`` is; after the answers before it.
+            DeviceError: the engine failed.
+        """
+        return answer_many(self.model, about(self, asks), batch)
 
     def stream(
         self,
@@ -372,7 +437,7 @@ class EncodedImage:
                 read, after the pieces that were decided until then.
         """
         settings, signal = self.model.settings(1, max_new_tokens), StopSignal.of(timeout, cancel)
-        _, ids = self._prompt(task, text, region)
+        _, ids = self.prompt(task, text, region)
         pieces = self.model.tokenizer.pieces(self._token_ids(ids, settings, signal))
         return filter(None, map(without_special_tokens, pieces))
 
@@ -403,7 +468,7 @@ class EncodedImage:
             StoppedError: as for :meth:`stream`.
         """
         settings, signal = self.model.settings(num_beams, max_new_tokens), StopSignal.of(timeout, cancel)
-        asked, ids = self._prompt(task, text, region)
+        asked, ids = self.prompt(task, text, region)
         if asked.parser == "pure_text":
             raise TaskError(f"task {asked.name or 'with a free prompt'} locates no objects; stream yields its text")
         return self._objects(asked, ids, settings, signal)
@@ -444,31 +509,11 @@ class EncodedImage:
         with self.model.worker(signal):
             return next(steps, None)
 
-    def _prompt(self, task: str, text: str | None, region: RegionSource | None) -> tuple[Task, IntArray]:
+    def prompt(self, task: str, text: str | None, region: RegionSource | None) -> tuple[Task, IntArray]:
+        """Return the task, and the token ids (n,) int64 of its prompt.
+
+        Raises:
+            InputError: the task, its text or region is wrong, or the prompt is too long for the bundle.
+        """
         asked = resolve(task)
         return asked, self.model.prompt_ids(build_prompt(asked, text, region, self.size))
-
-
-class Question(NamedTuple):
-    """What is asked about one image; see :meth:`Florence2.run`."""
-
-    task: str
-    text: str | None
-    region: RegionSource | None
-    num_beams: int | None
-    max_new_tokens: int | None
-    settings: GenerationSettings | None
-
-
-class Stopwatch:
-    """Milliseconds between laps, by name."""
-
-    def __init__(self, laps: dict[str, float] | None = None) -> None:
-        self.laps = dict(laps or {})
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Note the time since the last lap under ``name``."""
-        now = time.perf_counter()
-        self.laps[name] = (now - self._last) * 1e3
-        self._last = now

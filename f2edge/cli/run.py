@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 import click
 
 import f2edge
+from f2edge.asking.stopped import StoppedError
 from f2edge.cli.completion import complete_path, complete_task
 from f2edge.cli.drawing import STANDARD_INPUT, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason, with_options
@@ -29,7 +30,6 @@ from f2edge.errors import DeviceWarning, InputError
 from f2edge.image import MAX_STREAM_BYTES
 from f2edge.lines import one_line
 from f2edge.selfcheck import OnMismatch
-from f2edge.stopped import StoppedError
 from f2edge.tasks.table import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:

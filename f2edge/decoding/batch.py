@@ -31,7 +31,7 @@ others, about as much work as a few steps."""
 
 def generate_together(
     session: BatchSession, settings: Sequence[GenerationSettings], signal: StopSignal = NEVER
-) -> list[Generation]:
+) -> list[tuple[Generation, int]]:
     """Search for the answers to several questions, each as :func:`f2edge.decoding.generate` does.
 
     Args:
@@ -39,13 +39,16 @@ def generate_together(
         settings: the settings of each search.
         signal: ends all searches between two steps; what was decided until then is ``truncated``.
 
+    Returns:
+        For each question the sequence, and the number of steps that its search took.
+
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
     batch = _Batch(session, settings, signal)
     while batch.requests:
         batch.step()
-    return [generation(batch.found[k], one, signal) for k, one in enumerate(settings)]
+    return [(generation(batch.found[k], one, signal), batch.steps[k]) for k, one in enumerate(settings)]
 
 
 class _Batch:
@@ -60,6 +63,7 @@ class _Batch:
     def __init__(self, session: BatchSession, settings: Sequence[GenerationSettings], signal: StopSignal) -> None:
         self.found: dict[int, Found] = {}
         self.requests: dict[int, StepRequest] = {}
+        self.steps = [0] * len(settings)
         self._session = session
         self._searches = [search(one, signal) for one in settings]
         self._places = list(range(len(settings)))  # the question at each place of the session
@@ -77,6 +81,7 @@ class _Batch:
         for place, question in enumerate(self._places):
             self._first_rows[question] = place * width
             if question in self.requests:
+                self.steps[question] += 1
                 beams = len(self.requests[question].tokens)
                 self._advance(question, _part(scores, slice(place * width, place * width + beams)))
 

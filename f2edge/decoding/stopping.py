@@ -32,7 +32,7 @@ class Cancel(Protocol):
 class StopRequestedError(Exception):
     """An engine stopped in the middle of a graph, because a signal asked for it.
 
-    The model turns it into :class:`f2edge.stopped.StoppedError`.
+    The model turns it into :class:`f2edge.asking.stopped.StoppedError`.
     """
 
 

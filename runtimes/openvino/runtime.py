@@ -274,11 +274,12 @@ class OpenVINOSession:
     def cross_key_values(self) -> list[FloatArray]:
         """Copy the cross-attention's keys and values, each (1, heads, tokens, head_dim); fixed shapes add a mask."""
         shapes = {port.get_any_name(): port.partial_shape for port in self._requests[0].model_inputs}
-        dynamic = {name: shapes[name][2].is_dynamic or shapes[name][3].is_dynamic for name in self._cross}
-        values = {name: to_fp32(tensor) for name, tensor in self._cross.items() if name != MASK or not dynamic[name]}
+        given = {name: tensor for name, tensor in self._cross.items() if name != MASK or shapes[name].is_static}
         # in graphs of dynamic shapes keys are (1, heads, head_dim, tokens)
-        in_columns = (dynamic[name] and _states_axis(name) == 3 for name in values)
-        return [array.swapaxes(2, 3) if swap else array for swap, array in zip(in_columns, values.values(), strict=True)]
+        return [
+            to_fp32(tensor).swapaxes(2, 3) if shapes[name][3].is_dynamic else to_fp32(tensor)
+            for name, tensor in given.items()
+        ]
 
 
 class OpenVINOBatchSession(OpenVINOSession):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import f2edge
+from f2edge.asking.objects import Detection, ObjectReader
+from f2edge.asking.stopped import AnswerCancelledError
 from f2edge.decoding import Generation
 from f2edge.errors import TaskError
-from f2edge.objects import Detection, ObjectReader
-from f2edge.stopped import AnswerCancelledError
 from f2edge.tasks.table import TASKS
 
 if TYPE_CHECKING:

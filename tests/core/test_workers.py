@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import f2edge
+from f2edge.asking.stopped import AnswerCancelledError, AnswerTimeoutError
+from f2edge.asking.workers import Workers, threads_of_each
 from f2edge.decoding.session import TimedSession
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
 from f2edge.errors import DeviceError
-from f2edge.stopped import AnswerCancelledError, AnswerTimeoutError
-from f2edge.workers import Workers, threads_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +200,7 @@ def test_waiting_for_a_worker_ends_at_the_deadline() -> None:
 )
 def test_workers_share_the_cores(workers: int, threads: int | None, each: int | None, monkeypatch: Any) -> None:
     """Several workers share the cores, one thread at the least; a single worker computes as before."""
-    monkeypatch.setattr("f2edge.workers.usable_cores", lambda: 4)
+    monkeypatch.setattr("f2edge.asking.workers.usable_cores", lambda: 4)
     assert threads_of_each(workers, threads) == each
 
 
@@ -216,7 +216,7 @@ def test_workers_share_the_cores(workers: int, threads: int | None, each: int | 
 )
 def test_more_workers_than_cores(workers: Any, threads: int | None, line: str, monkeypatch: Any) -> None:
     """More threads than cores are refused, as is what is no number of workers."""
-    monkeypatch.setattr("f2edge.workers.usable_cores", lambda: 4)
+    monkeypatch.setattr("f2edge.asking.workers.usable_cores", lambda: 4)
     with pytest.raises(DeviceError) as caught:
         threads_of_each(workers, threads)
     assert str(caught.value) == line

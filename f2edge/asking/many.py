@@ -1,0 +1,152 @@
+"""Answer many questions in batches: the decoder takes each step for all questions of a batch together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby, islice
+from numbers import Integral
+from os import PathLike
+from typing import TYPE_CHECKING, NamedTuple
+
+from f2edge.asking.questions import Ask
+from f2edge.asking.stopwatch import Stopwatch
+from f2edge.decoding import generate_together
+from f2edge.decoding.stopping import NEVER
+from f2edge.engine import takes_batches
+from f2edge.errors import F2EdgeError, InputError
+from f2edge.lines import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
+
+    from f2edge.arrays import IntArray
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.image import ImageSource
+    from f2edge.model import EncodedImage, Florence2
+    from f2edge.result import Result
+    from f2edge.tasks.table import Task
+
+DEFAULT_BATCH = 8
+_BATCHES_AHEAD = 2
+"""How many batches of questions are read ahead, and sorted, so that a batch has questions of similar lengths."""
+
+
+class _Prepared(NamedTuple):
+    """A question whose picture is encoded; ``place`` is its position in the order of the answers."""
+
+    place: int
+    image: EncodedImage
+    ask: Ask
+    task: Task
+    prompt_ids: IntArray
+    settings: GenerationSettings
+
+
+def about(image: EncodedImage, asks: Iterable[Ask | str]) -> Iterator[Ask]:
+    """Turn what is asked of an encoded image into questions about it.
+
+    Raises:
+        InputError: something is no question, or is about another image; when it is reached.
+    """
+    for ask in asks:
+        one = Ask(None, ask) if isinstance(ask, str) else ask
+        if not isinstance(one, Ask) or not (one.image is None or one.image is image):
+            raise InputError(
+                f"{shown(ask)} is no question about this image; give the name of a task, or f2edge.Ask(None, task, ...)"
+            )
+        yield replace(one, image=image)
+
+
+def answer_many(model: Florence2, asks: Iterable[Ask], batch: int) -> Iterator[Result]:
+    """Answer questions in batches; see :meth:`f2edge.Florence2.run_many`.
+
+    Raises:
+        InputError: ``batch`` is no whole number of at least 1; at the call.
+    """
+    if not isinstance(batch, Integral) or isinstance(batch, bool) or batch < 1:
+        raise InputError(f"`batch` is {shown(batch)}; it must be a whole number of at least 1")
+    return _answers(model, iter(asks), int(batch))
+
+
+def _answers(model: Florence2, asks: Iterator[Ask], batch: int) -> Iterator[Result]:
+    error: Exception | None = None
+    while error is None:
+        window, error = _prepare(model, asks, batch * _BATCHES_AHEAD)
+        if not window and error is None:
+            return
+        results: dict[int, Result] = {}
+        for group in _batches(window, batch):
+            results.update(_answer(model, group))
+        yield from (results[place] for place in range(len(window)))
+    raise error
+
+
+def _prepare(model: Florence2, asks: Iterator[Ask], count: int) -> tuple[list[_Prepared], Exception | None]:
+    """Encode the pictures of the next questions; return also the error of the first question that is wrong."""
+    window: list[_Prepared] = []
+    encoded: dict[Hashable, EncodedImage] = {}
+    try:
+        for place, ask in enumerate(islice(asks, count)):
+            window.append(_prepared(model, place, ask, encoded))
+    except F2EdgeError as error:
+        return window, error
+    return window, None
+
+
+def _prepared(model: Florence2, place: int, ask: Ask, encoded: dict[Hashable, EncodedImage]) -> _Prepared:
+    if not isinstance(ask, Ask):
+        raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
+    settings = model.settings(ask.num_beams, ask.max_new_tokens, ask.settings)
+    image = _encoded(model, ask, encoded)
+    return _Prepared(place, image, ask, *image.prompt(ask.task, ask.text, ask.region), settings)
+
+
+def _encoded(model: Florence2, ask: Ask, encoded: dict[Hashable, EncodedImage]) -> EncodedImage:
+    """Return the encoded picture of a question; a picture that an earlier question of the window has is there."""
+    from f2edge.model import EncodedImage  # noqa: PLC0415 - the model imports this module
+
+    image = ask.image
+    if isinstance(image, EncodedImage):
+        if image.model is not model:
+            raise InputError("an encoded image belongs to another model; encode the picture with this one")
+        return image
+    if image is None:
+        raise InputError(f"the question about {shown(ask.task)} has no image; give one as its first argument")
+    key = _key(image)
+    if key not in encoded:
+        encoded[key] = model.encode(image)
+    return encoded[key]
+
+
+def _key(image: ImageSource) -> Hashable:
+    """Return what tells pictures apart: a path, or the identity of anything else, which its question keeps alive."""
+    return str(image) if isinstance(image, (str, PathLike)) else id(image)
+
+
+def _batches(window: Sequence[_Prepared], batch: int) -> Iterator[list[_Prepared]]:
+    """Put questions with as many beams, and of similar lengths, into batches."""
+    ordered = sorted(window, key=lambda one: (one.settings.num_beams, one.task.name, len(one.prompt_ids)))
+    for _, group in groupby(ordered, key=lambda one: one.settings.num_beams):
+        while chunk := list(islice(group, batch)):
+            yield chunk
+
+
+def _answer(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
+    """Yield the place and the result of each question of a batch."""
+    with model.worker(NEVER):
+        if len(batch) == 1 or not takes_batches(model.runtime):
+            yield from ((one.place, one.image.answer(one.ask.question, NEVER)) for one in batch)
+        else:
+            yield from _answer_together(model, batch)
+
+
+def _answer_together(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
+    runtime, clock = model.runtime, Stopwatch()
+    assert takes_batches(runtime)
+    session = runtime.start_many([(one.image.features, one.prompt_ids) for one in batch])
+    clock.lap("encoder", len(batch))
+    generations = generate_together(session, [one.settings for one in batch])
+    clock.lap("decode", len(batch))
+    for one, (generation, steps) in zip(batch, generations, strict=True):
+        own = Stopwatch({**one.image.timings_ms, **clock.laps})
+        yield one.place, replace(one.image.result(one.task, generation, own), steps=steps)

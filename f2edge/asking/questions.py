@@ -1,0 +1,47 @@
+"""What is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.image import ImageSource
+    from f2edge.model import EncodedImage
+    from f2edge.tasks.table import RegionSource
+
+
+class Question(NamedTuple):
+    """What is asked about one image; see :meth:`f2edge.Florence2.run`."""
+
+    task: str
+    text: str | None
+    region: RegionSource | None
+    num_beams: int | None
+    max_new_tokens: int | None
+    settings: GenerationSettings | None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One of many questions; see :meth:`f2edge.Florence2.run_many`.
+
+    Args:
+        image: the picture, as for :meth:`f2edge.Florence2.run`, or one that the model has encoded; None for a question
+            to an encoded image.
+        task: the other arguments are those of :meth:`f2edge.Florence2.run`.
+    """
+
+    image: ImageSource | EncodedImage | None
+    task: str
+    text: str | None = None
+    region: RegionSource | None = field(default=None, kw_only=True)
+    num_beams: int | None = field(default=None, kw_only=True)
+    max_new_tokens: int | None = field(default=None, kw_only=True)
+    settings: GenerationSettings | None = field(default=None, kw_only=True)
+
+    @property
+    def question(self) -> Question:
+        """What is asked, without the image."""
+        return Question(self.task, self.text, self.region, self.num_beams, self.max_new_tokens, self.settings)
