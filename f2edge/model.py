@@ -381,7 +381,7 @@ class EncodedImage:
         asked: Task,
         generation: Generation,
         clock: Stopwatch,
-        timings_ms: Mapping[str, float] = MappingProxyType({}),
+        timings_ms: Mapping[str, float] | None = None,
     ) -> Result:
         """Return the result of what was generated about this image.
 
