@@ -59,6 +59,7 @@ def export_graph(context: BuildContext, component: str) -> None:
     """Trace one component of the reference model to an ONNX graph."""
     name, graph = f"export {component}", context.graphs[component]
     inputs = {"weights": context.digest_of_weights, "geometry": context.checkpoint.model.geometry.to_json()}
+    inputs["inputs"] = graph.input_names  # a decoder for several questions has one more
     if context.fixed_shapes and component != "vision":  # the tower's shapes are fixed in every target
         inputs["shapes"] = asdict(context.fixed_shapes)
     file = f"{component}.onnx"

@@ -64,3 +64,28 @@ def peaked_table(vocab: int = 2000) -> FloatArray:
     standing_out = generator.integers(3, vocab, size=(997, 8))
     np.put_along_axis(table, standing_out, generator.normal(4, 2, size=(997, 8)).astype(np.float32), axis=1)
     return table
+
+
+class BatchTableSession(TableSession):
+    """A session of several questions, each with a table of its own."""
+
+    def __init__(self, tables: list[FloatArray], num_candidates: int) -> None:
+        super().__init__(tables[0], num_candidates)
+        self.tables = tables
+        self.questions: list[int] = []
+        """How many questions took part in each step."""
+
+    def keep(self, questions: IntArray) -> None:
+        """Go on with some of the questions."""
+        assert np.all(np.diff(questions) > 0)
+        self.tables = [self.tables[question] for question in questions]
+
+    def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
+        """Take one step of all questions, as ``BatchSession`` specifies."""
+        assert len(tokens) % len(self.tables) == 0
+        self.states = (self.states[beam_indices] * 31 + tokens + 7) % len(self.table)
+        self.widths.append(len(tokens) // len(self.tables))
+        self.questions.append(len(self.tables))
+        of_questions = np.split(self.states, len(self.tables))
+        rows = [table[states] for table, states in zip(self.tables, of_questions, strict=True)]
+        return self._scores(np.concatenate(rows), len(self.widths))
