@@ -1,0 +1,339 @@
+"""What the answer of a task that locates objects may hold, token by token (docs/embed.md#structured-answers).
+
+A grammar is an automaton.  Its states never change and belong to one sequence, so beams may share them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from f2edge.tasks.location import BINS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from f2edge.arrays import IntArray
+    from f2edge.tasks.labels import Node
+    from f2edge.tasks.table import Parser, Task
+    from f2edge.tasks.vocabulary import Vocabulary
+
+_PAIR = 2
+_SPLIT_CHARACTER = "\ufffd"
+_LONGEST_CHARACTER = 4
+_FEW = 8  # tokens, up to which comparing with each is faster than numpy.isin
+_NONE = frozenset[int]()
+_SPELLED_TAG = re.compile(r"<loc_\d+>|</?s>|<pad>")
+
+
+Begun: TypeAlias = "tuple[str | int, ...]"
+"""A label and the first bins of a shape that it has."""
+
+
+class Shape(NamedTuple):
+    """A shape as location tokens.
+
+    Args:
+        size: their number; the least one if it is open.
+        ordered: whether the second pair is not less than the first: x1 <= x2, y1 <= y2.
+        open: whether more pairs may follow.
+    """
+
+    size: int
+    ordered: bool = False
+    open: bool = False
+
+    def lowest(self, bins: tuple[int, ...]) -> int:
+        """Return the least bin that may follow these."""
+        return bins[-_PAIR] if self.ordered and len(bins) >= _PAIR else 0
+
+
+class Form(NamedTuple):
+    """The shapes of an answer.
+
+    Args:
+        shape: each shape that has no tags around it.
+        repeats: whether a label may have several shapes.
+        tags: whether ``<poly>`` and ``</poly>`` around polygons may stand in place of it.
+    """
+
+    shape: Shape
+    repeats: bool = True
+    tags: bool = False
+
+
+BOX, QUAD, POLYGON = Shape(4, ordered=True), Shape(8), Shape(6, open=True)
+
+FORMS: dict[Parser, Form] = {
+    "boxes": Form(BOX),
+    "grounding": Form(BOX),
+    "ocr": Form(QUAD, repeats=False),
+    "polygons": Form(POLYGON, tags=True),
+    "boxes_or_polygons": Form(BOX, tags=True),
+}
+"""The form of what each parser reads; answers that are plain text have none."""
+
+Place: TypeAlias = Literal["start", "between", "label", "shape", "ended"]
+
+
+class Tokens(NamedTuple):
+    """A set of tokens.
+
+    Args:
+        vocabulary: all tokens.
+        texts: (vocabulary,) which tokens of text are in it; None if none is.
+        lowest: the least bin in it; ``BINS`` for no location.
+        barred: higher bins that are not in it.
+        others: other tokens in it.
+    """
+
+    vocabulary: Vocabulary
+    texts: NDArray[np.bool_] | None
+    lowest: int
+    barred: frozenset[int]
+    others: tuple[int, ...]
+
+    def among(self, token_ids: IntArray) -> NDArray[np.bool_]:
+        """Tell which tokens are in the set; both have the same shape."""
+        bins = self.vocabulary.bin_of[token_ids]
+        found: NDArray[np.bool_] = bins >= self.lowest
+        for number in self.barred:
+            found &= bins != number
+        if self.texts is not None:
+            found |= self.texts[token_ids]
+        if self.others:
+            found |= np.isin(token_ids, self.others) if len(self.others) > _FEW else self._is_other(token_ids)
+        return found
+
+    def _is_other(self, token_ids: IntArray) -> NDArray[np.bool_]:
+        found = token_ids == self.others[0]
+        for token in self.others[1:]:
+            found |= token_ids == token
+        return found
+
+    def mark(self, mask: NDArray[np.bool_]) -> None:
+        """Set a mask (vocabulary,) for each token in the set, and perhaps for some that are not."""
+        if self.texts is not None:
+            mask |= self.texts[: len(mask)]
+        mask[self.vocabulary.locations[self.lowest :]] = True
+        mask[list(self.others)] = True
+
+    @property
+    def count(self) -> float:
+        """How many tokens are in it; infinite for text."""
+        return np.inf if self.texts is not None else BINS - self.lowest - len(self.barred) + len(self.others)
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """The automaton of one question.
+
+    Args:
+        task: what is asked; its parser has a form.
+        vocabulary: the tokens.
+        ends: the tokens that end an answer, at least one.
+        labels: the root of the labels that may come; None if any may.
+    """
+
+    task: Task
+    vocabulary: Vocabulary
+    ends: tuple[int, ...]
+    labels: Node | None = None
+
+    @property
+    def form(self) -> Form:
+        """The shapes of its answers."""
+        return FORMS[self.task.parser]
+
+    @property
+    def words(self) -> NDArray[np.bool_]:
+        """The tokens of labels, (vocabulary,); only in lines of text may they have a ``<``."""
+        return self.vocabulary.texts if self.task.parser == "ocr" else self.vocabulary.words
+
+    @cached_property
+    def first_words(self) -> NDArray[np.bool_]:
+        """The same while a label is blank: a line break may stand before it."""
+        words = self.words.copy()
+        words[self.vocabulary.breaks] = True
+        return words
+
+    @property
+    def start(self) -> State:
+        """The state before the first token after the decoder start token."""
+        return State(self)
+
+
+class State(NamedTuple):
+    """Where one sequence is in its answer.
+
+    Args:
+        grammar: the automaton.
+        place: between two objects, within a label, within a shape, or at either end of the answer.
+        label: the text of the label so far, or of the last one.
+        pending: the last tokens of the label, if they end within a character.
+        node: the place in the trie of labels.
+        bins: the shape so far; none outside a shape.
+        tagged: whether shapes have tags; None before the first one.
+        taken: the bins that may not follow a label and bins, since the answer has all these shapes already.
+    """
+
+    grammar: Grammar
+    place: Place = "start"
+    label: str = ""
+    pending: tuple[int, ...] = ()
+    node: Node | None = None
+    bins: tuple[int, ...] = ()
+    tagged: bool | None = None
+    taken: Mapping[Begun, frozenset[int]] = MappingProxyType({})
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer may end here: after a whole object, or with none."""
+        return self.place in ("start", "between") or (not self.tagged and self._polygon_may_end)
+
+    def permitted(self, room: int) -> Tokens | None:
+        """Return the tokens that may come next.
+
+        Args:
+            room: how many tokens may still come before the end token.
+
+        Returns:
+            None if there is no room for any token but the end.
+        """
+        if self.place == "ended":
+            return None
+        texts = self._texts(room)
+        lowest = self._shape.lowest(self.bins) if self._missing_after_bin < room else BINS
+        others = self._label_tokens(room) + self._tags(room)
+        if texts is None and lowest == BINS and not others:
+            return None
+        if self.place == "start":
+            others += (self.grammar.vocabulary.begin,)
+        if self.whole:
+            others += self.grammar.ends
+        barred = self.taken.get((self.label.strip(), *self.bins), _NONE) if lowest < BINS and self.taken else _NONE
+        return Tokens(self.grammar.vocabulary, texts, lowest, barred, others)
+
+    def after(self, token_id: int) -> State:
+        """Return the state after one more token; one that was not permitted gives any state."""
+        words = self.grammar.vocabulary
+        if token_id in words.bins:
+            return self._after_bin(words.bins[token_id])
+        if token_id in self.grammar.ends:
+            return self._replace(place="ended", bins=())
+        if token_id in (words.open_mask, words.separator):
+            return self._replace(place="shape", bins=(), tagged=token_id == words.open_mask or self.tagged)
+        if token_id == words.close_mask or (self.place == "start" and token_id == words.begin):
+            return self._replace(place="between", bins=())
+        return self._after_text(token_id)
+
+    @property
+    def _shape(self) -> Shape:
+        return POLYGON if self.tagged else self.grammar.form.shape
+
+    @property
+    def _polygon_may_end(self) -> bool:
+        count = len(self.bins)
+        return self.place == "shape" and self._shape.open and count >= self._shape.size and count % _PAIR == 0
+
+    @property
+    def _shape_may_begin(self) -> bool:
+        if self.place != "label":
+            return not self.grammar.task.labelled or (self.grammar.form.repeats and self.label != "")
+        if self.node is not None:
+            return self.node.rest == 0
+        return not self.pending and not self._label_is_blank
+
+    @property
+    def _label_is_blank(self) -> bool:
+        return not self.label or self.label.isspace()
+
+    @property
+    def _missing_after_bin(self) -> float:
+        """The tokens that a shape still needs after one more bin; infinite where no bin may come."""
+        if self.place != "shape":
+            return self._shape.size - 1 if not self.tagged and self._shape_may_begin else np.inf
+        count = len(self.bins) + 1
+        missing = max(self._shape.size - count, count % _PAIR if self._shape.open else 0)
+        return missing + bool(self.tagged)
+
+    @property
+    def _least_shape(self) -> int:
+        """The tokens that the shape of a label needs at least."""
+        return POLYGON.size + _PAIR if self.tagged else self.grammar.form.shape.size
+
+    def _texts(self, room: int) -> NDArray[np.bool_] | None:
+        """Return the text that may come if labels are free; an object is not begun without room for it."""
+        begins = self.place != "label"
+        if self.place == "shape" or self.grammar.labels is not None or not self.grammar.task.labelled:
+            return None
+        if room < self._least_shape + begins:
+            return None
+        if begins or (self._label_is_blank and not self.pending):
+            return self.grammar.first_words
+        return self.grammar.words if "<" not in self.label else self._words_without_tags()
+
+    def _words_without_tags(self) -> NDArray[np.bool_]:
+        """Leave out the text with which a label would spell a tag, which a parser would take for one."""
+        words = self.grammar.words.copy()
+        closing = self.grammar.vocabulary.closing
+        words[[token for token, text in closing if _SPELLED_TAG.search(self.label + text)]] = False
+        return words
+
+    def _label_tokens(self, room: int) -> tuple[int, ...]:
+        """Return the tokens of wanted labels that may come."""
+        if self.grammar.labels is None or self.place == "shape":
+            return ()
+        node = self.node if self.place == "label" and self.node else self.grammar.labels
+        return tuple(token for token, child in node.children.items() if child.rest + self._least_shape < room)
+
+    def _tags(self, room: int) -> tuple[int, ...]:
+        """Return the tags that may come."""
+        words = self.grammar.vocabulary
+        if self.place == "shape":
+            if not self._polygon_may_end:
+                return ()
+            separator = (words.separator,) if POLYGON.size + bool(self.tagged) < room else ()
+            return separator + ((words.close_mask,) if self.tagged and room > 0 else ())
+        begins = self.grammar.form.tags and self.tagged is not False and self._shape_may_begin
+        return (words.open_mask,) if begins and POLYGON.size + 1 < room else ()
+
+    def _after_bin(self, number: int) -> State:
+        bins = (*self.bins, number)
+        if self._shape.open or len(bins) < self._shape.size:
+            return self._replace(place="shape", bins=bins, tagged=bool(self.tagged))
+        taken = _with(self.taken, self.label.strip(), bins, self._shape)
+        return self._replace(place="between", bins=(), tagged=False, taken=taken)
+
+    def _after_text(self, token_id: int) -> State:
+        goes_on = self.place == "label"
+        pending = (*(self.pending if goes_on else ()), token_id)
+        label = self.label if goes_on else ""
+        text = self.grammar.vocabulary.tokenizer.decode(pending)
+        if text.endswith(_SPLIT_CHARACTER) and len(pending) < _LONGEST_CHARACTER:
+            text = ""
+        else:
+            pending = ()
+        node = self.node if goes_on else self.grammar.labels
+        node = node and node.children.get(token_id)
+        return self._replace(place="label", label=label + text, pending=pending, node=node, bins=())
+
+
+def _with(
+    taken: Mapping[Begun, frozenset[int]], label: str, bins: tuple[int, ...], shape: Shape
+) -> dict[Begun, frozenset[int]]:
+    """Add a shape to those that may not come again, and beginnings of shapes that have all come already."""
+    added = dict(taken)
+    for end in range(len(bins) - 1, -1, -1):
+        begun: Begun = (label, *bins[:end])
+        added[begun] = added.get(begun, _NONE) | {bins[end]}
+        if len(added[begun]) < BINS - shape.lowest(bins[:end]):
+            break
+    return added
