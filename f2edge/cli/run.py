@@ -138,8 +138,16 @@ def command(
     if prompt is not None:
         model.prompt_ids(prompt)
     settings = model.settings(num_beams, max_new_tokens)
-    question = {"task": task, "text": text, "labels": wanted, "region": region, "structured": structured}
-    ask = partial(model.run, **question, settings=settings, timeout=timeout)
+    ask = partial(
+        model.run,
+        task=task,
+        text=text,
+        labels=wanted,
+        region=region,
+        structured=structured,
+        settings=settings,
+        timeout=timeout,
+    )
     pictures = {image: _picture(image) for image in dict.fromkeys(images)}  # standard input is read once
     answered = [
         _answer(ask, pictures[image], drawing, several=len(images) > 1, as_json=as_json)

@@ -86,11 +86,11 @@ class _Finished:
 
 def _shared(beams: _Beams, finished: _Finished) -> Hypothesis:
     """Return the longest beginning of all running beams and finished hypotheses."""
-    running = beams.sequences[beams.scores > -np.inf]
-    first, *others = [*running, *finished.found()]
-    length = min(_common(first, other) for other in (first, *others))
-    logprobs = beams.logprobs[0] if len(running) else finished.hypotheses[0].logprobs
-    return Hypothesis(first[:length], logprobs[: length - 1])
+    running = list(beams.sequences[beams.scores > -np.inf])
+    sequences = running + finished.found()
+    length = min(_common(sequences[0], other) for other in sequences)
+    logprobs = beams.logprobs[0] if running else finished.hypotheses[0].logprobs
+    return Hypothesis(sequences[0][:length], logprobs[: length - 1])
 
 
 def _common(left: IntArray, right: IntArray) -> int:

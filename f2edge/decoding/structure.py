@@ -32,7 +32,7 @@ class Tokens(Protocol):
     """A set of tokens."""
 
     @property
-    def count(self) -> float:
+    def size(self) -> float:
         """How many tokens are in it, or infinite for many."""
         ...
 
@@ -124,7 +124,7 @@ class Limits(NamedTuple):
             among the candidates.
         """
         few = step.token_ids.shape[1]
-        if need_all_scores(sequences.shape[1], settings) or all(not one or one.count <= few for one in self.tokens):
+        if need_all_scores(sequences.shape[1], settings) or all(not one or one.size <= few for one in self.tokens):
             return None
         logprobs = per_beam(step.logits - step.log_sum_exp[:, None], len(sequences))
         return self._hold(per_beam(step.token_ids, len(sequences)).copy(), logprobs, sequences, settings)
@@ -159,7 +159,7 @@ class Limits(NamedTuple):
                 values[beam, 0] = 0  # as a forced token has
                 continue
             allowed = tokens.among(token_ids[beam])
-            complete[beam] = tokens.count <= np.count_nonzero(allowed)
+            complete[beam] = tokens.size <= np.count_nonzero(allowed)
             if complete[beam] and not np.isfinite(values[beam, allowed]).any():
                 values[beam] = before[beam]
             values[beam, ~allowed] = -np.inf

@@ -14,121 +14,28 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from f2edge.tasks.location import BINS
+from f2edge.tasks.shapes import FORMS, PAIR, POLYGON
+from f2edge.tasks.vocabulary import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from f2edge.arrays import IntArray
     from f2edge.tasks.labels import Node
-    from f2edge.tasks.table import Parser, Task
+    from f2edge.tasks.shapes import Form, Shape
+    from f2edge.tasks.table import Task
     from f2edge.tasks.vocabulary import Vocabulary
 
-_PAIR = 2
 _SPLIT_CHARACTER = "\ufffd"
 _LONGEST_CHARACTER = 4
-_FEW = 8  # tokens, up to which comparing with each is faster than numpy.isin
 _NONE = frozenset[int]()
 _SPELLED_TAG = re.compile(r"<loc_\d+>|</?s>|<pad>")
-
 
 Begun: TypeAlias = "tuple[str | int, ...]"
 """A label and the first bins of a shape that it has."""
 
-
-class Shape(NamedTuple):
-    """A shape as location tokens.
-
-    Args:
-        size: their number; the least one if it is open.
-        ordered: whether the second pair is not less than the first: x1 <= x2, y1 <= y2.
-        open: whether more pairs may follow.
-    """
-
-    size: int
-    ordered: bool = False
-    open: bool = False
-
-    def lowest(self, bins: tuple[int, ...]) -> int:
-        """Return the least bin that may follow these."""
-        return bins[-_PAIR] if self.ordered and len(bins) >= _PAIR else 0
-
-
-class Form(NamedTuple):
-    """The shapes of an answer.
-
-    Args:
-        shape: each shape that has no tags around it.
-        repeats: whether a label may have several shapes.
-        tags: whether ``<poly>`` and ``</poly>`` around polygons may stand in place of it.
-    """
-
-    shape: Shape
-    repeats: bool = True
-    tags: bool = False
-
-
-BOX, QUAD, POLYGON = Shape(4, ordered=True), Shape(8), Shape(6, open=True)
-
-FORMS: dict[Parser, Form] = {
-    "boxes": Form(BOX),
-    "grounding": Form(BOX),
-    "ocr": Form(QUAD, repeats=False),
-    "polygons": Form(POLYGON, tags=True),
-    "boxes_or_polygons": Form(BOX, tags=True),
-}
-"""The form of what each parser reads; answers that are plain text have none."""
-
 Place: TypeAlias = Literal["start", "between", "label", "shape", "ended"]
-
-
-class Tokens(NamedTuple):
-    """A set of tokens.
-
-    Args:
-        vocabulary: all tokens.
-        texts: (vocabulary,) which tokens of text are in it; None if none is.
-        lowest: the least bin in it; ``BINS`` for no location.
-        barred: higher bins that are not in it.
-        others: other tokens in it.
-    """
-
-    vocabulary: Vocabulary
-    texts: NDArray[np.bool_] | None
-    lowest: int
-    barred: frozenset[int]
-    others: tuple[int, ...]
-
-    def among(self, token_ids: IntArray) -> NDArray[np.bool_]:
-        """Tell which tokens are in the set; both have the same shape."""
-        bins = self.vocabulary.bin_of[token_ids]
-        found: NDArray[np.bool_] = bins >= self.lowest
-        for number in self.barred:
-            found &= bins != number
-        if self.texts is not None:
-            found |= self.texts[token_ids]
-        if self.others:
-            found |= np.isin(token_ids, self.others) if len(self.others) > _FEW else self._is_other(token_ids)
-        return found
-
-    def _is_other(self, token_ids: IntArray) -> NDArray[np.bool_]:
-        found = token_ids == self.others[0]
-        for token in self.others[1:]:
-            found |= token_ids == token
-        return found
-
-    def mark(self, mask: NDArray[np.bool_]) -> None:
-        """Set a mask (vocabulary,) for each token in the set, and perhaps for some that are not."""
-        if self.texts is not None:
-            mask |= self.texts[: len(mask)]
-        mask[self.vocabulary.locations[self.lowest :]] = True
-        mask[list(self.others)] = True
-
-    @property
-    def count(self) -> float:
-        """How many tokens are in it; infinite for text."""
-        return np.inf if self.texts is not None else BINS - self.lowest - len(self.barred) + len(self.others)
 
 
 @dataclass(frozen=True)
@@ -155,12 +62,13 @@ class Grammar:
     @property
     def words(self) -> NDArray[np.bool_]:
         """The tokens of labels, (vocabulary,); only in lines of text may they have a ``<``."""
-        return self.vocabulary.texts if self.task.parser == "ocr" else self.vocabulary.words
+        words: NDArray[np.bool_] = self.vocabulary.texts if self.task.parser == "ocr" else self.vocabulary.words
+        return words
 
     @cached_property
     def first_words(self) -> NDArray[np.bool_]:
         """The same while a label is blank: a line break may stand before it."""
-        words = self.words.copy()
+        words: NDArray[np.bool_] = self.words.copy()
         words[self.vocabulary.breaks] = True
         return words
 
@@ -241,7 +149,7 @@ class State(NamedTuple):
     @property
     def _polygon_may_end(self) -> bool:
         count = len(self.bins)
-        return self.place == "shape" and self._shape.open and count >= self._shape.size and count % _PAIR == 0
+        return self.place == "shape" and self._shape.open and count >= self._shape.size and count % PAIR == 0
 
     @property
     def _shape_may_begin(self) -> bool:
@@ -261,13 +169,13 @@ class State(NamedTuple):
         if self.place != "shape":
             return self._shape.size - 1 if not self.tagged and self._shape_may_begin else np.inf
         count = len(self.bins) + 1
-        missing = max(self._shape.size - count, count % _PAIR if self._shape.open else 0)
+        missing = max(self._shape.size - count, count % PAIR if self._shape.open else 0)
         return missing + bool(self.tagged)
 
     @property
     def _least_shape(self) -> int:
         """The tokens that the shape of a label needs at least."""
-        return POLYGON.size + _PAIR if self.tagged else self.grammar.form.shape.size
+        return POLYGON.size + PAIR if self.tagged else self.grammar.form.shape.size
 
     def _texts(self, room: int) -> NDArray[np.bool_] | None:
         """Return the text that may come if labels are free; an object is not begun without room for it."""
@@ -282,7 +190,7 @@ class State(NamedTuple):
 
     def _words_without_tags(self) -> NDArray[np.bool_]:
         """Leave out the text with which a label would spell a tag, which a parser would take for one."""
-        words = self.grammar.words.copy()
+        words: NDArray[np.bool_] = self.grammar.words.copy()
         closing = self.grammar.vocabulary.closing
         words[[token for token, text in closing if _SPELLED_TAG.search(self.label + text)]] = False
         return words

@@ -8,10 +8,11 @@ import numpy as np
 
 from f2edge.errors import InputError, TaskError
 from f2edge.lines import shown
-from f2edge.tasks.grammar import FORMS, Grammar
+from f2edge.tasks.grammar import Grammar
 from f2edge.tasks.labels import trie
 from f2edge.tasks.location import location_text
 from f2edge.tasks.parsers import find_instances
+from f2edge.tasks.shapes import FORMS
 
 if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _NO_BIN = -1
+_FEW = 8  # tokens, up to which comparing with each is faster than numpy.isin
 
 
 class Vocabulary(NamedTuple):
@@ -87,6 +88,54 @@ class Vocabulary(NamedTuple):
     def tags(self) -> frozenset[int]:
         """The tokens that are neither text nor locations and have a meaning, end tokens aside."""
         return frozenset((self.begin, self.open_mask, self.close_mask, self.separator))
+
+
+class Tokens(NamedTuple):
+    """A set of tokens.
+
+    Args:
+        vocabulary: all tokens.
+        texts: (vocabulary,) which tokens of text are in it; None if none is.
+        lowest: the least bin in it; ``BINS`` for no location.
+        barred: higher bins that are not in it.
+        others: other tokens in it.
+    """
+
+    vocabulary: Vocabulary
+    texts: NDArray[np.bool_] | None
+    lowest: int
+    barred: frozenset[int]
+    others: tuple[int, ...]
+
+    def among(self, token_ids: IntArray) -> NDArray[np.bool_]:
+        """Tell which tokens are in the set; both have the same shape."""
+        bins = self.vocabulary.bin_of[token_ids]
+        found: NDArray[np.bool_] = bins >= self.lowest
+        for number in self.barred:
+            found &= bins != number
+        if self.texts is not None:
+            found |= self.texts[token_ids]
+        if self.others:
+            found |= np.isin(token_ids, self.others) if len(self.others) > _FEW else self._is_other(token_ids)
+        return found
+
+    def _is_other(self, token_ids: IntArray) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = token_ids == self.others[0]
+        for token in self.others[1:]:
+            found |= token_ids == token
+        return found
+
+    def mark(self, mask: NDArray[np.bool_]) -> None:
+        """Set a mask (vocabulary,) for each token in the set, and perhaps for some that are not."""
+        if self.texts is not None:
+            mask |= self.texts[: len(mask)]
+        mask[self.vocabulary.locations[self.lowest :]] = True
+        mask[list(self.others)] = True
+
+    @property
+    def size(self) -> float:
+        """How many tokens are in it; infinite for text."""
+        return np.inf if self.texts is not None else BINS - self.lowest - len(self.barred) + len(self.others)
 
 
 def _mask(size: int, tokens: Iterable[int]) -> NDArray[np.bool_]:
