@@ -118,7 +118,7 @@ def _generation(
 def _whole(
     generation: Generation, settings: GenerationSettings, signal: StopSignal, structure: Structure
 ) -> Generation:
-    """Leave out an unfinished object at the end; the answer is truncated if nothing more had room."""
+    """Leave out an unfinished object at the end; the answer is truncated if what could have come had no room."""
     left = cut(generation.token_ids, structure, settings)
     truncated = left.limited or signal.reason is not None
     if len(left.kept) == len(generation.token_ids):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
 
 
+_AMPLE = 2**31
+"""Room for any object."""
+
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -187,7 +190,7 @@ class Cut(NamedTuple):
 
     Args:
         kept: the positions of its tokens up to its last whole object, and of its end token if it has one.
-        limited: whether it has none, or has it because nothing else had room.
+        limited: whether it has none, or has it where something else that could have come had no room.
     """
 
     kept: list[int]
@@ -202,8 +205,13 @@ def cut(token_ids: Sequence[int], structure: Structure, settings: GenerationSett
     for length, token_id in enumerate(body[1:], 2):
         state = state.after(token_id)
         whole = length if state.whole else whole
-    limited = not ended or state.permitted(_room(len(body), settings)) is None
+    limited = not ended or _lacks_room(state, _room(len(body), settings))
     return Cut([*range(whole), *range(len(body), len(token_ids))], limited)
+
+
+def _lacks_room(state: State, room: int) -> bool:
+    now, ample = state.permitted(room), state.permitted(_AMPLE)
+    return ample is not None and (now is None or now.size < ample.size)
 
 
 def _room(length: int, settings: GenerationSettings) -> int:
