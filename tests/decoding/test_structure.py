@@ -22,7 +22,8 @@ from tests.support.structure import check_answer
 from tests.support.table_session import TableSession
 
 if TYPE_CHECKING:
-    from f2edge.arrays import FloatArray
+    from f2edge.arrays import FloatArray, IntArray
+    from f2edge.decoding.session import StepScores
 
 VOCAB = 1600
 LOCATING = [task for task in TASKS.values() if task.parser in FORMS]
@@ -68,14 +69,15 @@ def test_only_whole_objects_come(seed: int, task: object) -> None:
 def forced_table(*answer: int) -> FloatArray:
     """Return logits of which the tokens of an answer stand out, in turn, whatever came before."""
     table = np.zeros((len(answer), VOCAB), np.float32)
-    table[np.arange(len(answer)), answer] = 9
+    table[np.arange(len(answer)), answer] = 20
     return table
 
 
 class Script(TableSession):
     """A session whose n-th step has the n-th row of a table."""
 
-    def step(self, tokens, beam_indices):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, D102
+    def step(self, tokens: IntArray, _beam_indices: IntArray) -> StepScores:
+        """Return the scores of this step, the same for all beams."""
         self.widths.append(len(tokens))
         rows = np.repeat(self.table[len(self.widths) - 1 : len(self.widths)], len(tokens), axis=0)
         return self._scores(rows, len(self.widths))
