@@ -156,7 +156,7 @@ class State(NamedTuple):
         if self.place != "label":
             return not self.grammar.task.labelled or (self.grammar.form.repeats and self.label != "")
         if self.node is not None:
-            return self.node.rest == 0
+            return self.node.final
         return not self.pending and not self._label_is_blank
 
     @property
@@ -167,24 +167,30 @@ class State(NamedTuple):
     def _missing_after_bin(self) -> float:
         """The tokens that a shape still needs after one more bin; infinite where no bin may come."""
         if self.place != "shape":
-            return self._shape.size - 1 if not self.tagged and self._shape_may_begin else np.inf
+            return self._least - 1 if not self.tagged and self._shape_may_begin else np.inf
         count = len(self.bins) + 1
         missing = max(self._shape.size - count, count % PAIR if self._shape.open else 0)
         return missing + bool(self.tagged)
 
     @property
-    def _least_shape(self) -> int:
-        """The tokens that the shape of a label needs at least."""
-        return POLYGON.size + PAIR if self.tagged else self.grammar.form.shape.size
+    def _least(self) -> int:
+        """The tokens that an object needs at least, or what is missing of it after its label.
+
+        Another shape of a label needs as much as an object of another label, so that no lack of room favours it.
+        """
+        shape = POLYGON.size + PAIR if self.tagged else self.grammar.form.shape.size
+        return shape + (self.grammar.task.labelled and self.place != "label")
 
     def _texts(self, room: int) -> NDArray[np.bool_] | None:
-        """Return the text that may come if labels are free; an object is not begun without room for it."""
-        begins = self.place != "label"
+        """Return the text that may come if labels are free; an object is not begun without room for it.
+
+        A label may still turn out longer than there is room for; the answer then ends, and its object is left out.
+        """
         if self.place == "shape" or self.grammar.labels is not None or not self.grammar.task.labelled:
             return None
-        if room < self._least_shape + begins:
+        if room < self._least:
             return None
-        if begins or (self._label_is_blank and not self.pending):
+        if self.place != "label" or (self._label_is_blank and not self.pending):
             return self.grammar.first_words
         return self.grammar.words if "<" not in self.label else self._words_without_tags()
 
@@ -197,10 +203,10 @@ class State(NamedTuple):
 
     def _label_tokens(self, room: int) -> tuple[int, ...]:
         """Return the tokens of wanted labels that may come."""
-        if self.grammar.labels is None or self.place == "shape":
+        if self.grammar.labels is None or self.place == "shape" or room < self._least:
             return ()
         node = self.node if self.place == "label" and self.node else self.grammar.labels
-        return tuple(token for token, child in node.children.items() if child.rest + self._least_shape < room)
+        return tuple(node.children)
 
     def _tags(self, room: int) -> tuple[int, ...]:
         """Return the tags that may come."""
@@ -208,10 +214,12 @@ class State(NamedTuple):
         if self.place == "shape":
             if not self._polygon_may_end:
                 return ()
-            separator = (words.separator,) if POLYGON.size + bool(self.tagged) < room else ()
-            return separator + ((words.close_mask,) if self.tagged and room > 0 else ())
+            if not self.tagged:
+                return (words.separator,) if room > 0 else ()
+            separator = (words.separator,) if POLYGON.size + 1 < room else ()
+            return separator + ((words.close_mask,) if room > 0 else ())
         begins = self.grammar.form.tags and self.tagged is not False and self._shape_may_begin
-        return (words.open_mask,) if begins and POLYGON.size + 1 < room else ()
+        return (words.open_mask,) if begins and room >= self._least else ()
 
     def _after_bin(self, number: int) -> State:
         bins = (*self.bins, number)

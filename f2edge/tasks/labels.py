@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,11 +27,11 @@ class Node:
 
     Args:
         children: the next tokens.
-        rest: how many tokens are missing at least; 0 where a label ends.
+        final: whether a label ends here.
     """
 
     children: dict[int, Node] = field(default_factory=dict)
-    rest: float = math.inf
+    final: bool = False
 
 
 def trie(labels: Iterable[Sequence[int]]) -> Node:
@@ -40,10 +39,9 @@ def trie(labels: Iterable[Sequence[int]]) -> Node:
     root = Node()
     for tokens in labels:
         node = root
-        for missing, token in zip(range(len(tokens), 0, -1), tokens, strict=True):
-            node.rest = min(node.rest, missing)
+        for token in tokens:
             node = node.children.setdefault(token, Node())
-        node.rest = 0
+        node.final = True
     return root
 
 
