@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from threading import Event
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
 from f2edge.asking.many import DEFAULT_BATCH, about, answer_many
 from f2edge.asking.objects import ObjectReader
-from f2edge.asking.questions import Question
+from f2edge.asking.questions import Asked, Question
 from f2edge.asking.stopped import stopped_error
 from f2edge.asking.stopwatch import Stopwatch
 from f2edge.asking.workers import Workers, threads_of_each
@@ -22,6 +22,7 @@ from f2edge.decoding import decide, generate, stream
 from f2edge.decoding.session import TimedSession
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
+from f2edge.decoding.structure import whole_objects
 from f2edge.display import Thumbnail, in_notebook
 from f2edge.errors import DeviceError, InputError, LimitError, TaskError
 from f2edge.image import load_image, model_pixels
@@ -29,27 +30,31 @@ from f2edge.lines import shown
 from f2edge.placement import parse_placement
 from f2edge.result import Result, without_special_tokens
 from f2edge.selfcheck import SelfCheck
+from f2edge.tasks.labels import text_of, wanted_labels
+from f2edge.tasks.structured import check_structured, make_grammar
 from f2edge.tasks.table import build_prompt, resolve
+from f2edge.tasks.vocabulary import Vocabulary
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
 
     from f2edge.arrays import IntArray
     from f2edge.asking.objects import Detection
     from f2edge.asking.questions import Ask
     from f2edge.decoding import Generation
-    from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
     from f2edge.placement import Placement
     from f2edge.selfcheck import OnMismatch
+    from f2edge.tasks.labels import Labels
     from f2edge.tasks.table import RegionSource, Task
 
 
 T = TypeVar("T")
+Search: TypeAlias = "Callable[[DecoderSession, GenerationSettings, StopSignal, Structure | None], Iterator[T]]"
 
 
 def load(
@@ -149,9 +154,11 @@ class Florence2:
         task: str,
         text: str | None = None,
         *,
+        labels: Labels | None = None,
         region: RegionSource | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
+        structured: bool = False,
         settings: GenerationSettings | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
@@ -167,21 +174,28 @@ class Florence2:
             image: a path, the bytes of a picture file, an open binary file, a PIL image, or an array (H, W, 3) of
                 uint8 in the order RGB (:func:`f2edge.from_bgr` converts a frame of OpenCV).
             task: "od" or "<OD>"; "" for a free prompt.
-            text: the text input of the task: a caption, a phrase or a free prompt.
+            text: the text input of the task: a caption, a phrase or a free prompt.  If there are ``labels``, it may be
+                left out: the model then gets the labels, joined by Florence-2's token ``<and>``.
+            labels: the labels that may come, and no others; the answer is structured.  For tasks whose answers have
+                labels.
             region: x1, y1, x2, y2 in pixels of the original image, for tasks about a region; any sequence of four
                 numbers, such as a box of a result.
             num_beams: beams of the search; by default those of the bundle.
             max_new_tokens: length of the longest answer in tokens; by default the limit of the bundle.
+            structured: hold the answer to the structure of its task: whole objects only, each with a label if the task
+                gives labels, boxes with x1 <= x2 and y1 <= y2, and no box twice with its label.  For tasks that
+                locate objects.
             settings: all settings of the search, in place of those of the bundle.
             timeout: seconds from the call after which the answer is stopped, the wait for a worker included.
             cancel: stops the answer once it is set, from any thread; a :class:`threading.Event`.
 
         Raises:
-            InputError: the image, the task, its text or region, or a limit is wrong.
+            InputError: the image, the task, its text, labels or region, or a limit is wrong; or structure is asked of
+                a task that is answered in plain text, or of settings without an end token.
             DeviceError: the engine failed.
             StoppedError: ``timeout`` is over or ``cancel`` was set; its ``result`` is what was decided until then.
         """
-        question = Question(task, text, region, num_beams, max_new_tokens, settings)
+        question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
         return self._run(image, question, StopSignal.of(timeout, cancel))
 
     async def arun(
@@ -190,9 +204,11 @@ class Florence2:
         task: str,
         text: str | None = None,
         *,
+        labels: Labels | None = None,
         region: RegionSource | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
+        structured: bool = False,
         settings: GenerationSettings | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
@@ -205,7 +221,7 @@ class Florence2:
             >>> captions = await asyncio.gather(*(model.arun(frame, "caption") for frame in frames))
         """
         abandoned = Event()
-        question = Question(task, text, region, num_beams, max_new_tokens, settings)
+        question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
         ask = partial(self._run, image, question, StopSignal.of(timeout, cancel, abandoned))
         _ = self.runtime  # a closed model has no threads any more
         try:
@@ -307,6 +323,11 @@ class Florence2:
                 raise LimitError(f"{name} is {value}; this model takes 1 to {limit}")
         return chosen
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens by what they may be in a structured answer; sorting them takes some 0.1 s at the first use."""
+        return Vocabulary.of(self.tokenizer, max(self.bundle.geometry.vocab_size, self.tokenizer.vocab_size))
+
     def prompt_ids(self, prompt: str) -> IntArray:
         """Return the token ids (n,) int64 of a prompt, its begin and end tokens included.
 
@@ -343,9 +364,11 @@ class EncodedImage:
         task: str,
         text: str | None = None,
         *,
+        labels: Labels | None = None,
         region: RegionSource | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
+        structured: bool = False,
         settings: GenerationSettings | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
@@ -353,7 +376,8 @@ class EncodedImage:
         """Ask one question; see :meth:`Florence2.run`."""
         signal = StopSignal.of(timeout, cancel)
         with self.model.worker(signal):
-            return self.answer(Question(task, text, region, num_beams, max_new_tokens, settings), signal)
+            question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
+            return self.answer(question, signal)
 
     def answer(self, question: Question, signal: StopSignal) -> Result:
         """Answer a question on the worker that the caller has; see :meth:`Florence2.run`.
@@ -362,13 +386,12 @@ class EncodedImage:
             StopRequestedError: the signal asked to stop the encoder.
             StoppedError: the signal asked to stop the search.
         """
-        chosen = self.model.settings(question.num_beams, question.max_new_tokens, question.settings)
         clock = Stopwatch(self.timings_ms)
-        asked, ids = self.prompt(question.task, question.text, question.region)
+        asked, ids, settings, structure = self.asked(question)
         session = self.model.runtime.start(self.features, ids, signal)
         clock.lap("encoder")
         timed = TimedSession(session)
-        generation = generate(timed, chosen, signal)
+        generation = generate(timed, settings, signal, structure)
         clock.lap("decode")
         result = self.result(asked, generation, clock, timed.timings_ms())
         result = replace(result, steps=timed.steps)
@@ -420,8 +443,10 @@ class EncodedImage:
         task: str,
         text: str | None = None,
         *,
+        labels: Labels | None = None,
         region: RegionSource | None = None,
         max_new_tokens: int | None = None,
+        structured: bool = False,
         timeout: float | None = None,
         cancel: Cancel | None = None,
     ) -> Iterator[str]:
@@ -429,26 +454,28 @@ class EncodedImage:
 
         Location tokens are kept; ``<s>``, ``</s>`` and ``<pad>`` are not.  A character of several tokens comes with the
         last of them.  A worker is taken for each token alone, so that a slow reader keeps none from other questions.
+        The pieces of a structured answer come object by object; see :meth:`Florence2.run`.
 
         Raises:
-            InputError: the task, its text or region, or a limit is wrong; at the call.
+            InputError: the task, its text, labels or region, or a limit is wrong; at the call.
             DeviceError: the engine failed; while the answer is read.
             StoppedError: ``timeout``, in seconds from the call, is over or ``cancel`` was set; while the answer is
                 read, after the pieces that were decided until then.
         """
-        settings, signal = self.model.settings(1, max_new_tokens), StopSignal.of(timeout, cancel)
-        _, ids = self.prompt(task, text, region)
-        pieces = self.model.tokenizer.pieces(self._token_ids(ids, settings, signal))
-        return filter(None, map(without_special_tokens, pieces))
+        question = Question(task, text, region, 1, max_new_tokens, None, labels, structured)
+        tokens = self._token_ids(self.asked(question), StopSignal.of(timeout, cancel))
+        return filter(None, map(without_special_tokens, self.model.tokenizer.pieces(tokens)))
 
     def stream_objects(
         self,
         task: str,
         text: str | None = None,
         *,
+        labels: Labels | None = None,
         region: RegionSource | None = None,
         num_beams: int | None = None,
         max_new_tokens: int | None = None,
+        structured: bool = False,
         timeout: float | None = None,
         cancel: Cancel | None = None,
     ) -> Iterator[Detection]:
@@ -463,43 +490,40 @@ class EncodedImage:
             ...     print(found.label, found.box)
 
         Raises:
-            InputError: the task, its text or region, or a limit is wrong, or the task locates nothing; at the call.
+            InputError: the task, its text, labels or region, or a limit is wrong, or the task locates nothing; at the
+                call.
             DeviceError: the engine failed; while the objects are read.
             StoppedError: as for :meth:`stream`.
         """
-        settings, signal = self.model.settings(num_beams, max_new_tokens), StopSignal.of(timeout, cancel)
-        asked, ids = self.prompt(task, text, region)
-        if asked.parser == "pure_text":
-            raise TaskError(f"task {asked.name or 'with a free prompt'} locates no objects; stream yields its text")
-        return self._objects(asked, ids, settings, signal)
+        question = Question(task, text, region, num_beams, max_new_tokens, None, labels, structured)
+        asked = self.asked(question)
+        if asked.task.parser == "pure_text":
+            raise TaskError(
+                f"task {asked.task.name or 'with a free prompt'} locates no objects; stream yields its text"
+            )
+        return self._objects(asked, StopSignal.of(timeout, cancel))
 
-    def _objects(
-        self, asked: Task, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal
-    ) -> Iterator[Detection]:
-        reader, decided = ObjectReader(asked, self.model.tokenizer, self.size), None
-        for decided in self._steps(decide, prompt_ids, settings, signal):
+    def _objects(self, asked: Asked, signal: StopSignal) -> Iterator[Detection]:
+        reader, decided = ObjectReader(asked.task, self.model.tokenizer, self.size), None
+        for decided in self._steps(decide, asked, signal):
             yield from reader.read(decided, whole=False)
         if decided:
             yield from reader.read(decided, whole=True)
 
-    def _token_ids(self, prompt_ids: IntArray, settings: GenerationSettings, signal: StopSignal) -> Iterator[int]:
+    def _token_ids(self, asked: Asked, signal: StopSignal) -> Iterator[int]:
         """Yield the tokens of the answer; nothing is computed before the first one is read."""
-        return (token.token_id for token in self._steps(stream, prompt_ids, settings, signal))
+        tokens = (token.token_id for token in self._steps(stream, asked, signal))
+        return tokens if asked.structure is None else whole_objects(tokens, asked.structure)
 
-    def _steps(
-        self,
-        search: Callable[[DecoderSession, GenerationSettings, StopSignal], Iterator[T]],
-        prompt_ids: IntArray,
-        settings: GenerationSettings,
-        signal: StopSignal,
-    ) -> Iterator[T]:
+    def _steps(self, search: Search[T], asked: Asked, signal: StopSignal) -> Iterator[T]:
         """Yield what a search yields, and take a worker for each step alone.
 
         Raises:
             StoppedError: the signal asked to stop, after what was decided until then.
         """
         with self.model.worker(signal):
-            steps = search(self.model.runtime.start(self.features, prompt_ids, signal), settings, signal)
+            session = self.model.runtime.start(self.features, asked.prompt_ids, signal)
+            steps = search(session, asked.settings, signal, asked.structure)
         while (step := self._next(steps, signal)) is not None:
             yield step
         if signal.reason:
@@ -509,11 +533,18 @@ class EncodedImage:
         with self.model.worker(signal):
             return next(steps, None)
 
-    def prompt(self, task: str, text: str | None, region: RegionSource | None) -> tuple[Task, IntArray]:
-        """Return the task, and the token ids (n,) int64 of its prompt.
+    def asked(self, question: Question) -> Asked:
+        """Prepare a question about this image.
 
         Raises:
-            InputError: the task, its text or region is wrong, or the prompt is too long for the bundle.
+            InputError: the task, its text, labels or region, or a limit is wrong.
         """
-        asked = resolve(task)
-        return asked, self.model.prompt_ids(build_prompt(asked, text, region, self.size))
+        settings = self.model.settings(question.num_beams, question.max_new_tokens, question.settings)
+        task = resolve(question.task)
+        check_structured(task, question.structured)
+        labels = wanted_labels(task, question.labels)
+        prompt = build_prompt(task, text_of(task, question.text, labels), question.region, self.size)
+        structure = None
+        if question.structured or labels:
+            structure = make_grammar(task, labels, self.model.vocabulary, settings)
+        return Asked(task, self.model.prompt_ids(prompt), settings, structure)

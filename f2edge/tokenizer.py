@@ -40,6 +40,9 @@ class Tokenizer:
         CheckpointError: it does not put ``<s>`` and ``</s>`` around a text.
     """
 
+    LINE_BREAK = "\u010a"
+    """A line break in the name of a token."""
+
     def __init__(self, backend: _Backend) -> None:
         backend.no_truncation()
         backend.no_padding()
@@ -133,6 +136,27 @@ class Tokenizer:
     def is_location(self, token_id: int) -> bool:
         """Tell whether a token is one of ``<loc_0>`` to ``<loc_999>``."""
         return token_id in self._locations
+
+    def special_id(self, name: str) -> int:
+        """The id of a special token such as ``<poly>``.
+
+        Raises:
+            CheckpointError: there is no such token.
+        """
+        token_id: int | None = self._backend.token_to_id(name)
+        if token_id is None:
+            raise CheckpointError(f"it does not know {name}: not Florence-2's tokenizer")
+        return token_id
+
+    def plain_tokens(self) -> Iterator[tuple[int, str]]:
+        """Yield the id and the name of each token that is text; a name has its bytes as byte-level BPE writes them.
+
+        Letters, digits and signs of ASCII stand for themselves, and ``LINE_BREAK`` for a line break.
+        """
+        special = {token_id for token_id, token in self._backend.get_added_tokens_decoder().items() if token.special}
+        for name, token_id in self._backend.get_vocab(with_added_tokens=True).items():
+            if token_id not in special:
+                yield token_id, name
 
     def to_text(self) -> str:
         """The content of a ``tokenizer.json`` that holds the added tokens too."""

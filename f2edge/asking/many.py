@@ -19,12 +19,10 @@ from f2edge.lines import shown
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from f2edge.arrays import IntArray
-    from f2edge.decoding.settings import GenerationSettings
+    from f2edge.asking.questions import Asked
     from f2edge.image import ImageSource
     from f2edge.model import EncodedImage, Florence2
     from f2edge.result import Result
-    from f2edge.tasks.table import Task
 
 DEFAULT_BATCH = 8
 _BATCHES_AHEAD = 2
@@ -37,9 +35,7 @@ class _Prepared(NamedTuple):
     place: int
     image: EncodedImage
     ask: Ask
-    task: Task
-    prompt_ids: IntArray
-    settings: GenerationSettings
+    asked: Asked
 
 
 def about(image: EncodedImage, asks: Iterable[Ask | str]) -> Iterator[Ask]:
@@ -96,9 +92,8 @@ def _prepare(model: Florence2, asks: Iterator[Ask], count: int) -> tuple[list[_P
 def _prepared(model: Florence2, place: int, ask: Ask, encoded: dict[Hashable, EncodedImage]) -> _Prepared:
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
-    settings = model.settings(ask.num_beams, ask.max_new_tokens, ask.settings)
     image = _encoded(model, ask, encoded)
-    return _Prepared(place, image, ask, *image.prompt(ask.task, ask.text, ask.region), settings)
+    return _Prepared(place, image, ask, image.asked(ask.question))
 
 
 def _encoded(model: Florence2, ask: Ask, encoded: dict[Hashable, EncodedImage]) -> EncodedImage:
@@ -125,10 +120,14 @@ def _key(image: ImageSource) -> Hashable:
 
 def _batches(window: Sequence[_Prepared], batch: int) -> Iterator[list[_Prepared]]:
     """Put questions with as many beams, and of similar lengths, into batches."""
-    ordered = sorted(window, key=lambda one: (one.settings.num_beams, one.task.name, len(one.prompt_ids)))
-    for _, group in groupby(ordered, key=lambda one: one.settings.num_beams):
+    ordered = sorted(window, key=lambda one: (_beams(one), one.asked.task.name, len(one.asked.prompt_ids)))
+    for _, group in groupby(ordered, key=_beams):
         while chunk := list(islice(group, batch)):
             yield chunk
+
+
+def _beams(one: _Prepared) -> int:
+    return one.asked.settings.num_beams
 
 
 def _answer(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
@@ -143,10 +142,10 @@ def _answer(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int,
 def _answer_together(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
     runtime, clock = model.runtime, Stopwatch()
     assert takes_batches(runtime)
-    session = runtime.start_many([(one.image.features, one.prompt_ids) for one in batch])
+    session = runtime.start_many([(one.image.features, one.asked.prompt_ids) for one in batch])
     clock.lap("encoder", len(batch))
-    generations = generate_together(session, [one.settings for one in batch])
+    generations = generate_together(session, [(one.asked.settings, one.asked.structure) for one in batch])
     clock.lap("decode", len(batch))
     for one, (generation, steps) in zip(batch, generations, strict=True):
         own = Stopwatch({**one.image.timings_ms, **clock.laps})
-        yield one.place, replace(one.image.result(one.task, generation, own), steps=steps)
+        yield one.place, replace(one.image.result(one.asked.task, generation, own), steps=steps)

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from f2edge.arrays import IntArray
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.structure import Structure
     from f2edge.image import ImageSource
     from f2edge.model import EncodedImage
-    from f2edge.tasks.table import RegionSource
+    from f2edge.tasks.labels import Labels
+    from f2edge.tasks.table import RegionSource, Task
 
 
 class Question(NamedTuple):
@@ -21,6 +24,17 @@ class Question(NamedTuple):
     num_beams: int | None
     max_new_tokens: int | None
     settings: GenerationSettings | None
+    labels: Labels | None = None
+    structured: bool = False
+
+
+class Asked(NamedTuple):
+    """A question as the engine and the search take it."""
+
+    task: Task
+    prompt_ids: IntArray
+    settings: GenerationSettings
+    structure: Structure | None
 
 
 @dataclass(frozen=True)
@@ -40,8 +54,11 @@ class Ask:
     num_beams: int | None = field(default=None, kw_only=True)
     max_new_tokens: int | None = field(default=None, kw_only=True)
     settings: GenerationSettings | None = field(default=None, kw_only=True)
+    labels: Labels | None = field(default=None, kw_only=True)
+    structured: bool = field(default=False, kw_only=True)
 
     @property
     def question(self) -> Question:
         """What is asked, without the image."""
-        return Question(self.task, self.text, self.region, self.num_beams, self.max_new_tokens, self.settings)
+        limits = (self.num_beams, self.max_new_tokens, self.settings)
+        return Question(self.task, self.text, self.region, *limits, self.labels, self.structured)

@@ -30,6 +30,8 @@ from f2edge.errors import DeviceWarning, InputError
 from f2edge.image import MAX_STREAM_BYTES
 from f2edge.lines import one_line
 from f2edge.selfcheck import OnMismatch
+from f2edge.tasks.labels import text_of, wanted_labels
+from f2edge.tasks.structured import check_structured
 from f2edge.tasks.table import TASKS, build_prompt, resolve
 
 if TYPE_CHECKING:
@@ -61,10 +63,24 @@ def _tasks() -> str:
 )
 @click.option("--text", help="Text input of the task: a caption, a phrase or a prompt.")
 @click.option(
+    "--label",
+    "labels",
+    metavar="L",
+    multiple=True,
+    help="Label that may come; repeat it for several.  No other label comes, and the answer is structured.  Without "
+    "--text, tasks that need a text get the labels.",
+)
+@click.option(
     "--region",
     metavar="X1,Y1,X2,Y2",
     callback=region_callback,
     help="Region that the task is about, in pixels of the picture.",
+)
+@click.option(
+    "--structured",
+    is_flag=True,
+    help="Hold the answer to the structure of its task: whole objects only, ordered coordinates, no box twice with its "
+    "label.",
 )
 @click.option(
     "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of the bundle, usually 3."
@@ -102,7 +118,9 @@ def command(
     images: tuple[str, ...],
     task: str,
     text: str | None,
+    labels: tuple[str, ...],
     region: Region | None,
+    structured: bool,
     num_beams: int | None,
     max_new_tokens: int | None,
     timeout: float | None,
@@ -113,13 +131,23 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask BUNDLE one question about each IMAGE; - is the picture on standard input."""
-    prompt = _prompt(task, text, region)
+    wanted = _labels(task, labels, structured=structured)
+    prompt = _prompt(task, text, wanted, region)
     drawings = destinations(draw, images)
     model = _open(bundle, device, threads, on_mismatch)
     if prompt is not None:
         model.prompt_ids(prompt)
     settings = model.settings(num_beams, max_new_tokens)
-    ask = partial(model.run, task=task, text=text, region=region, settings=settings, timeout=timeout)
+    ask = partial(
+        model.run,
+        task=task,
+        text=text,
+        labels=wanted,
+        region=region,
+        structured=structured,
+        settings=settings,
+        timeout=timeout,
+    )
     pictures = {image: _picture(image) for image in dict.fromkeys(images)}  # standard input is read once
     answered = [
         _answer(ask, pictures[image], drawing, several=len(images) > 1, as_json=as_json)
@@ -129,10 +157,17 @@ def command(
         sys.exit(1)
 
 
-def _prompt(task: str, text: str | None, region: Region | None) -> str | None:
+def _labels(task: str, labels: tuple[str, ...], *, structured: bool) -> tuple[str, ...] | None:
+    """Return the wanted labels, so that structure where there is none fails before anything is loaded."""
+    asked = resolve(task)
+    check_structured(asked, structured)
+    return wanted_labels(asked, labels or None)
+
+
+def _prompt(task: str, text: str | None, labels: tuple[str, ...] | None, region: Region | None) -> str | None:
     """Return the prompt if it depends on no picture, so that a wrong question fails before anything is loaded."""
     asked = resolve(task)
-    return None if region and asked.input == "region" else build_prompt(asked, text, region)
+    return None if region and asked.input == "region" else build_prompt(asked, text_of(asked, text, labels), region)
 
 
 def _open(bundle: Path, device: str | None, threads: int | None, on_mismatch: OnMismatch | None) -> Florence2:

@@ -6,7 +6,7 @@ All begin at the same time, so they are at the same position at every step, and 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.decoding.steps import Found, StepRequest
     from f2edge.decoding.stopping import StopSignal
+    from f2edge.decoding.structure import Structure
+
+Wanted: TypeAlias = "tuple[GenerationSettings, Structure | None]"
 
 _KEPT_SHARE = 0.5
 """Questions that have ended leave the batch once at most this share goes on: leaving copies the keys and values of the
@@ -30,13 +33,13 @@ others, about as much work as a few steps."""
 
 
 def generate_together(
-    session: BatchSession, settings: Sequence[GenerationSettings], signal: StopSignal = NEVER
+    session: BatchSession, wanted: Sequence[Wanted], signal: StopSignal = NEVER
 ) -> list[tuple[Generation, int]]:
     """Search for the answers to several questions, each as :func:`f2edge.decoding.generate` does.
 
     Args:
-        session: fresh, with one question for each of the settings.
-        settings: the settings of each search.
+        session: fresh, with as many questions as there are searches.
+        wanted: the settings of each search, and the structure that its answer must have, or None.
         signal: ends all searches between two steps; what was decided until then is ``truncated``.
 
     Returns:
@@ -45,10 +48,13 @@ def generate_together(
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
-    batch = _Batch(session, settings, signal)
+    batch = _Batch(session, wanted, signal)
     while batch.requests:
         batch.step()
-    return [(generation(batch.found[k], one, signal), batch.steps[k]) for k, one in enumerate(settings)]
+    return [
+        (generation(batch.found[k], settings, signal, structure), batch.steps[k])
+        for k, (settings, structure) in enumerate(wanted)
+    ]
 
 
 class _Batch:
@@ -56,17 +62,17 @@ class _Batch:
 
     Args:
         session: fresh.
-        settings: the settings of each search.
+        wanted: the settings and the structure of each search.
         signal: ends all searches.
     """
 
-    def __init__(self, session: BatchSession, settings: Sequence[GenerationSettings], signal: StopSignal) -> None:
+    def __init__(self, session: BatchSession, wanted: Sequence[Wanted], signal: StopSignal) -> None:
         self.found: dict[int, Found] = {}
         self.requests: dict[int, StepRequest] = {}
-        self.steps = [0] * len(settings)
+        self.steps = [0] * len(wanted)
         self._session = session
-        self._searches = [search(one, signal) for one in settings]
-        self._places = list(range(len(settings)))  # the question at each place of the session
+        self._searches = [search(settings, signal, structure) for settings, structure in wanted]
+        self._places = list(range(len(wanted)))  # the question at each place of the session
         self._first_rows = dict.fromkeys(self._places, 0)  # of each question, in the previous step
         for question in self._places:
             self._advance(question, None)

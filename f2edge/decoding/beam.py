@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from f2edge.decoding.constraints import certain_token, max_length
 from f2edge.decoding.processors import Scores, need_all_scores, process
 from f2edge.decoding.steps import Found, Hypothesis, StepRequest
 from f2edge.decoding.stopping import NEVER
+from f2edge.decoding.structure import Limits, per_beam
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,11 +32,10 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.decoding.steps import Search
     from f2edge.decoding.stopping import StopSignal
+    from f2edge.decoding.structure import State, Structure
 
 # Added to the scores of beams that only fill up the first step, and of sequences that have ended.
 _OUT = np.float32(-1e9)
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Beams:
     """The B running beams, best first.
 
     While ``shared``, all beams are copies of one sequence; only the first has a real score, and the session keeps one
-    row.
+    row.  Only a structured answer has ``states``; its beams that cannot go on have scores of -inf.
     """
 
     sequences: IntArray  # (B, length)
@@ -51,6 +51,7 @@ class _Beams:
     scores: FloatArray  # (B,) sums of the log-probabilities
     rows: IntArray  # (B,) the session's row that each beam continues
     shared: bool
+    states: tuple[State, ...] = ()  # B of them
 
     def hypothesis(self, beam: int, token_id: int, logprob: float) -> Hypothesis:
         return Hypothesis(
@@ -85,9 +86,11 @@ class _Finished:
 
 def _shared(beams: _Beams, finished: _Finished) -> Hypothesis:
     """Return the longest beginning of all running beams and finished hypotheses."""
-    first, *others = beams.sequences
-    length = min(_common(first, other) for other in (first, *others, *finished.found()))
-    return Hypothesis(first[:length], beams.logprobs[0, : length - 1])
+    running = list(beams.sequences[beams.scores > -np.inf])
+    sequences = running + finished.found()
+    length = min(_common(sequences[0], other) for other in sequences)
+    logprobs = beams.logprobs[0] if running else finished.hypotheses[0].logprobs
+    return Hypothesis(sequences[0][:length], logprobs[: length - 1])
 
 
 def _common(left: IntArray, right: IntArray) -> int:
@@ -97,17 +100,17 @@ def _common(left: IntArray, right: IntArray) -> int:
     return int(differ[0]) if len(differ) else length
 
 
-def beam_search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
+def beam_search(settings: GenerationSettings, signal: StopSignal = NEVER, structure: Structure | None = None) -> Search:
     """Search with several beams.
 
     If the signal asks to stop, the answer is the best sequence so far, finished or not.
     """
-    beams, finished = _start(settings)
+    beams, finished = _start(settings, structure)
     searching = True
     while searching:
         if signal.requested():
             return _best_so_far(beams, finished, settings)
-        candidates = yield from _candidates(beams, finished, settings)
+        candidates = yield from _candidates(beams, finished, settings, structure)
         ended = _ended(beams, candidates, settings)
         finished = _collect(finished, beams, candidates, ended, settings)
         beams = _advance(beams, candidates, ended, settings)
@@ -123,22 +126,25 @@ def _best_so_far(beams: _Beams, finished: _Finished, settings: GenerationSetting
     return Found(Hypothesis(beams.sequences[0], beams.logprobs[0]), score)
 
 
-def _start(settings: GenerationSettings) -> tuple[_Beams, _Finished]:
+def _start(settings: GenerationSettings, structure: Structure | None) -> tuple[_Beams, _Finished]:
     B = settings.num_beams
     sequences = np.full((B, 1), settings.decoder_start_token_id, dtype=np.int64)
     logprobs = np.empty((B, 0), dtype=np.float32)
     scores = np.full(B, _OUT)
     free = _Finished(scores.copy(), [Hypothesis(sequences[0], logprobs[0])] * B)
     scores[0] = 0.0
-    return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True), free
+    states = (structure.start,) * B if structure else ()
+    return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True, states=states), free
 
 
 def _candidates(
-    beams: _Beams, finished: _Finished, settings: GenerationSettings
+    beams: _Beams, finished: _Finished, settings: GenerationSettings, structure: Structure | None
 ) -> Generator[StepRequest, StepScores, _Continuations]:
     """Take one step and keep the best continuations; a forced token is the only one of each beam."""
     length = beams.sequences.shape[1]
     certain = certain_token(length, settings)
+    if certain is None and structure:
+        return _choose_permitted((yield _request(beams, finished)), beams, settings, structure)
     if certain is None:
         return _choose((yield _request(beams, finished)), beams, settings)
     if length + 1 < max_length(settings):
@@ -156,8 +162,8 @@ def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _C
     """Return the best of the K candidates per beam if no other token can be among them, else of all tokens."""
     if need_all_scores(beams.sequences.shape[1], settings):
         return _choose_from_all(step, beams, settings)
-    token_ids = _per_beam(step.token_ids, settings.num_beams)
-    logprobs = _per_beam(step.logits - step.log_sum_exp[:, None], settings.num_beams)
+    token_ids = per_beam(step.token_ids, settings.num_beams)
+    logprobs = per_beam(step.logits - step.log_sum_exp[:, None], settings.num_beams)
     # No token that is not a candidate can score more than this.
     unseen = np.max(logprobs[:, -1] + beams.scores)
     process(Scores(logprobs, token_ids), beams.sequences, settings)
@@ -168,7 +174,7 @@ def _choose(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _C
 
 
 def _choose_from_all(step: StepScores, beams: _Beams, settings: GenerationSettings) -> _Continuations:
-    logprobs = _per_beam(step.fetch_logits() - step.log_sum_exp[:, None], settings.num_beams)
+    logprobs = per_beam(step.fetch_logits() - step.log_sum_exp[:, None], settings.num_beams)
     process(Scores(logprobs), beams.sequences, settings)
     token_ids = np.broadcast_to(np.arange(logprobs.shape[1]), logprobs.shape)
     return _best(token_ids, logprobs, beams.scores, _kept(settings))
@@ -179,9 +185,22 @@ def _kept(settings: GenerationSettings) -> int:
     return max(2, 1 + len(settings.end_token_ids)) * settings.num_beams
 
 
-def _per_beam(rows: NDArray[_Scalar], num_beams: int) -> NDArray[_Scalar]:
-    """Expand the rows of the session to one row per beam: a shared row belongs to all beams."""
-    return rows if len(rows) == num_beams else np.repeat(rows, num_beams, axis=0)
+def _choose_permitted(
+    step: StepScores, beams: _Beams, settings: GenerationSettings, structure: Structure
+) -> _Continuations:
+    """Return the best of what the structure permits, of the K candidates per beam if no other token can be better."""
+    running = np.where(beams.scores > _OUT / 2, beams.scores, -np.inf)  # copies of the first beam end here
+    states = [state if score > -np.inf else None for state, score in zip(beams.states, running, strict=True)]
+    limits = Limits.of(states, structure, beams.sequences.shape[1], settings)
+    scores = limits.among_candidates(step, beams.sequences, settings)
+    if scores:
+        best = _best(scores.token_ids, scores.values, running, _kept(settings))
+        last = per_beam(step.logits[:, -1] - step.log_sum_exp, settings.num_beams) + running
+        unseen = np.max(last, where=~scores.complete, initial=-np.inf)
+        if len(best.scores) == _kept(settings) and (scores.complete.all() or best.scores[-1] > unseen):
+            return best
+    scores = limits.among_all(step, beams.sequences, settings)
+    return _best(scores.token_ids, scores.values, running, _kept(settings))
 
 
 def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count: int) -> _Continuations:
@@ -225,7 +244,7 @@ def _advance(
     beams: _Beams, candidates: _Continuations, ended: NDArray[np.bool_], settings: GenerationSettings
 ) -> _Beams:
     """Continue the B best candidates that have not ended."""
-    scores = candidates.scores + ended * _OUT
+    scores = np.where(ended, -np.inf if beams.states else candidates.scores + _OUT, candidates.scores)
     chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]
     parents, tokens = candidates.beams[chosen], candidates.token_ids[chosen]
     certain = certain_token(beams.sequences.shape[1], settings) is not None
@@ -235,7 +254,15 @@ def _advance(
         scores=scores[chosen],
         rows=np.zeros_like(parents) if beams.shared else parents,
         shared=beams.shared and certain,
+        states=_after(beams.states, parents, tokens),
     )
+
+
+def _after(states: tuple[State, ...], parents: IntArray, tokens: IntArray) -> tuple[State, ...]:
+    """Return the state of each beam that continues a parent; without states, none."""
+    if not states:
+        return ()
+    return tuple(states[parent].after(token) for parent, token in zip(parents.tolist(), tokens.tolist(), strict=True))
 
 
 def _goes_on(beams: _Beams, finished: _Finished, settings: GenerationSettings) -> bool:

@@ -12,6 +12,7 @@ from f2edge.decoding.constraints import certain_token, max_length
 from f2edge.decoding.processors import Scores, need_all_scores, process
 from f2edge.decoding.steps import Found, Hypothesis, StepRequest, progress
 from f2edge.decoding.stopping import NEVER
+from f2edge.decoding.structure import Limits
 from f2edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.decoding.steps import Search
     from f2edge.decoding.stopping import StopSignal
+    from f2edge.decoding.structure import Structure
 
 # What processors take from candidates is taken out of the given log-sum-exp, which saves fetching all logits, while
 # that costs no precision in float32: what they take from other tokens must be negligible, what is left must be enough.
@@ -37,13 +39,19 @@ class DecodedToken(NamedTuple):
     logprob: float
 
 
-def stream(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Iterator[DecodedToken]:
+def stream(
+    session: DecoderSession,
+    settings: GenerationSettings,
+    signal: StopSignal = NEVER,
+    structure: Structure | None = None,
+) -> Iterator[DecodedToken]:
     """Search greedily, and yield each token after the decoder start token as soon as it is chosen.
 
     Args:
         session: fresh, no step taken yet.
         settings: the search's settings, with one beam.
         signal: ends the search between two tokens.
+        structure: what the answer is held to; its last object may remain unfinished.
 
     Raises:
         InputError: more than one beam, whose tokens are not final before the end.
@@ -51,7 +59,7 @@ def stream(session: DecoderSession, settings: GenerationSettings, signal: StopSi
     """
     if settings.num_beams != 1:
         raise InputError(f"streaming needs num_beams=1, not {settings.num_beams}; use generate for beam search")
-    return _tokens(progress(greedy_search(settings, signal), session))
+    return _tokens(progress(greedy_search(settings, signal, structure), session))
 
 
 def _tokens(steps: Generator[StepRequest, None, Found]) -> Iterator[DecodedToken]:
@@ -70,13 +78,18 @@ def _from(decided: Hypothesis, first: int) -> Iterator[DecodedToken]:
     return map(DecodedToken, tokens, logprobs)
 
 
-def greedy_search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
+def greedy_search(
+    settings: GenerationSettings, signal: StopSignal = NEVER, structure: Structure | None = None
+) -> Search:
     """Search greedily; if the signal asks to stop, the answer is what was decided until then."""
     decoded: list[DecodedToken] = []
+    state = structure.start if structure else None
     while 1 + len(decoded) < max_length(settings) and not signal.requested():
-        decoded.append((yield from _next_token(_sequence(decoded, settings), decoded, settings)))
+        limits = Limits.of([state], structure, 1 + len(decoded), settings) if structure and state else None
+        decoded.append((yield from _next_token(_sequence(decoded, settings), decoded, settings, limits)))
         if decoded[-1].token_id in settings.end_token_ids:
             break
+        state = state.after(decoded[-1].token_id) if state else None
     return Found(_hypothesis(decoded, settings), _score(decoded, settings))
 
 
@@ -93,16 +106,29 @@ def _score(decoded: list[DecodedToken], settings: GenerationSettings) -> float:
 
 
 def _next_token(
-    sequence: IntArray, decoded: list[DecodedToken], settings: GenerationSettings
+    sequence: IntArray, decoded: list[DecodedToken], settings: GenerationSettings, limits: Limits | None
 ) -> Generator[StepRequest, StepScores, DecodedToken]:
     length = sequence.shape[1]
     certain = certain_token(length, settings)
     if certain is not None and length + 1 == max_length(settings):
         return DecodedToken(certain, 0.0)
+    if limits and limits.tokens == [None]:
+        return DecodedToken(limits.ends[0], 0.0)
     step = yield StepRequest(sequence[0, -1:], _FIRST_ROW, partial(_hypothesis, decoded, settings))
     if certain is not None:
         return DecodedToken(certain, 0.0)
+    if limits:
+        return _from_permitted(step, sequence, settings, limits)
     return _from_candidates(step, sequence, settings) or _from_all(step, sequence, settings)
+
+
+def _from_permitted(step: StepScores, sequence: IntArray, settings: GenerationSettings, limits: Limits) -> DecodedToken:
+    scores = limits.among_candidates(step, sequence, settings)
+    unseen = step.logits[0, -1] - step.log_sum_exp[0]
+    if scores is None or not (scores.complete[0] or scores.values.max() > unseen):
+        scores = limits.among_all(step, sequence, settings)
+    best = scores.values.max()
+    return DecodedToken(int(scores.token_ids[scores.values == best].min()), float(best))
 
 
 def _from_candidates(step: StepScores, sequence: IntArray, settings: GenerationSettings) -> DecodedToken | None:

@@ -13,6 +13,7 @@ from f2edge.decoding.constraints import max_length
 from f2edge.decoding.greedy import greedy_search
 from f2edge.decoding.steps import Found, finish, progress
 from f2edge.decoding.stopping import NEVER
+from f2edge.decoding.structure import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.decoding.steps import Search
     from f2edge.decoding.stopping import StopSignal
+    from f2edge.decoding.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,38 @@ class Generation:
     truncated: bool
 
 
-def generate(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Generation:
+def generate(
+    session: DecoderSession,
+    settings: GenerationSettings,
+    signal: StopSignal = NEVER,
+    structure: Structure | None = None,
+) -> Generation:
     """Search for the best sequence: greedy with one beam, beam search with more (docs/florence2.md#search).
 
     Args:
         session: fresh, no step taken yet.
         settings: the search's settings.
         signal: ends the search between two steps; what was decided until then is ``truncated``.
+        structure: what the answer is held to; it ends with its last whole object.
 
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
-    return generation(finish(search(settings, signal), session), settings, signal)
+    found = finish(search(settings, signal, structure), session)
+    return generation(found, settings, signal, structure)
 
 
-def search(settings: GenerationSettings, signal: StopSignal = NEVER) -> Search:
+def search(settings: GenerationSettings, signal: StopSignal = NEVER, structure: Structure | None = None) -> Search:
     """Begin a search for one answer: greedy with one beam, beam search with more."""
-    return (greedy_search if settings.num_beams == 1 else beam_search)(settings, signal)
+    return (greedy_search if settings.num_beams == 1 else beam_search)(settings, signal, structure)
 
 
-def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSignal = NEVER) -> Iterator[Generation]:
+def decide(
+    session: DecoderSession,
+    settings: GenerationSettings,
+    signal: StopSignal = NEVER,
+    structure: Structure | None = None,
+) -> Iterator[Generation]:
     """Search as :func:`generate` does, and yield what is decided of the answer, longer and longer.
 
     In beam search a token is decided once all sequences that may still win have it.
@@ -69,28 +83,46 @@ def decide(session: DecoderSession, settings: GenerationSettings, signal: StopSi
         session: fresh, no step taken yet.
         settings: the search's settings.
         signal: ends the search between two steps.
+        structure: what the answer is held to.
 
     Yields:
-        Beginnings of the answer, marked as truncated; the last one is what :func:`generate` returns.
+        Beginnings of the answer, marked as truncated; the last one is what :func:`generate` returns.  The others may
+        end within an object that a structured answer leaves out, because there is no room for the whole of it.
 
     Raises:
         DeviceError: the decoder's scores are not finite.
     """
-    steps, length = progress(search(settings, signal), session), 1
+    steps, length = progress(search(settings, signal, structure), session), 1
     while True:
         try:
             decided = next(steps).decided()
         except StopIteration as end:
-            yield generation(end.value, settings, signal)
+            yield generation(end.value, settings, signal, structure)
             return
         if len(decided.token_ids) > length:
             length = len(decided.token_ids)
             yield replace(generation(Found(decided, 0.0), settings), truncated=True)
 
 
-def generation(found: Found, settings: GenerationSettings, signal: StopSignal = NEVER) -> Generation:
+def generation(
+    found: Found, settings: GenerationSettings, signal: StopSignal = NEVER, structure: Structure | None = None
+) -> Generation:
     """Return what a search has found; it is truncated at the longest length, or where the search was stopped."""
     token_ids, logprobs = found.best.token_ids.tolist(), found.best.logprobs.tolist()
     by_itself = settings.forced_eos_token_id is None and token_ids[-1] in settings.end_token_ids
     truncated = len(token_ids) == max_length(settings) and not by_itself
-    return Generation(tuple(token_ids), tuple(logprobs), found.score, truncated or signal.reason is not None)
+    generation = Generation(tuple(token_ids), tuple(logprobs), found.score, truncated or signal.reason is not None)
+    return _whole(generation, settings, signal, structure) if structure else generation
+
+
+def _whole(
+    generation: Generation, settings: GenerationSettings, signal: StopSignal, structure: Structure
+) -> Generation:
+    """Leave out an unfinished object at the end; the answer is truncated if what could have come had no room."""
+    left = cut(generation.token_ids, structure, settings)
+    truncated = left.limited or signal.reason is not None
+    if len(left.kept) == len(generation.token_ids):
+        return replace(generation, truncated=truncated)
+    logprobs = tuple(generation.token_logprobs[position - 1] for position in left.kept[1:])
+    score = sum(logprobs) / len(logprobs) ** settings.length_penalty if logprobs else 0.0
+    return Generation(tuple(generation.token_ids[position] for position in left.kept), logprobs, score, truncated)

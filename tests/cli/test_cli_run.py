@@ -56,6 +56,20 @@ def test_defaults_are_the_bundles(tiny_bundle: Path, photo: Path) -> None:
     assert tuple(printed["token_ids"]) == load(tiny_bundle).run(photo, "caption").token_ids
 
 
+def test_structured(tiny_bundle: Path, photo: Path) -> None:
+    """The options give the answers of Python; structure where there is none fails before the bundle is opened."""
+    printed = run(tiny_bundle, photo, "--task", "od", "--label", "cat", "--label", "dog", "--json").json
+    expected = load(tiny_bundle).run(photo, "od", labels=["cat", "dog"], max_new_tokens=12)
+    assert tuple(printed["token_ids"]) == expected.token_ids
+    assert set(printed["labels"]) <= {"cat", "dog"}
+    printed = run(tiny_bundle, photo, "--task", "od", "--structured", "--json").json
+    assert (
+        tuple(printed["token_ids"]) == load(tiny_bundle).run(photo, "od", structured=True, max_new_tokens=12).token_ids
+    )
+    assert "leave --structured out" in run(photo.parent / "none", photo, "--task", "ocr", "--structured").error
+    assert "leave --label out" in run(photo.parent / "none", photo, "--task", "ocr", "--label", "a").error
+
+
 def test_text_is_plain(tiny_bundle: Path, photo: Path) -> None:
     """Stdout has the caption alone; a note that the caption was cut off goes to stderr."""
     outcome = run(tiny_bundle, photo, "--task", "caption")
