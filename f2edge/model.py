@@ -37,14 +37,16 @@ from f2edge.tasks.vocabulary import Vocabulary
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
 
     from f2edge.arrays import IntArray
     from f2edge.asking.objects import Detection
     from f2edge.asking.questions import Ask
     from f2edge.decoding import Generation
+    from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.stopping import Cancel
+    from f2edge.decoding.structure import Structure
     from f2edge.engine import Features, Runtime
     from f2edge.image import ImageSource
     from f2edge.placement import Placement
