@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import IntArray
     from f2edge.asking.objects import Detection
-    from f2edge.asking.questions import Ask
+    from f2edge.asking.questions import Ask, Encoded
     from f2edge.decoding import Generation
     from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.stopping import Cancel
@@ -290,6 +290,18 @@ class Florence2:
         signal = StopSignal.of(timeout, cancel)
         with self.worker(signal):
             return self._encode(image, signal)
+
+    def encoded(self, image: ImageSource | Encoded) -> EncodedImage:
+        """Return the encoded image, which a question of many may hold already.
+
+        Raises:
+            InputError: another model has encoded it.
+        """
+        if not isinstance(image, EncodedImage):
+            return self.encode(image)  # type: ignore[arg-type]
+        if image.model is not self:
+            raise InputError("an encoded image belongs to another model; encode the picture with this one")
+        return image
 
     def _encode(self, image: ImageSource, signal: StopSignal) -> EncodedImage:
         clock = Stopwatch()

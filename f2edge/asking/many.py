@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby, islice
 from numbers import Integral
 from os import PathLike
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from f2edge.asking.questions import Ask
 from f2edge.asking.stopwatch import Stopwatch
@@ -18,10 +18,12 @@ from f2edge.lines import shown
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from f2edge.asking.questions import Asked
+    from f2edge.asking.questions import Asked, Encoded
+    from f2edge.decoding.stopping import StopSignal
+    from f2edge.engine import Runtime
     from f2edge.image import ImageSource
-    from f2edge.model import EncodedImage, Florence2
     from f2edge.result import Result
 
 DEFAULT_BATCH = 8
@@ -29,16 +31,33 @@ _BATCHES_AHEAD = 2
 """How many batches of questions are read ahead, and sorted, so that a batch has questions of similar lengths."""
 
 
+class Model(Protocol):
+    """What batches need of a model; :class:`f2edge.Florence2` is one."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The engine."""
+        ...
+
+    def encoded(self, image: ImageSource | Encoded) -> Encoded:
+        """Return the encoded image, which a question may hold already."""
+        ...
+
+    def worker(self, signal: StopSignal) -> AbstractContextManager[None]:
+        """Wait for a free worker, and keep it until the end of the block."""
+        ...
+
+
 class _Prepared(NamedTuple):
     """A question whose picture is encoded; ``place`` is its position in the order of the answers."""
 
     place: int
-    image: EncodedImage
+    image: Encoded
     ask: Ask
     asked: Asked
 
 
-def about(image: EncodedImage, asks: Iterable[Ask | str]) -> Iterator[Ask]:
+def about(image: Encoded, asks: Iterable[Ask | str]) -> Iterator[Ask]:
     """Turn what is asked of an encoded image into questions about it.
 
     Raises:
@@ -53,7 +72,7 @@ def about(image: EncodedImage, asks: Iterable[Ask | str]) -> Iterator[Ask]:
         yield replace(one, image=image)
 
 
-def answer_many(model: Florence2, asks: Iterable[Ask], batch: int) -> Iterator[Result]:
+def answer_many(model: Model, asks: Iterable[Ask], batch: int) -> Iterator[Result]:
     """Answer questions in batches; see :meth:`f2edge.Florence2.run_many`.
 
     Raises:
@@ -64,7 +83,7 @@ def answer_many(model: Florence2, asks: Iterable[Ask], batch: int) -> Iterator[R
     return _answers(model, iter(asks), int(batch))
 
 
-def _answers(model: Florence2, asks: Iterator[Ask], batch: int) -> Iterator[Result]:
+def _answers(model: Model, asks: Iterator[Ask], batch: int) -> Iterator[Result]:
     error: Exception | None = None
     while error is None:
         window, error = _prepare(model, asks, batch * _BATCHES_AHEAD)
@@ -77,10 +96,10 @@ def _answers(model: Florence2, asks: Iterator[Ask], batch: int) -> Iterator[Resu
     raise error
 
 
-def _prepare(model: Florence2, asks: Iterator[Ask], count: int) -> tuple[list[_Prepared], Exception | None]:
+def _prepare(model: Model, asks: Iterator[Ask], count: int) -> tuple[list[_Prepared], Exception | None]:
     """Encode the pictures of the next questions; return also the error of the first question that is wrong."""
     window: list[_Prepared] = []
-    encoded: dict[Hashable, EncodedImage] = {}
+    encoded: dict[Hashable, Encoded] = {}
     try:
         for place, ask in enumerate(islice(asks, count)):
             window.append(_prepared(model, place, ask, encoded))
@@ -89,31 +108,24 @@ def _prepare(model: Florence2, asks: Iterator[Ask], count: int) -> tuple[list[_P
     return window, None
 
 
-def _prepared(model: Florence2, place: int, ask: Ask, encoded: dict[Hashable, EncodedImage]) -> _Prepared:
+def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encoded]) -> _Prepared:
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
     image = _encoded(model, ask, encoded)
     return _Prepared(place, image, ask, image.asked(ask.question))
 
 
-def _encoded(model: Florence2, ask: Ask, encoded: dict[Hashable, EncodedImage]) -> EncodedImage:
+def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded]) -> Encoded:
     """Return the encoded picture of a question; a picture that an earlier question of the window has is there."""
-    from f2edge.model import EncodedImage  # noqa: PLC0415 - the model imports this module
-
-    image = ask.image
-    if isinstance(image, EncodedImage):
-        if image.model is not model:
-            raise InputError("an encoded image belongs to another model; encode the picture with this one")
-        return image
-    if image is None:
+    if ask.image is None:
         raise InputError(f"the question about {shown(ask.task)} has no image; give one as its first argument")
-    key = _key(image)
+    key = _key(ask.image)
     if key not in encoded:
-        encoded[key] = model.encode(image)
+        encoded[key] = model.encoded(ask.image)
     return encoded[key]
 
 
-def _key(image: ImageSource) -> Hashable:
+def _key(image: ImageSource | Encoded) -> Hashable:
     """Return what tells pictures apart: a path, or the identity of anything else, which its question keeps alive."""
     return str(image) if isinstance(image, (str, PathLike)) else id(image)
 
@@ -130,7 +142,7 @@ def _beams(one: _Prepared) -> int:
     return one.asked.settings.num_beams
 
 
-def _answer(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
+def _answer(model: Model, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
     """Yield the place and the result of each question of a batch."""
     with model.worker(NEVER):
         if len(batch) == 1 or not takes_batches(model.runtime):
@@ -139,7 +151,7 @@ def _answer(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int,
             yield from _answer_together(model, batch)
 
 
-def _answer_together(model: Florence2, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
+def _answer_together(model: Model, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
     runtime, clock = model.runtime, Stopwatch()
     assert takes_batches(runtime)
     session = runtime.start_many([(one.image.features, one.asked.prompt_ids) for one in batch])

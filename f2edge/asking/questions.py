@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from f2edge.arrays import IntArray
+    from f2edge.asking.stopwatch import Stopwatch
+    from f2edge.decoding import Generation
     from f2edge.decoding.settings import GenerationSettings
+    from f2edge.decoding.stopping import StopSignal
     from f2edge.decoding.structure import Structure
+    from f2edge.engine import Features
     from f2edge.image import ImageSource
-    from f2edge.model import EncodedImage
+    from f2edge.result import Result
     from f2edge.tasks.labels import Labels
     from f2edge.tasks.table import RegionSource, Task
 
@@ -37,6 +41,32 @@ class Asked(NamedTuple):
     structure: Structure | None
 
 
+class Encoded(Protocol):
+    """A picture that a model has encoded; :class:`f2edge.EncodedImage` is one."""
+
+    @property
+    def features(self) -> Features:
+        """The image features, as the engine keeps them."""
+        ...
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """The times of pre-processing and of the vision tower in milliseconds."""
+        ...
+
+    def asked(self, question: Question) -> Asked:
+        """Prepare a question about it."""
+        ...
+
+    def answer(self, question: Question, signal: StopSignal) -> Result:
+        """Answer a question on the worker that the caller has."""
+        ...
+
+    def result(self, asked: Task, generation: Generation, clock: Stopwatch) -> Result:
+        """Return the result of what was generated about it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ask:
     """One of many questions; see :meth:`f2edge.Florence2.run_many`.
@@ -47,7 +77,7 @@ class Ask:
         task: the other arguments are those of :meth:`f2edge.Florence2.run`.
     """
 
-    image: ImageSource | EncodedImage | None
+    image: ImageSource | Encoded | None
     task: str
     text: str | None = None
     region: RegionSource | None = field(default=None, kw_only=True)

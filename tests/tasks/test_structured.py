@@ -67,7 +67,7 @@ def test_a_text_stream(image: EncodedImage) -> None:
 
 def asked(image: EncodedImage, task: str, text: str | None = None, **rest: Any) -> Asked:
     """Return a question as the search takes it."""
-    return image._asked(Question(task, text, None, None, None, None, **rest))
+    return image.asked(Question(task, text, None, None, None, None, **rest))
 
 
 def test_labels_stand_for_a_text(image: EncodedImage) -> None:
