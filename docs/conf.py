@@ -34,10 +34,13 @@ napoleon_numpy_docstring = False
 # fetches nothing, so there is nothing to link to), and those of f2edge that users read or hand on but do not make.
 nitpicky = True
 _OTHERS = ("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "NDArray", "uint8")
-_ALIASES = ("Answer", "Cancel", "Features", "ImageSource", "OnMismatch", "Precision", "RegionSource", "WeightFormat")
+_ALIASES = (
+    *("Answer", "Cancel", "Features", "ImageSource", "Labels", "OnMismatch", "Precision", "RegionSource"),
+    "WeightFormat",
+)
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
-    *("Thumbnail", "Verified"),
+    *("Encoded", "Model", "Thumbnail", "Verified"),
 )
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),

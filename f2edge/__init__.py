@@ -11,6 +11,7 @@ imports the bundle's engine.
 
 from __future__ import annotations
 
+from f2edge.asking.encoded import EncodedImage
 from f2edge.asking.objects import Detection
 from f2edge.asking.questions import Ask
 from f2edge.asking.stopped import StoppedError
@@ -19,7 +20,7 @@ from f2edge.decoding.settings import GenerationSettings
 from f2edge.draw import draw  # from here on f2edge.draw is the function, not the module that it is in
 from f2edge.errors import F2EdgeError
 from f2edge.image import from_bgr
-from f2edge.model import EncodedImage, Florence2, load
+from f2edge.model import Florence2, load
 from f2edge.result import Result
 
 __version__ = "0.1.0"

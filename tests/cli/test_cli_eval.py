@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from f2edge.evaluation import ask
-from f2edge.model import EncodedImage, Florence2, load
+from f2edge.model import Florence2, load
 from tests.support.command import f2edge, f2edge_process
 from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from f2edge.asking.encoded import EncodedImage
     from f2edge.image import ImageSource
 
 BLOCK = "import sys\nfor name in ('torch', 'onnx', 'nncf', 'transformers'): sys.modules[name] = None\n"

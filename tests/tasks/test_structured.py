@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import ByteArray
-    from f2edge.model import EncodedImage, Florence2
+    from f2edge.asking.encoded import EncodedImage
+    from f2edge.model import Florence2
 
 
 @pytest.fixture(scope="module")
