@@ -66,6 +66,9 @@ def native_inputs(geometry: Geometry, pixel_values: torch.Tensor, prompt_ids: li
     }
 
 
+VARIANTS = 4
+
+
 def varied(index: int) -> Geometry:
     """A few geometries that differ in everything that may differ; transformers has one number of positions."""
     base, vision = replace(TINY, decoder_positions=TINY.encoder_positions), TINY.vision
@@ -84,8 +87,11 @@ def varied(index: int) -> Geometry:
             base,
             image_size=(160, 160),
             vision=replace(vision, depths=(1, 2, 1, 1), window_size=7, num_groups=(1, 2, 3, 4)),
+            d_model=96,
+            encoder_attention_heads=6,
+            decoder_attention_heads=6,
+            decoder_ffn_dim=80,
         ),
-        replace(base, d_model=96, encoder_attention_heads=6, decoder_attention_heads=6, decoder_ffn_dim=80),
     )
     return variants[index]
 

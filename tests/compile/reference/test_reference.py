@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from f2edge.compile.checkpoint.load import load_checkpoint
-from tests.support.native import native_inputs, varied, write_native
+from tests.support.native import VARIANTS, native_inputs, varied, write_native
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def relative(values: Tensor, expected: Tensor) -> float:
     return float((values - expected).abs().max() / expected.abs().max())
 
 
-@pytest.mark.parametrize("variant", range(5))
+@pytest.mark.parametrize("variant", range(VARIANTS))
 def test_features_states_and_logits_equal_transformers(variant: int, tmp_path: Path) -> None:
     """For random models of five geometries every stage equals transformers' in fp32, within 1e-5 relative."""
     geometry = varied(variant)
