@@ -37,7 +37,7 @@ def _tidy(model: ir.Model) -> None:
     """Turn constants into initializers, and keep one of nodes and initializers that are equal."""
     passes = ir.passes.common
     cleaning = ir.passes.Sequential(
-        passes.RemoveUnusedFunctionsPass(),
+        passes.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
         passes.RemoveUnusedOpsetsPass(),
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         passes.DeduplicateInitializersPass(),
