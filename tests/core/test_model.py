@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import f2edge
-from f2edge import model as module
+from f2edge.asking import encoded as module
 from f2edge.decoding.greedy import DecodedToken
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import DeviceError, InputError, LimitError, TaskError
@@ -275,5 +275,5 @@ def test_results_keep_a_thumbnail_if_requested(model: Florence2, monkeypatch: py
 
 def test_a_notebook_wants_thumbnails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thumbnails are on if the kernel of a notebook opens the bundle."""
-    monkeypatch.setattr(module, "in_notebook", lambda: True)
+    monkeypatch.setattr("f2edge.model.in_notebook", lambda: True)
     assert f2edge.load(tiny_bundle).thumbnails
