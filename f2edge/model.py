@@ -245,7 +245,8 @@ class Florence2:
 
     def _run(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
         with self.worker(signal):
-            return self._encode(image, signal).answer(question, signal)
+            encoded = self._encode(image, signal)
+            return encoded.answer(encoded.asked(question), signal)
 
     @contextmanager
     def worker(self, signal: StopSignal) -> Iterator[None]:

@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 MASK = "cross_mask"
 """The decoder's input that hides what fills up shorter questions, in bundles that take batches."""
 
-_HIDDEN = np.finfo(np.float16).min
+HIDDEN = float(np.finfo(np.float16).min)
 """Added to the scores of hidden states: the lowest number of fp16, for which a softmax gives 0."""
 
 
 def mask(lengths: Sequence[int] | IntArray) -> FloatArray:
     """Return the mask (questions, 1, 1, states) float32 of questions with these numbers of states."""
     hidden = np.arange(max(lengths)) >= np.asarray(lengths)[:, None]
-    term: FloatArray = np.where(hidden, np.float32(_HIDDEN), np.float32(0))
+    term: FloatArray = np.where(hidden, np.float32(HIDDEN), np.float32(0))
     return term[:, None, None]
 
 
-def states_axis(name: str, *, keys_in_columns: bool) -> int:
-    """Return the axis of the states in the keys or values of a layer: 2, or 3 where keys lie in columns."""
-    return 3 if keys_in_columns and name.endswith(".key") else 2
+def lengths_of(mask: FloatArray) -> IntArray:
+    """Return the numbers of states that a mask shows, (questions,); the inverse of :func:`mask`."""
+    lengths: IntArray = (mask == 0).sum(axis=(1, 2, 3))
+    return lengths
 
 
 def put_together(parts: Sequence[FloatArray], axis: int, out: FloatArray) -> None:

@@ -15,7 +15,7 @@ from f2edge.decoding.session import StepScores
 from f2edge.decoding.stopping import NEVER, StopRequestedError
 from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, default_threads, has_vnni, instruction_sets, memory_mib
-from f2edge.runtimes.batches import MASK, mask, put_together, without_filling
+from f2edge.runtimes.batches import MASK, lengths_of, mask, put_together, without_filling
 from f2edge.runtimes.device import Device
 from f2edge.telemetry import without_telemetry
 
@@ -150,15 +150,11 @@ class OnnxRuntime:
     def __init__(self, sessions: dict[str, ort.InferenceSession], threads: int | None) -> None:
         self._sessions = sessions
         self.threads = threads
+        self.takes_batches = _takes_batches(sessions["decoder"])
 
     def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Features:
         """Encode pixels (1, 3, H, W) into image features."""
         return _run(self._sessions["vision"], {"pixel_values": _value(pixel_values)}, signal)["image_features"]
-
-    @property
-    def takes_batches(self) -> bool:
-        """Whether the decoder was compiled for several questions; fixed shapes and older bundles were not."""
-        return any(value.name == MASK and value.shape[0] != 1 for value in self._sessions["decoder"].get_inputs())
 
     def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> OnnxSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
@@ -239,13 +235,18 @@ class OnnxBatchSession(OnnxSession):
     def keep(self, questions: IntArray) -> None:
         """Go on with some of the questions: copy their keys and values, without what filled up the longest ones."""
         # values of arrays do not own their memory: all must live until their copies are made (docs/traps.md)
-        lengths = (self._cross[MASK].numpy() == 0).sum(axis=(1, 2, 3))[questions]
+        lengths = lengths_of(self._cross[MASK].numpy())[questions]
         kept = {
             name: _value(without_filling(value.numpy(), questions, _STATES, int(lengths.max())))
             for name, value in self._cross.items()
             if name != MASK
         }
         self._cross = kept | {MASK: _value(mask(lengths))}
+
+
+def _takes_batches(decoder: ort.InferenceSession) -> bool:
+    """Tell whether a decoder was compiled for several questions; fixed shapes and older bundles were not."""
+    return any(value.name == MASK and value.shape[0] != 1 for value in decoder.get_inputs())
 
 
 def _together(parts: Sequence[FloatArray]) -> ort.OrtValue:

@@ -16,6 +16,7 @@ from f2edge.bundle.limits import LEAST_BEAMS, PROMPT_TOKENS, Limits
 from f2edge.compile.export.graphs import NUM_CANDIDATES, EncoderGraph, Graph, graphs, layer_names, scores
 from f2edge.compile.reference.bart import POSITION_OFFSET
 from f2edge.errors import LimitError
+from f2edge.runtimes.batches import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from f2edge.compile.reference.model import ReferenceModel
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.geometry import Geometry
-
-HIDDEN = torch.finfo(torch.float16).min
-"""Added to the scores of masked positions: the lowest number of fp16, for which a softmax gives 0."""
 
 
 class StaticEncoderGraph(EncoderGraph):

@@ -106,23 +106,22 @@ class EncodedImage:
         signal = StopSignal.of(timeout, cancel)
         with self.model.worker(signal):
             question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
-            return self.answer(question, signal)
+            return self.answer(self.asked(question), signal)
 
-    def answer(self, question: Question, signal: StopSignal) -> Result:
-        """Answer a question on the worker that the caller has; see :meth:`Florence2.run`.
+    def answer(self, asked: Asked, signal: StopSignal) -> Result:
+        """Answer a question that :meth:`asked` prepared, on the worker that the caller has.
 
         Raises:
             StopRequestedError: the signal asked to stop the encoder.
             StoppedError: the signal asked to stop the search.
         """
         clock = Stopwatch(self.timings_ms)
-        asked, ids, settings, structure = self.asked(question)
-        session = self.model.runtime.start(self.features, ids, signal)
+        session = self.model.runtime.start(self.features, asked.prompt_ids, signal)
         clock.lap("encoder")
         timed = TimedSession(session)
-        generation = generate(timed, settings, signal, structure)
+        generation = generate(timed, asked.settings, signal, asked.structure)
         clock.lap("decode")
-        result = self.result(asked, generation, clock, timed.timings_ms())
+        result = self.result(asked.task, generation, clock, timed.timings_ms())
         result = replace(result, steps=timed.steps)
         if signal.reason:
             raise stopped_error(signal, result)
@@ -130,7 +129,7 @@ class EncodedImage:
 
     def result(
         self,
-        asked: Task,
+        task: Task,
         generation: Generation,
         clock: Stopwatch,
         timings_ms: Mapping[str, float] | None = None,
@@ -138,14 +137,14 @@ class EncodedImage:
         """Return the result of what was generated about this image.
 
         Args:
-            asked: the task.
+            task: what was asked.
             generation: the sequence that a search chose.
             clock: what has been timed until now.
             timings_ms: further times in milliseconds, which are parts of the clock's.
         """
         tokenizer, sequence = self.model.tokenizer, generation.token_ids
         pieces, lone_pieces = tokenizer.decode_tokens(sequence), tokenizer.decode_each(sequence)
-        result = Result.from_generation(asked, pieces, lone_pieces, generation, self.size)
+        result = Result.from_generation(task, pieces, lone_pieces, generation, self.size)
         clock.lap("postprocess")
         timings = {**clock.laps, **(timings_ms or {}), "total": sum(clock.laps.values())}
         return replace(result, timings_ms=timings, thumbnail=self.thumbnail)

@@ -53,7 +53,6 @@ class _Prepared(NamedTuple):
 
     place: int
     image: Encoded
-    ask: Ask
     asked: Asked
 
 
@@ -112,7 +111,7 @@ def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encode
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
     image = _encoded(model, ask, encoded)
-    return _Prepared(place, image, ask, image.asked(ask.question))
+    return _Prepared(place, image, image.asked(ask.question))
 
 
 def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded]) -> Encoded:
@@ -146,7 +145,7 @@ def _answer(model: Model, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Res
     """Yield the place and the result of each question of a batch."""
     with model.worker(NEVER):
         if len(batch) == 1 or not takes_batches(model.runtime):
-            yield from ((one.place, one.image.answer(one.ask.question, NEVER)) for one in batch)
+            yield from ((one.place, one.image.answer(one.asked, NEVER)) for one in batch)
         else:
             yield from _answer_together(model, batch)
 

@@ -58,11 +58,11 @@ class Encoded(Protocol):
         """Prepare a question about it."""
         ...
 
-    def answer(self, question: Question, signal: StopSignal) -> Result:
-        """Answer a question on the worker that the caller has."""
+    def answer(self, asked: Asked, signal: StopSignal) -> Result:
+        """Answer a prepared question on the worker that the caller has."""
         ...
 
-    def result(self, asked: Task, generation: Generation, clock: Stopwatch) -> Result:
+    def result(self, task: Task, generation: Generation, clock: Stopwatch) -> Result:
         """Return the result of what was generated about it."""
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 from f2edge.decoding.session import StepScores
 from f2edge.decoding.stopping import NEVER, POLL_SECONDS
 from f2edge.errors import DeviceError, MissingExtraError
-from f2edge.runtimes.batches import MASK, mask, put_together, states_axis, without_filling
+from f2edge.runtimes.batches import MASK, lengths_of, mask, put_together, without_filling
 from f2edge.runtimes.openvino.devices import WEIGHTS, describe
 from f2edge.runtimes.openvino.devices import missing as missing_devices
 from f2edge.runtimes.openvino.pages import release_mapped_pages
@@ -143,12 +143,7 @@ class OpenVINORuntime:
         self._vision = _Requests(self._compiled["vision"], workers, releases=True)
         self._encoder = _Requests(self._compiled["encoder"], workers)
         self._workers = workers
-        self._inputs_of_decoder = {port.get_any_name() for port in self._compiled["decoder"].inputs}
-
-    @property
-    def takes_batches(self) -> bool:
-        """Whether the decoder was compiled for several questions; fixed shapes and older bundles were not."""
-        return MASK in self._inputs_of_decoder and not self._compiled["decoder"].input(MASK).partial_shape.is_static
+        self.takes_batches = _takes_batches(self._compiled["decoder"])
 
     @property
     def threads(self) -> int | None:
@@ -287,7 +282,7 @@ class OpenVINOBatchSession(OpenVINOSession):
 
     def keep(self, questions: IntArray) -> None:
         """Go on with some of the questions: copy their keys and values, without what filled up the longest ones."""
-        lengths = (self._cross[MASK].data == 0).sum(axis=(1, 2, 3))[questions]
+        lengths = lengths_of(self._cross[MASK].data)[questions]
         kept = {
             name: _tensor_like(tensor, without_filling(tensor.data, questions, _states_axis(name), int(lengths.max())))
             for name, tensor in self._cross.items()
@@ -296,8 +291,14 @@ class OpenVINOBatchSession(OpenVINOSession):
         self._bind_cross(kept | {MASK: ov.Tensor(mask(lengths))})
 
 
+def _takes_batches(decoder: ov.CompiledModel) -> bool:
+    """Tell whether a decoder was compiled for several questions; fixed shapes and older bundles were not."""
+    return any(port.get_any_name() == MASK and port.partial_shape.is_dynamic for port in decoder.inputs)
+
+
 def _states_axis(name: str) -> int:
-    return states_axis(name, keys_in_columns=True)
+    """Return the axis of the states in the keys or values of a layer; keys lie in columns."""
+    return 3 if name.endswith(".key") else 2
 
 
 def _together(tensors: Sequence[ov.Tensor], axis: int) -> ov.Tensor:

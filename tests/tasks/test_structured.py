@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import f2edge
+from f2edge.asking.questions import Asked, Question
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import InputError, TaskError
-from f2edge.model import Asked, Question
 from tests.support.structure import check_answer, check_result
 
 if TYPE_CHECKING:
