@@ -32,7 +32,7 @@ def models(directory: Path, stages: Path | None) -> dict[str, f2edge.Florence2]:
     from f2edge.compile.options import Options
     from f2edge.compile.tensorrt.half import to_half
     from f2edge.compile.tensorrt.rounded import to_rounded
-    from f2edge.runtimes.onnxruntime import load_graphs
+    from f2edge.runtimes.onnxruntime.runtime import load_graphs
     from f2edge.targets import get_target
     from f2edge.tokenizer import Tokenizer
 

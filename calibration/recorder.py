@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from f2edge.engine import Features
     from f2edge.evaluation import Sample
     from f2edge.geometry import Geometry
-    from f2edge.runtimes.onnxruntime import OnnxRuntime
+    from f2edge.runtimes.onnxruntime.runtime import OnnxRuntime
     from f2edge.tokenizer import Tokenizer
 
 Inputs: TypeAlias = "dict[str, FloatArray | IntArray]"

@@ -26,7 +26,7 @@ from f2edge.errors import CompileError
 from f2edge.model import Florence2
 from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes import has_device, open_runtime
-from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.runtimes.onnxruntime.runtime import load_graphs
 from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 

@@ -14,7 +14,7 @@ import onnx
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.quantize.blocks import keep_float, quantized_blocks
 from f2edge.quantize.onnx_files import save_onnx
-from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.runtimes.onnxruntime.runtime import load_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "openvino": "f2edge.runtimes.openvino.runtime",
-    "onnxruntime": "f2edge.runtimes.onnxruntime",
+    "onnxruntime": "f2edge.runtimes.onnxruntime.runtime",
     "tensorrt": "f2edge.runtimes.tensorrt.runtime",
 }
 _EXTRAS = {"rtx": "rtx"}
@@ -112,7 +112,7 @@ def missing() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from f2edge.runtimes import onnxruntime
+    from f2edge.runtimes.onnxruntime import runtime as onnxruntime
     from f2edge.runtimes.openvino import runtime as openvino
     from f2edge.runtimes.tensorrt import runtime as tensorrt
 

@@ -25,7 +25,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "onnx": ("compile/", "quantize/"),
     "nncf": ("quantize/",),
     "openvino": ("compile/openvino/", "runtimes/openvino/"),
-    "onnxruntime": ("runtimes/onnxruntime.py",),
+    "onnxruntime": ("runtimes/onnxruntime/",),
     "cuda": ("runtimes/tensorrt/",),
     "faster_coco_eval": ("evaluation/",),
     "rapidfuzz": ("evaluation/",),

@@ -9,7 +9,7 @@ import onnx
 from f2edge.compile.tensorrt.half import to_half
 from f2edge.compile.tensorrt.rounded import to_rounded
 from f2edge.quantize.onnx_files import save_onnx
-from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.runtimes.onnxruntime.runtime import load_graphs
 from f2edge.runtimes.tensorrt.build import BuildOptions, build_engine
 from f2edge.runtimes.tensorrt.library import load_library
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from f2edge.bundle.manifest import Bundle
     from f2edge.quantize.onnx_files import WeightFile
-    from f2edge.runtimes.onnxruntime import OnnxRuntime
+    from f2edge.runtimes.onnxruntime.runtime import OnnxRuntime
     from f2edge.runtimes.tensorrt.profiles import Profile
     from f2edge.targets import Precision
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError
 from PyInstaller.utils.hooks import copy_metadata
 
 hiddenimports = [
-    "f2edge.runtimes.onnxruntime",
+    "f2edge.runtimes.onnxruntime.runtime",
     "f2edge.runtimes.openvino.runtime",
     "f2edge.runtimes.tensorrt.runtime",
 ]

@@ -12,7 +12,7 @@ import pytest
 import f2edge.machine as module
 from f2edge.machine import default_threads, memory_mib
 from f2edge.quotas import cpu_quota, memory_quota
-from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.runtimes.onnxruntime.runtime import load_graphs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ def test_a_mask_limits_threads(mine: set[int], threads: int, machine: Path, monk
 
 def test_graphs_on_the_build_side_follow(tiny_onnx_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The float graphs that record the calibration are opened without a placement."""
-    monkeypatch.setattr("f2edge.runtimes.onnxruntime.default_threads", lambda: 1)
+    monkeypatch.setattr("f2edge.runtimes.onnxruntime.runtime.default_threads", lambda: 1)
     graphs = {name: tiny_onnx_bundle / f"{name}.onnx" for name in ("vision", "encoder", "decoder")}
     assert load_graphs(graphs).threads == 1
 

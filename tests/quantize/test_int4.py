@@ -18,7 +18,7 @@ from f2edge.compile.tensorrt.convert import compile_tensorrt
 from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile, save_onnx
 from f2edge.quantize.ptq import quantize
-from f2edge.runtimes import onnxruntime
+from f2edge.runtimes.onnxruntime import runtime as onnxruntime
 from f2edge.runtimes.openvino.loading import LoadPlan
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.runtimes.tensorrt.library import make_log

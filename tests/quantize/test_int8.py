@@ -15,7 +15,7 @@ from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.openvino.convert import compile_openvino
 from f2edge.placement import Placement
 from f2edge.quantize.onnx_files import WeightFile
-from f2edge.runtimes.onnxruntime import load_graphs
+from f2edge.runtimes.onnxruntime.runtime import load_graphs
 from f2edge.runtimes.openvino import devices as openvino_devices
 from f2edge.runtimes.openvino.loading import LoadPlan
 from f2edge.runtimes.openvino.runtime import OpenVINORuntime

@@ -13,7 +13,7 @@ from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.calibration.recorder import Records
 from f2edge.placement import Placement
-from f2edge.runtimes import onnxruntime
+from f2edge.runtimes.onnxruntime import runtime as onnxruntime
 from tests.support.checkpoints import TINY
 from tests.support.onnx_graphs import UNSIGNED, kinds, optimized
 

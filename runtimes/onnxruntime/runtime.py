@@ -17,15 +17,11 @@ from f2edge.errors import DeviceError, MissingExtraError
 from f2edge.machine import cpu_name, default_threads, has_vnni, instruction_sets, memory_mib
 from f2edge.runtimes.batches import MASK, lengths_of, mask, put_together, without_filling
 from f2edge.runtimes.device import Device
-from f2edge.telemetry import without_telemetry
 
 try:
-    with without_telemetry():
-        import onnxruntime as ort
+    import onnxruntime as ort
 except ImportError as error:
     raise MissingExtraError("onnxruntime", "onnx") from error
-
-ort.disable_telemetry_events()  # for an application that has imported it earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
