@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 _TOOLS = (
     *("f2edge", "torch", "onnx", "nncf", "onnxscript", "openvino", "onnxruntime", "numpy", "tokenizers"),
-    "tensorrt-rtx-cu13",
+    *("onnxruntime-gpu", "tensorrt-rtx-cu13"),
 )
 
 

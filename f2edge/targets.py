@@ -28,6 +28,7 @@ class Target:
         architectures: the processors that the engine has a build for.
         static: whether it takes graphs of fixed shapes only.
         dynamic_int8: whether its engine rounds activations to INT8 as they come, so that INT8 needs no calibration.
+        other_devices: devices without a target of their own that run its bundles, too.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Target:
     architectures: tuple[str, ...] = ("x86-64",)
     static: bool = False
     dynamic_int8: bool = False
+    other_devices: tuple[str, ...] = ()
 
 
 def _all(precision: Precision) -> dict[str, Precision]:
@@ -76,6 +78,7 @@ TARGETS: dict[str, Target] = {
             "portable: any machine that ONNX Runtime has a build for, 64-bit ARM boards among them",
             architectures=_BOTH,
             dynamic_int8=True,
+            other_devices=("CUDA",),
         ),
         Target(
             "igpu",

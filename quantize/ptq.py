@@ -18,7 +18,7 @@ from f2edge.quantize.pieces import PIECE_BYTES, Cutter, extract, infer_types, jo
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.relay import Relay
 from f2edge.quantize.tables import look_up_in_int8
-from f2edge.runtimes.onnxruntime.runtime import load_graph
+from f2edge.runtimes.onnxruntime.loading import load_graph
 from f2edge.telemetry import without_telemetry
 
 try:

@@ -19,6 +19,7 @@ from f2edge.targets import TARGETS
 from tests.support.native import VARIANTS, native_inputs, varied, write_native
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
@@ -79,10 +80,28 @@ def test_engines_answer_as_transformers(
     variant: int, stages: Path, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """50 random cases on each of 4 models give identical tokens on each engine, except at ties closer than 1e-5."""
-    geometry = varied(variant)
-    native = write_native(tmp_path / "checkpoint", geometry, seed=10 + variant)
-    runtimes = engines(tmp_path / "checkpoint", stages, tmp_path)
-    defaults = load_checkpoint(tmp_path / "checkpoint").settings
+    native = write_native(tmp_path / "checkpoint", varied(variant), seed=10 + variant)
+    ties = compare(variant, native, engines(tmp_path / "checkpoint", stages, tmp_path), tmp_path / "checkpoint")
+    record_property("ties", ties)
+    if ties:
+        with capsys.disabled():
+            print(f"\nvariant {variant}: answers that differ at a tie closer than {TIE}: {ties}")  # noqa: T201
+    assert len(ties) <= 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("variant", range(VARIANTS))
+def test_onnxruntime_on_a_gpu_answers_as_transformers(variant: int, stages: Path, tmp_path: Path) -> None:
+    """The same cases, with ONNX Runtime on an NVIDIA GPU and transformers on the CPU."""
+    native = write_native(tmp_path / "checkpoint", varied(variant), seed=10 + variant)
+    build(tmp_path / "checkpoint", tmp_path / "onnx", Options(TARGETS["onnx"], "fp32", stages=stages))
+    runtime = f2edge.load(tmp_path / "onnx", "CUDA").runtime
+    assert len(compare(variant, native, {"CUDA": runtime}, tmp_path / "checkpoint")) <= 2
+
+
+def compare(variant: int, native: Any, runtimes: Mapping[str, Runtime], checkpoint: Path) -> list[tuple[str, int]]:
+    """Hold the answers of engines to those of transformers; return the engines and cases that differ at a tie."""
+    geometry, defaults = varied(variant), load_checkpoint(checkpoint).settings
     rng = np.random.default_rng(variant)
     ties, lengths = [], []
     for case in range(CASES):
@@ -97,9 +116,5 @@ def test_engines_answer_as_transformers(
                 assert settings.num_beams > 1, (name, case, answer.token_ids, expected)
                 assert abs(answer.score - score) < TIE, (name, case, answer.token_ids, expected)
                 ties.append((name, case))
-    record_property("ties", ties)
-    if ties:
-        with capsys.disabled():
-            print(f"\nvariant {variant}: answers that differ at a tie closer than {TIE}: {ties}")  # noqa: T201
-    assert len(ties) <= 2
     assert max(lengths) > 40
+    return ties

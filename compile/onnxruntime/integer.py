@@ -93,7 +93,7 @@ def integer_inputs(
     """Return the inputs of ``MatMulIntegerToFloat``.
 
     The zero points of the weights are written out although they are 0, and every weight has its own: ONNX Runtime
-    cannot make weights unsigned otherwise, and some of its versions abort (:mod:`f2edge.runtimes.onnxruntime.runtime`).
+    cannot make weights unsigned otherwise, and some of its versions abort (:mod:`f2edge.runtimes.onnxruntime.loading`).
 
     Args:
         editor: the graph.

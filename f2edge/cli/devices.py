@@ -46,7 +46,8 @@ def _row(device: Device) -> list[str]:
 def _target(device: Device) -> str | None:
     """Return the first target for a device; GPU.1, the second GPU, takes the target of every GPU."""
     kind = device.device.split(".", maxsplit=1)[0]
-    return next((t.name for t in TARGETS.values() if (t.runtime, t.device) == (device.runtime, kind)), None)
+    rows = [target for target in TARGETS.values() if target.runtime == device.runtime]
+    return next((target.name for target in rows if kind in (target.device, *target.other_devices)), None)
 
 
 def _precision(device: Device) -> str | None:

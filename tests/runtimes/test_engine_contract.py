@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 BUNDLES = {"onnxruntime": "tiny_onnx_bundle", "openvino": "tiny_bundle"}
 STATIC = {"openvino, static": "tiny_npu_bundle"}
+CUDA = {"onnxruntime, CUDA": "tiny_onnx_bundle"}
 SHORT, LONG = [0, 41, 7, 2], [0, *range(100, 130), 2]
 
 
@@ -45,25 +46,27 @@ def model(tiny_checkpoint: Path) -> ReferenceModel:
     return load_checkpoint(tiny_checkpoint).model
 
 
-ENGINES = ["torch", *BUNDLES, *STATIC, "simulated", pytest.param("tensorrt", marks=pytest.mark.gpu)]
+ON_GPUS = [pytest.param(engine, marks=pytest.mark.gpu) for engine in (*CUDA, "tensorrt")]
+ENGINES = ["torch", *BUNDLES, *STATIC, "simulated", *ON_GPUS]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def runtime(
     request: pytest.FixtureRequest, model: ReferenceModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runtime]:
-    """Each engine in turn; TensorRT runs on a simulated GPU, and with ``-m gpu`` on a real one."""
+    """Each engine in turn; TensorRT runs on a simulated GPU, and with ``-m gpu`` on a real one, as ONNX Runtime does."""
     if request.param == "torch":
         yield TorchRuntime(model)
         return
     with pytest.MonkeyPatch.context() as patch:
-        path = request.getfixturevalue((BUNDLES | STATIC).get(request.param, "tiny_jetson_bundle"))
+        path = request.getfixturevalue((BUNDLES | STATIC | CUDA).get(request.param, "tiny_jetson_bundle"))
         patch.setenv("F2EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         if path.suffix == ".jetson":  # the first start keeps its engines in the bundle, which other tests share
             path = shutil.copytree(path, tmp_path_factory.mktemp("portable") / path.name)
         if request.param == "simulated":
             simulate(patch)
-        yield open_runtime(open_bundle(path), "CPU" if request.param in STATIC else None)
+        device = "CPU" if request.param in STATIC else "CUDA" if request.param in CUDA else None
+        yield open_runtime(open_bundle(path), device)
 
 
 def pixels(seed: int) -> FloatArray:
@@ -221,13 +224,14 @@ def test_threads_get_their_own_answers(runtime: Runtime) -> None:
         assert all(map(np.array_equal, answer, expected[seed]))
 
 
-def test_a_session_outlives_its_runtime(request: pytest.FixtureRequest, model: ReferenceModel) -> None:
+@pytest.mark.parametrize("engine", [*BUNDLES, *(pytest.param(engine, marks=pytest.mark.gpu) for engine in CUDA)])
+def test_a_session_outlives_its_runtime(engine: str, request: pytest.FixtureRequest, model: ReferenceModel) -> None:
     """A session works on after its runtime is gone; a stream may be all that is left of a model."""
-    for bundle in BUNDLES.values():
-        pair = start(open_runtime(open_bundle(request.getfixturevalue(bundle))), model, 6, SHORT)
-        gc.collect()
-        for beams in (1, 3, 3):
-            assert_scores(*pair.step(beams))
+    bundle = open_bundle(request.getfixturevalue((BUNDLES | CUDA)[engine]))
+    pair = start(open_runtime(bundle, "CUDA" if engine in CUDA else "CPU"), model, 6, SHORT)
+    gc.collect()
+    for beams in (1, 3, 3):
+        assert_scores(*pair.step(beams))
 
 
 @pytest.mark.parametrize("name", BUNDLES)
