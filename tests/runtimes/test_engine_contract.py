@@ -54,7 +54,7 @@ ENGINES = ["torch", *BUNDLES, *STATIC, "simulated", *ON_GPUS]
 def runtime(
     request: pytest.FixtureRequest, model: ReferenceModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runtime]:
-    """Each engine in turn; TensorRT runs on a simulated GPU, and with ``-m gpu`` on a real one, as ONNX Runtime does."""
+    """Each engine in turn; TensorRT runs on a simulated GPU; with ``-m gpu`` both it and ONNX Runtime on a real one."""
     if request.param == "torch":
         yield TorchRuntime(model)
         return
