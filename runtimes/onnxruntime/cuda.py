@@ -27,7 +27,7 @@ _OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 """TF32 would round the factors of fp32 products to 10 bits.  By default cuDNN times its convolutions whenever a graph
 is loaded and takes the fastest, which may be another one the next time, with other sums."""
 _LIBRARY = "libonnxruntime_providers_cuda.so"
-_INSTALL = "for NVIDIA GPUs install onnxruntime-gpu in place of onnxruntime (docs/devices.md)"
+_INSTALL = "for NVIDIA GPUs put onnxruntime-gpu in its place: pip uninstall onnxruntime; pip install onnxruntime-gpu"
 _DRIVER = "no NVIDIA GPU is visible; if there is one, install NVIDIA's driver"
 
 
@@ -60,7 +60,7 @@ def missing() -> list[str]:
     """Say what to install, in one line, if one of two things is here: a GPU, and a build of ONNX Runtime for it."""
     if _is_built_in() == bool(list_gpus()):
         return []
-    return [f"onnxruntime: {_DRIVER if _is_built_in() else _INSTALL}"]
+    return [f"onnxruntime: {_DRIVER if _is_built_in() else f'this build has no CUDA; {_INSTALL}'}"]
 
 
 def check_device(device: str, component: str, bundle: Bundle) -> None:
@@ -70,7 +70,7 @@ def check_device(device: str, component: str, bundle: Bundle) -> None:
         DeviceError: one of these is so.
     """
     if not _is_built_in():
-        raise DeviceError(f"the ONNX Runtime engine has no device {device}; it has: CPU; {_INSTALL}")
+        raise DeviceError(f"this build of ONNX Runtime has no device {device}; it has: CPU; {_INSTALL}")
     if device not in (present := list_gpus()):
         advice = "f2edge devices lists them" if present else _DRIVER
         raise DeviceError(
@@ -97,9 +97,7 @@ def check_session(session: ort.InferenceSession, device: str) -> None:
     """
     if _PROVIDER not in session.get_providers():
         major = ort.cuda_version.split(".")[0]
-        raise DeviceError(
-            f"ONNX Runtime cannot use {device} here{_reason()}; it needs CUDA {major} and cuDNN 9 (docs/devices.md)"
-        )
+        raise DeviceError(f"ONNX Runtime cannot use {device} here{_reason()}; install CUDA {major} and cuDNN 9 for it")
 
 
 def _is_built_in() -> bool:

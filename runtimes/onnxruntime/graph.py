@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import FloatArray, IntArray
     from f2edge.decoding.stopping import StopSignal
+
+_STATUS = re.compile(r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 @dataclass(frozen=True)
@@ -112,5 +115,5 @@ def _stopped_by(signal: StopSignal) -> Iterator[ort.RunOptions | None]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return str(error).strip().split("\n", 1)[0]
+    """Return the first line of an error's message, without the place in ONNX Runtime's source and the status code."""
+    return _STATUS.sub("", str(error).strip().split("\n", 1)[0])

@@ -36,7 +36,9 @@ def open_graph(path: Path, options: ort.SessionOptions, device: str) -> Graph:
     """
     if not cuda.is_gpu(device):
         return Graph(ort.InferenceSession(path, options, providers=[_PROVIDER]), HOST)
-    session = ort.InferenceSession(path, options, providers=[cuda.provider(device), _PROVIDER])
+    # With its own fallback ONNX Runtime would print the error on stdout and take the CPU.
+    providers = [cuda.provider(device), _PROVIDER]
+    session = ort.InferenceSession(path, options, providers=providers, enable_fallback=False)
     cuda.check_session(session, device)
     return Graph(session, Memory("cuda", cuda.number(device)))
 

@@ -46,7 +46,7 @@ def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int = 2, *, loads: bool
 
     Args:
         monkeypatch: undoes it after the test.
-        count: the number of GPUs; None would be a machine without a driver.
+        count: the number of GPUs.
         loads: whether the libraries of CUDA load; without them ONNX Runtime takes the CPU and says nothing.
     """
     traffic = Traffic()
@@ -55,10 +55,11 @@ def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int = 2, *, loads: bool
     class Session(ort.InferenceSession):  # type: ignore[misc]
         on_gpu = False
 
-        def __init__(self, path: Any, options: Any, providers: list[Any]) -> None:
+        def __init__(self, path: Any, options: Any, providers: list[Any], *, enable_fallback: bool = True) -> None:
             first, *_ = providers
             if isinstance(first, tuple):
                 assert providers[1:] == ["CPUExecutionProvider"]
+                assert not enable_fallback  # it prints errors on stdout and takes the CPU
                 traffic.options.append(first[1])
                 self.on_gpu = loads
             super().__init__(path, options, providers=["CPUExecutionProvider"])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
 
 PROMPT = np.array([0, 41, 7, 1033, 2])
-IN_PLACE = "install onnxruntime-gpu in place of onnxruntime"
+IN_PLACE = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_libraries_that_do_not_load(bundle: Bundle, monkeypatch: pytest.MonkeyPa
     pretend_gpus(monkeypatch, loads=False)
     line = refusal(bundle, "CUDA")
     assert line.startswith("ONNX Runtime cannot use CUDA here")
-    assert "it needs CUDA 13 and cuDNN 9" in line
+    assert "install CUDA 13 and cuDNN 9 for it" in line
     assert ("libonnxruntime_providers_cuda.so: cannot open" in line) == (sys.platform == "linux")
 
 
