@@ -42,11 +42,11 @@ from f2edge.compile.options import Options
 from f2edge.decoding import generate
 from f2edge.decoding.session import TimedSession
 from f2edge.targets import get_target
-from tests.support.checkpoints import GENERATION
+from tests.support.checkpoints import GENERATION, write_json
 from tests.support.native import native_inputs, write_native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from measuring import Samples
     from workload import Workload
@@ -194,7 +194,7 @@ def contenders(workload: Workload, directory: Path, device: str, tokens: int) ->
     """Make the checkpoint and compile the bundles; then open the contenders, by name."""
     checkpoint, stages = directory / "checkpoint", directory / "stages"
     if not checkpoint.exists():
-        write_native(checkpoint, workload.geometry, seed=0)
+        write_checkpoint(checkpoint, workload)
     pixels = np.random.default_rng(0).standard_normal((1, 3, *workload.geometry.image_size), dtype=np.float32)
     opened: dict[str, Contender] = {}
     for precision in ("fp32", "fp16"):
@@ -208,8 +208,15 @@ def contenders(workload: Workload, directory: Path, device: str, tokens: int) ->
     return opened
 
 
-def run(workload: Workload, directory: Path, device: str, tokens: int, rounds: int) -> dict[str, Any]:
-    """Measure all contenders in turns; return the report."""
+def write_checkpoint(path: Path, workload: Workload) -> None:
+    """Write random weights that fp16 holds exactly, as Florence-2's are: bundles of both precisions have the same."""
+    model = write_native(path, workload.geometry, seed=0)
+    model.half().save_pretrained(path)
+    write_json(path / "generation_config.json", GENERATION)
+
+
+def run(workload: Workload, directory: Path, device: str, tokens: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Measure all contenders in turns; yield the report after each round that counts."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     opened = contenders(workload, directory, device, tokens)
     samples: dict[str, list[Samples]] = {name: [] for name in opened}
@@ -219,16 +226,17 @@ def run(workload: Workload, directory: Path, device: str, tokens: int, rounds: i
         for name, contender in opened.items():
             taken, answers[name] = contender.measure()
             samples[name] += [taken] * (number >= WARM_UP)
-    return {
-        "gpu": torch.cuda.get_device_name() if device == "CUDA" else None,
-        "cuda": torch.version.cuda,
-        "size": workload.name,
-        "new_tokens": tokens,
-        "rounds": rounds,
-        "versions": {package: found for package in PACKAGES if (found := _version(package))},
-        "milliseconds": {name: _summary(taken) for name, taken in samples.items()},
-        "tokens_as_transformers_fp32": {name: _agreement(answers, name) for name in opened},
-    }
+        if number >= WARM_UP:
+            yield {
+                "gpu": torch.cuda.get_device_name() if device == "CUDA" else None,
+                "cuda": torch.version.cuda,
+                "size": workload.name,
+                "new_tokens": tokens,
+                "rounds": number + 1 - WARM_UP,
+                "versions": {package: found for package in PACKAGES if (found := _version(package))},
+                "milliseconds": {name: _summary(taken) for name, taken in samples.items()},
+                "tokens_as_transformers_fp32": {name: _agreement(answers, name) for name in opened},
+            }
 
 
 def _summary(rounds: Sequence[Samples]) -> dict[str, dict[str, float]]:
@@ -269,12 +277,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        directory = arguments.directory or Path(scratch)
-        report = run(WORKLOADS[arguments.size], directory, arguments.device, arguments.tokens, arguments.rounds)
-    text = json.dumps(report, indent=2)
+        directory, size = arguments.directory or Path(scratch), WORKLOADS[arguments.size]
+        for report in run(size, directory, arguments.device, arguments.tokens, arguments.rounds):
+            text = json.dumps(report, indent=2)
+            if arguments.output:
+                arguments.output.write_text(text + "\n", encoding="utf-8")
     print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
