@@ -9,6 +9,7 @@ import pytest
 from f2edge import machine
 from f2edge.targets import TARGETS
 from tests.support.command import f2edge, f2edge_process
+from tests.support.pretended_cuda import pretend_gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,16 @@ def test_the_precision_follows_the_instruction_sets(
     cpus = [device for device in f2edge("devices", "--json").json if device["device"] == "CPU"]
     assert [device["instruction_sets"] for device in cpus] == [sets, sets]
     assert next(device["precision"] for device in cpus if device["runtime"] == "openvino") == precision
+
+
+def test_gpus_of_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no target of their own: they run bundles of the portable one."""
+    pretend_gpus(monkeypatch)
+    gpus = [device for device in f2edge("devices", "--json").json if device["runtime"] == "onnxruntime"][1:]
+    assert [(gpu["device"], gpu["target"], gpu["precision"]) for gpu in gpus] == [
+        ("CUDA", "onnx", "fp32"),
+        ("CUDA.1", "onnx", "fp32"),
+    ]
 
 
 def test_devices_without_an_engine() -> None:

@@ -75,7 +75,7 @@ def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int = 2, *, loads: bool
 
     def value(array: NDArray[np.generic], kind: str = "cpu", _number: int = 0) -> Any:
         traffic.up += array.nbytes if kind == "cuda" else 0
-        return from_numpy(array)
+        return from_numpy(array.copy() if kind == "cuda" else array)
 
     names = ["CUDA", *(f"CUDA.{number}" for number in range(1, count))][:count]
     monkeypatch.setattr(cuda, "list_gpus", lambda: {name: Gpu("Pretended GPU", "CUDA 13.0", 16384) for name in names})
