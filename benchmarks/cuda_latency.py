@@ -42,7 +42,7 @@ from f2edge.compile.options import Options
 from f2edge.decoding import generate
 from f2edge.decoding.session import TimedSession
 from f2edge.targets import get_target
-from tests.support.checkpoints import GENERATION, write_json
+from tests.support.checkpoints import GENERATION, initialise, write_json
 from tests.support.native import native_inputs, write_native
 
 if TYPE_CHECKING:
@@ -209,8 +209,10 @@ def contenders(workload: Workload, directory: Path, device: str, tokens: int) ->
 
 
 def write_checkpoint(path: Path, workload: Workload) -> None:
-    """Write random weights that fp16 holds exactly, as Florence-2's are: bundles of both precisions have the same."""
+    """Write the weights that training begins with, in fp16: noise dies out in them as in trained ones."""
     model = write_native(path, workload.geometry, seed=0)
+    with torch.no_grad():
+        initialise(model.state_dict(), seed=0)
     model.half().save_pretrained(path)
     write_json(path / "generation_config.json", GENERATION)
 
