@@ -9,12 +9,15 @@ import numpy as np
 
 from f2edge.arrays import Boxes, Quads
 from f2edge.display import summary, to_html
+from f2edge.handover import to_coco, to_supervision
 from f2edge.tasks.answer_types import Answers
 from f2edge.tasks.answers import confidences, microsoft_scores, to_answer
 from f2edge.tasks.parsers import SPECIAL_TOKENS, find_instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from supervision import Detections
 
     from f2edge.decoding import Generation
     from f2edge.display import Thumbnail
@@ -48,6 +51,8 @@ class Result:
         thumbnail: a small copy of the picture, at most 640 pixels a side, for showing the result in a notebook.  Only
             results that a notebook's kernel makes have one; see :attr:`f2edge.Florence2.thumbnails`.  It does not count
             when results are compared, and is not part of the JSON.
+        image_size: (width, height) of the original picture in pixels, for masks that are handed over; not part of the
+            JSON.  None in a result that was made without it.
     """
 
     task: str
@@ -65,6 +70,7 @@ class Result:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     steps: int = 0
     thumbnail: Thumbnail | None = field(default=None, compare=False)
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Let NumPy read the boxes and quads as arrays of a known width, whoever makes the result."""
@@ -114,8 +120,43 @@ class Result:
             Answers({task.name: to_answer(task, text, instances, scores)}),
             confidences=tuple(confidences(instances, pieces, generation.token_logprobs)),
             truncated=generation.truncated,
+            image_size=image_size,
             **_located(instances),
         )
+
+    def to_supervision(self, categories: Mapping[str, int] | None = None) -> Detections:
+        """Return the objects as ``supervision.Detections``, for its trackers, zones, annotators and data sets.
+
+        Boxes are float32 and the smallest upright box around a quad or mask; the quads themselves are oriented boxes,
+        ``data["xyxyxyxy"]``.  Masks are bool, (n, height, width).  ``data["class_name"]`` has the labels.
+
+        Args:
+            categories: the ``class_id`` of each label.  By default the labels of this result are numbered from 0 in
+                their order, so equal numbers of two results may mean different labels.
+
+        Raises:
+            TaskError: the answer is a text, such as a caption.
+            InputError: a label that is not in ``categories``; masks without an ``image_size``.
+            MissingExtraError: supervision is not installed.
+        """
+        return to_supervision(self, categories)
+
+    def to_coco(self, image_id: int | str, categories: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+        """Return the objects as entries of a COCO results file, which ``COCO.loadRes`` reads.
+
+        An entry has ``image_id``, ``category_id``, ``category_name``, ``bbox`` (x, y, width, height), ``score``, and
+        for masks and quads ``segmentation``, a list of polygons.  As in COCO-Text, the category of a line of text is
+        ``"text"``, and ``utf8_string`` has its words.
+
+        Args:
+            image_id: the number of the picture in the data set.
+            categories: the ``category_id`` of each label; without them entries have only ``category_name``.
+
+        Raises:
+            TaskError: the answer is a text, such as a caption.
+            InputError: a label that is not in ``categories``.
+        """
+        return to_coco(self, image_id, categories)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a dictionary that ``json.dumps`` takes.

@@ -32,6 +32,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "shapely": ("evaluation/",),
     "click": ("cli/",),
     "filelock": ("core/bundle/",),
+    "supervision": ("core/handover.py", "core/result.py"),
     "rich": ("cli/",),
     "PyInstaller": ("core/freezing/",),
     "numpy": ("",),
