@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+import numpy as np
+from PIL import ImageColor
 
+from f2edge.drawing.captions import Writer
+from f2edge.drawing.strokes import bounds_of, paint_box, paint_polygons
 from f2edge.image import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
+    from f2edge.drawing.strokes import Colour, Point, Rectangle
     from f2edge.image import ImageSource
-
-    Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-Point: TypeAlias = tuple[float, float]
-Rectangle: TypeAlias = tuple[float, float, float, float]
 
 _COLOURS = (
     *("#e6194b", "#0a7cff", "#ffb000", "#12a150", "#9b3bdc", "#f5700a"),
-    *("#00a5b5", "#e33fb4", "#7a9a01", "#7c4a2d", "#3d4ed8", "#c2185b"),
+    *("#00a5b5", "#e33fb4", "#7a9a01", "#7c4a2d", "#7fd1ff", "#3d4ed8"),
 )
-_FONTS = ("DejaVuSans.ttf", "arial.ttf")  # Pillow's own font has no letters beyond ASCII
-_LONGEST_CUT = 200
 _BOX_ALPHA = 24
 _MASK_ALPHA = 110
-_LIGHT = 150  # of 255: black letters on lighter colours, white ones on darker
+_WHOLE_PERCENT = 0.1  # smaller confidences have a decimal
 
 
 class Located(Protocol):
@@ -60,24 +56,32 @@ class Located(Protocol):
         """From 0 to 1, one for each thing, or none at all."""
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(NamedTuple):
     """One thing to draw: its outlines, its label with the confidence in percent, its colour."""
 
     outlines: tuple[tuple[Point, ...], ...]
     label: str
     percent: str
-    colour: tuple[int, ...]
+    colour: Colour
+    confidence: float
+    is_box: bool
     alpha: int
 
     @property
     def bounds(self) -> Rectangle:
-        xs, ys = zip(*chain.from_iterable(self.outlines), strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return bounds_of(self.outlines)
+
+    @property
+    def area(self) -> float:
+        x1, y1, x2, y2 = self.bounds
+        return (x2 - x1) * (y2 - y1)
 
 
 def draw(image: ImageSource, result: Located) -> Image.Image:
     """Draw boxes, quads and masks with their labels and confidences on a copy of the picture.
+
+    A caption covers no other caption.  In a crowd it may stand apart from its object, with a line between them; where
+    there is no room at all it is left out, those of the least confidence first.
 
     Example:
         >>> result = model.run("street.jpg", "od")
@@ -96,14 +100,22 @@ def draw(image: ImageSource, result: Located) -> Image.Image:
     """
     picture = load_image(image)
     marks = _marks(result, picture.size)
-    width = max(2, round(min(picture.size) / 220))
-    for mark in marks:
-        _draw_outlines(picture, mark, width)
-    font = _font(max(12, round(min(picture.size) / 32)))
-    placed: list[Rectangle] = []
-    for mark in marks:
-        placed += _draw_caption(picture, mark, font, placed)
+    width = max(2, round((picture.width * picture.height) ** 0.5 / 280))
+    for mark in sorted(marks, key=lambda mark: -mark.area):  # small things on top of large ones
+        if mark.is_box:
+            paint_box(picture, mark.bounds, mark.colour, mark.alpha, width)
+        else:
+            paint_polygons(picture, mark.outlines, mark.colour, mark.alpha, width)
+    _write_captions(picture, marks, width)
     return picture
+
+
+def _write_captions(picture: Image.Image, marks: Sequence[_Mark], width: int) -> None:
+    writer = Writer(picture.size, "".join(mark.label for mark in marks))
+    around = np.array([mark.bounds for mark in marks]).reshape(-1, 4) + np.array([-width, -width, width, width])
+    for index in sorted(range(len(marks)), key=lambda index: -marks[index].confidence):
+        writer.add(marks[index], index, around)
+    writer.write(picture, width)
 
 
 def _marks(result: Located, size: tuple[int, int]) -> list[_Mark]:
@@ -112,14 +124,20 @@ def _marks(result: Located, size: tuple[int, int]) -> list[_Mark]:
     things += list(result.polygons)
     alpha = _MASK_ALPHA if result.polygons else _BOX_ALPHA
     names = list(dict.fromkeys(result.labels))
+    confidences = result.confidences or [1.0] * len(things)
     marks = []
-    for index, (thing, label) in enumerate(zip(things, result.labels, strict=True)):
+    for index, (thing, label, sure) in enumerate(zip(things, result.labels, confidences, strict=True)):
         outlines = tuple(_points(flat, size) for flat in thing if flat)
         colour = ImageColor.getrgb(_COLOURS[(names.index(label) if label else index) % len(_COLOURS)])
-        percent = f"{result.confidences[index]:.1%}" if result.confidences else ""
+        percent = _percent(sure) if result.confidences else ""
         if outlines:
-            marks.append(_Mark(outlines, " ".join(label.split()), percent, colour, alpha))
+            words = " ".join(label.split())
+            marks.append(_Mark(outlines, words, percent, colour, sure, bool(result.boxes), alpha))
     return marks
+
+
+def _percent(confidence: float) -> str:
+    return f"{confidence:.0%}" if confidence >= _WHOLE_PERCENT else f"{confidence:.1%}"
 
 
 def _corners(box: Sequence[float]) -> tuple[tuple[float, ...]]:
@@ -131,64 +149,3 @@ def _points(flat: Sequence[float], size: tuple[int, int]) -> tuple[Point, ...]:
     """Pair x and y, and keep them in the picture: an answer can spell numbers that no token has."""
     right, bottom = size[0] - 1, size[1] - 1
     return tuple((min(x, right), min(y, bottom)) for x, y in zip(flat[::2], flat[1::2], strict=True))
-
-
-def _draw_outlines(picture: Image.Image, mark: _Mark, width: int) -> None:
-    pen = ImageDraw.Draw(picture, "RGBA")
-    for points in mark.outlines:
-        if len(points) > 1:
-            pen.polygon(points, fill=(*mark.colour, mark.alpha))
-            pen.line([*points, *points[:2]], fill=mark.colour, width=width, joint="curve")
-
-
-def _draw_caption(picture: Image.Image, mark: _Mark, font: Font, placed: Sequence[Rectangle]) -> list[Rectangle]:
-    pen = ImageDraw.Draw(picture)
-    bottom = pen.textbbox((0, 0), "Ag", font=font)[3]
-    pad = max(2, round(bottom / 6))
-    text = _shortened(mark, pen, font, picture.width - 2 * pad)
-    if not text:
-        return []
-    size = (pen.textlength(text, font=font) + 2 * pad, bottom + 2 * pad)
-    place = _place(mark.bounds, size, picture.size, placed)
-    pen.rounded_rectangle(place, radius=pad, fill=mark.colour)
-    pen.text((place[0] + pad, place[1] + pad), text, fill=_ink(mark.colour), font=font)
-    return [place]
-
-
-def _font(size: int) -> Font:
-    for name in _FONTS:
-        with contextlib.suppress(OSError):
-            return ImageFont.truetype(name, size)
-    return ImageFont.load_default(size=size)
-
-
-def _shortened(mark: _Mark, pen: ImageDraw.ImageDraw, font: Font, room: float) -> str:
-    """Join label and percent; the label gives way where both do not fit."""
-    texts = [f"{mark.label} {mark.percent}".strip()]
-    texts += [
-        f"{mark.label[:end]}… {mark.percent}".strip() for end in range(min(len(mark.label) - 1, _LONGEST_CUT), 0, -1)
-    ]
-    texts += [mark.percent]
-    return next((text for text in texts if pen.textlength(text, font=font) <= room), "")
-
-
-def _place(
-    bounds: Rectangle, size: tuple[float, float], picture: tuple[int, int], placed: Sequence[Rectangle]
-) -> Rectangle:
-    """Put a caption above its box, or else where it covers no other caption; always inside the picture."""
-    left, top, _, bottom = bounds
-    width, height = size
-    x = max(0.0, min(left, picture[0] - width - 1))
-    rows = [top - height, top, bottom - height, bottom, *(top + row * height for row in range(1, 8))]
-    inside = [max(0.0, min(y, picture[1] - height - 1)) for y in rows]
-    places = [(x, y, x + width, y + height) for y in inside]
-    return next((place for place in places if not any(_overlap(place, other) for other in placed)), places[0])
-
-
-def _overlap(one: Rectangle, other: Rectangle) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _ink(colour: tuple[int, ...]) -> str:
-    red, green, blue = colour[:3]
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > _LIGHT else "white"

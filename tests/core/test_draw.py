@@ -55,10 +55,10 @@ def test_box_is_drawn_with_its_caption_above() -> None:
 
 
 def test_small_confidences_have_a_decimal() -> None:
-    """Small confidences have one decimal, so that they can be distinguished."""
-    boxes = ((0.0, 0.0, 9.0, 9.0),) * 2
-    marks = _marks(result(labels=("cat", "dog"), boxes=boxes, confidences=(0.0213, 0.0172)), (20, 20))
-    assert [mark.percent for mark in marks] == ["2.1%", "1.7%"]
+    """Small confidences have one decimal, so that they can be distinguished; others are whole numbers."""
+    boxes = ((0.0, 0.0, 9.0, 9.0),) * 4
+    marks = _marks(result(labels=("",) * 4, boxes=boxes, confidences=(0.0213, 0.0172, 0.1234, 0.999)), (20, 20))
+    assert [mark.percent for mark in marks] == ["2.1%", "1.7%", "12%", "100%"]
 
 
 def test_input_is_left_alone() -> None:
@@ -99,6 +99,49 @@ def test_masks_let_the_picture_shine_through() -> None:
     after = draw(grey(), result(labels=("",), polygons=(((20.0, 20.0, 180.0, 20.0, 180.0, 140.0, 20.0, 140.0),),)))
     inside, outline = after.getpixel((100, 80)), after.getpixel((180, 80))
     assert inside not in ((128, 128, 128), outline)
+
+
+def test_parts_of_a_mask_are_tinted_once() -> None:
+    """Where two polygons of one object overlap, the tint is that of each alone."""
+    parts = ((20.0, 20.0, 120.0, 20.0, 120.0, 140.0, 20.0, 140.0), (60.0, 40.0, 180.0, 40.0, 180.0, 120.0, 60.0, 120.0))
+    after = draw(grey(), result(labels=("",), polygons=(parts,)))
+    assert after.getpixel((40, 130)) == after.getpixel((90, 80)) == after.getpixel((150, 80)) != (128, 128, 128)
+
+
+def test_slanted_outlines_are_smooth() -> None:
+    """Along a slanted outline there are many shades between it and the picture; along a box there are few."""
+    quad = (20.0, 60.0, 170.0, 20.0, 180.0, 70.0, 30.0, 110.0)
+    slanted = draw(grey(), result(labels=("",), quads=(quad,)))
+    upright = draw(grey(), result(labels=("",), boxes=((20.0, 60.0, 180.0, 110.0),)))
+    assert len(slanted.getcolors()) > 30
+    assert len(upright.getcolors()) <= 5
+
+
+def test_outlines_stand_out_from_their_own_colour() -> None:
+    """On a picture that has the colour of the outline, the outline is visible all the same."""
+    boxes = {"labels": ("",), "boxes": ((50.0, 60.0, 150.0, 120.0),)}
+    colour = draw(grey(), result(**boxes)).getpixel((50, 90))
+    after = np.asarray(draw(Image.new("RGB", (200, 150), colour), result(**boxes)))
+    assert (after[90] != colour).any(-1).sum() >= 4
+
+
+def test_captions_leave_small_objects_visible() -> None:
+    """In a row of small objects, no caption lies on one of them."""
+    boxes = tuple((20.0 + 60 * i, 200.0, 50.0 + 60 * i, 230.0) for i in range(20))
+    labels = tuple("window" if i % 2 else "door" for i in range(20))
+    after = np.asarray(draw(grey(1280, 720), result(labels=labels, boxes=boxes, confidences=(0.9,) * 20)))
+    insides = {tuple(after[205:225, round(x1) + 5 : round(x1) + 25].reshape(-1, 3).std(0)) for x1, *_ in boxes}
+    assert insides == {(0.0, 0.0, 0.0)}
+    assert changed(Image.fromarray(after))[:195].any()
+
+
+def test_small_objects_are_on_top() -> None:
+    """A small box inside a large one is drawn over it, whichever comes first."""
+    large, small = (20.0, 20.0, 180.0, 140.0), (20.0, 60.0, 60.0, 100.0)
+    alone = draw(grey(), result(labels=("", ""), boxes=(large, small)))
+    swapped = draw(grey(), result(labels=("", ""), boxes=(small, large)))
+    assert alone.getpixel((60, 80)) == (10, 124, 255)
+    assert swapped.getpixel((60, 80)) == swapped.getpixel((20, 80)) == (230, 25, 75)
 
 
 def test_same_label_same_colour() -> None:
