@@ -61,13 +61,14 @@ def to_supervision(result: HandedOver, categories: Mapping[str, int] | None = No
     data: dict[str, Any] = {"class_name": np.array(labels, np.str_)}
     if result.quads:
         data["xyxyxyxy"] = np.array(result.quads, np.float32).reshape(-1, 4, 2)
-    return sv.Detections(
+    found: Detections = sv.Detections(
         xyxy=np.array([thing.hull for thing in things], np.float32).reshape(-1, 4),
         mask=_masks(sv, things, result) if result.polygons and things else None,
         confidence=np.array(scores, np.float32) if len(scores) == len(things) else None,
         class_id=np.array(_numbers(labels, _counted(labels) if categories is None else categories), np.int64),
         data=data,
     )
+    return found
 
 
 def to_coco(
@@ -103,7 +104,7 @@ def _things(result: HandedOver) -> list[_Thing]:
         raise TaskError(f"the answer to {task} is a text, which locates nothing: read `plain_text`")
     shapes: list[Sequence[Sequence[float]]] = [(shape,) for shape in (*result.boxes, *result.quads)]
     shapes += [[polygon for polygon in thing if len(polygon) >= _FEWEST_NUMBERS] for thing in result.polygons]
-    scores = list(result.confidences) or [None] * len(shapes)
+    scores: Sequence[float | None] = result.confidences or [None] * len(shapes)
     things = [_Thing(*parts) for parts in zip(result.labels, shapes, scores, strict=True)]
     return [thing for thing in things if thing.outlines]
 

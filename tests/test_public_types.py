@@ -20,7 +20,7 @@ CONFIG = """
 strict = true
 python_version = 3.10
 follow_imports = silent
-[mypy-torch.*,onnx.*,onnxruntime.*,onnxscript.*,nncf.*,openvino.*,safetensors.*,cuda.*,tensorrt.*,tokenizers.*]
+[mypy-torch.*,onnx.*,onnxruntime.*,onnxscript.*,nncf.*,openvino.*,safetensors.*,cuda.*,supervision.*,tensorrt.*,tokenizers.*]
 follow_imports = skip
 ignore_missing_imports = true
 """

@@ -6,7 +6,7 @@ A comment ``type: ignore[...]`` marks a line that must be an error; the checker 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -59,6 +59,12 @@ def boxes(result: f2edge.Result) -> NDArray[np.float64]:
     first: tuple[float, ...] = result.boxes[0]
     assert_type(len(first), int)
     return np.asarray(result.boxes, np.float64)
+
+
+def handed_over(result: f2edge.Result) -> list[dict[str, Any]]:
+    """Give categories as any mapping, and get entries that JSON can hold."""
+    result.to_supervision({"car": 0})
+    return [*result.to_coco(1), *result.to_coco("street.jpg", categories={"car": 1})]
 
 
 def regions(image: f2edge.EncodedImage, result: f2edge.Result) -> list[str]:
