@@ -33,7 +33,7 @@ napoleon_numpy_docstring = False
 # Docstrings and annotations name types that the API reference has no entry for: those of other packages (the build
 # fetches nothing, so there is nothing to link to), and those of f2edge that users read or hand on but do not make.
 nitpicky = True
-_OTHERS = ("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "NDArray", "uint8")
+_OTHERS = ("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "NDArray", "uint8", "Detections")
 _ALIASES = (
     *("Answer", "Cancel", "Features", "ImageSource", "Labels", "OnMismatch", "Precision", "RegionSource"),
     "WeightFormat",

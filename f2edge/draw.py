@@ -119,9 +119,7 @@ def _write_captions(picture: Image.Image, marks: Sequence[_Mark], width: int) ->
 
 
 def _marks(result: Located, size: tuple[int, int]) -> list[_Mark]:
-    things: list[Sequence[Sequence[float]]] = [_corners(box) for box in result.boxes]
-    things += [(quad,) for quad in result.quads]
-    things += list(result.polygons)
+    things = [*map(_corners, result.boxes), *((quad,) for quad in result.quads), *result.polygons]
     alpha = _MASK_ALPHA if result.polygons else _BOX_ALPHA
     names = list(dict.fromkeys(result.labels))
     confidences = result.confidences or [1.0] * len(things)

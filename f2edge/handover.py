@@ -58,6 +58,7 @@ def to_supervision(result: HandedOver, categories: Mapping[str, int] | None = No
     things = _things(result)
     labels = [thing.label for thing in things]
     scores = [thing.confidence for thing in things if thing.confidence is not None]
+    numbers = _counted(labels) if categories is None else _numbers(_names(result, things), categories)
     data: dict[str, Any] = {"class_name": np.array(labels, np.str_)}
     if result.quads:
         data["xyxyxyxy"] = np.array(result.quads, np.float32).reshape(-1, 4, 2)
@@ -65,7 +66,7 @@ def to_supervision(result: HandedOver, categories: Mapping[str, int] | None = No
         xyxy=np.array([thing.hull for thing in things], np.float32).reshape(-1, 4),
         mask=_masks(sv, things, result) if result.polygons and things else None,
         confidence=np.array(scores, np.float32) if len(scores) == len(things) else None,
-        class_id=np.array(_numbers(labels, _counted(labels) if categories is None else categories), np.int64),
+        class_id=np.array(numbers, np.int64),
         data=data,
     )
     return found
@@ -76,7 +77,7 @@ def to_coco(
 ) -> list[dict[str, Any]]:
     """Return the objects as entries of a file of COCO results; :meth:`f2edge.Result.to_coco` describes them."""
     things = _things(result)
-    names = [_TEXT if result.quads else thing.label for thing in things]
+    names = _names(result, things)
     numbers = [None] * len(names) if categories is None else _numbers(names, categories)
     entries = [
         {
@@ -109,6 +110,11 @@ def _things(result: HandedOver) -> list[_Thing]:
     return [thing for thing in things if thing.outlines]
 
 
+def _names(result: HandedOver, things: Sequence[_Thing]) -> list[str]:
+    """Return the category of each object: its label, but what a line of text says is no category."""
+    return [_TEXT if result.quads else thing.label for thing in things]
+
+
 def _numbers(names: Sequence[str], categories: Mapping[str, int]) -> list[int]:
     """Return the number of each name.
 
@@ -124,9 +130,10 @@ def _numbers(names: Sequence[str], categories: Mapping[str, int]) -> list[int]:
     return [categories[name] for name in names]
 
 
-def _counted(names: Sequence[str]) -> dict[str, int]:
+def _counted(names: Sequence[str]) -> list[int]:
     """Number names from 0 in the order of their first appearance."""
-    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+    known = list(dict.fromkeys(names))
+    return [known.index(name) for name in names]
 
 
 def _width_and_height(box: tuple[float, float, float, float]) -> list[float]:

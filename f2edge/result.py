@@ -131,8 +131,9 @@ class Result:
         ``data["xyxyxyxy"]``.  Masks are bool, (n, height, width).  ``data["class_name"]`` has the labels.
 
         Args:
-            categories: the ``class_id`` of each label.  By default the labels of this result are numbered from 0 in
-                their order, so equal numbers of two results may mean different labels.
+            categories: the ``class_id`` of each label, or of ``"text"`` for lines of text.  By default the labels of
+                this result are numbered from 0 in their order, so equal numbers of two results may mean different
+                labels.
 
         Raises:
             TaskError: the answer is a text, such as a caption.

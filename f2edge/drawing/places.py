@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 Rectangles: TypeAlias = NDArray[np.float64]
 """(n, 4), each x1, y1, x2, y2."""
 
-_FURTHEST = 6  # captions of the same height between an object and its caption
-_HIDDEN = 4.0  # the cost of an object that is covered; a caption's height between object and caption costs 1
-_OWN = 1.0  # the same for the object of the caption
-_STEPS = 32
-_OTHER_SIDE = 0.2  # the cost of another place that touches the object above, below or inside
-_BESIDE = 0.6
+_STEPS = 32  # points of a side of an outline
+_FURTHEST = 5  # captions of the same height that fit between a caption and its object
+
+# Costs of a place; each of those captions costs 1.
+_OTHER_SIDE = 0.2  # below, inside, at the right end or in the middle, instead of above and at the left end
+_BESIDE = 0.6  # left or right of the object
+_HIDDEN = 4.0  # another object is covered; a part of it costs that part
+_OWN = 1.0  # the object of the caption is covered
 
 
 def place(
@@ -47,13 +49,13 @@ def place(
 
 
 def nearest(place: Rectangle, outlines: Sequence[Sequence[Point]]) -> tuple[Point, Point]:
-    """Return a point of a place and one of some closed outlines, which are close to each other.
+    """Return the point of a place and the point of some closed outlines that are nearest to each other.
 
-    The outlines are looked at in steps of a 32nd of each side.
+    Of each side of an outline, 32 points count.
     """
     steps = np.linspace(0, 1, _STEPS, endpoint=False)[:, None, None]
-    starts = [np.asarray(points, float) for points in outlines]
-    sides = [points + steps * (np.roll(points, -1, 0) - points) for points in starts]
+    corners = [np.asarray(points, float) for points in outlines]
+    sides = [starts + steps * (np.roll(starts, -1, 0) - starts) for starts in corners]
     there = np.concatenate([side.reshape(-1, 2) for side in sides])
     here = np.clip(there, place[:2], place[2:])
     best = np.argmin(((there - here) ** 2).sum(1))
@@ -68,7 +70,7 @@ def _near(
     left, top, right, bottom = box.tolist()
     width, height = size
     rows = [(top - height, 0.0), (bottom, _OTHER_SIDE), (top, _OTHER_SIDE), (bottom - height, _OTHER_SIDE)]
-    for row in range(1, _FURTHEST):
+    for row in range(1, _FURTHEST + 1):
         rows += [(top - (1 + row) * height, float(row)), (bottom + row * height, row + _OTHER_SIDE)]
     columns = [(left, 0.0), (right - width, _OTHER_SIDE), ((left + right - width) / 2, _OTHER_SIDE)]
     columns += [(right, _BESIDE), (left - width, _BESIDE)]

@@ -70,10 +70,12 @@ def test_boxes_for_supervision() -> None:
 
 def test_quads_are_oriented_boxes() -> None:
     """A quad has its four corners where supervision looks for them, and its hull as the box."""
-    found = located("<OCR_WITH_REGION>", labels=("STOP",), quads=(QUAD,), confidences=(0.5,)).to_supervision()
+    result = located("<OCR_WITH_REGION>", labels=("STOP",), quads=(QUAD,), confidences=(0.5,))
+    found = result.to_supervision()
     corners = found[sv.config.ORIENTED_BOX_COORDINATES]
     assert (corners.dtype, corners.tolist()) == (np.float32, [[[30, 10], [70, 20], [68, 40], [28, 30]]])
     assert found.xyxy.tolist() == [[28, 10, 70, 40]]
+    assert result.to_supervision({"text": 4}).class_id.tolist() == [4]
     picture = np.zeros((80, 100, 3), np.uint8)
     assert sv.OrientedBoxAnnotator().annotate(picture.copy(), found).any()
 
