@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from f2edge.errors import DatasetError, ImageError, InputError
-from f2edge.evaluation.measures import MEASURES, Asked
+from f2edge.evaluation.measures import Asked
 from f2edge.evaluation.pictures import as_annotated
 
 if TYPE_CHECKING:
@@ -47,14 +47,12 @@ class Run:
         pictures: the number of pictures that were asked about.
         skipped: the pictures that cannot be read, with the reason.
         refused: the questions that the model cannot be asked, with the reason.
-        unmeasured: the number of questions without a metric, by task.
     """
 
     answers: dict[tuple[int, int], Asked] = field(default_factory=dict)
     pictures: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    unmeasured: dict[str, int] = field(default_factory=dict)
 
 
 def ask(
@@ -74,7 +72,7 @@ def ask(
         run: an empty run to fill, which holds what is answered so far if an interrupt ends the questions.
 
     Raises:
-        DatasetError: no picture could be read, or no question has a metric.
+        DatasetError: no picture could be read, or no question could be asked.
         DeviceError: the engine failed.
     """
     run = Run() if run is None else run
@@ -93,9 +91,6 @@ def ask(
 
 def _ask_all(run: Run, encoded: Encoded, number: int, sample: Sample, num_beams: int | None) -> None:
     for index, question in enumerate(sample.questions):
-        if question.task not in MEASURES:
-            run.unmeasured[question.task] = run.unmeasured.get(question.task, 0) + 1
-            continue
         try:
             result = _answer(encoded, question, num_beams)
         except InputError as error:
@@ -123,5 +118,5 @@ def _check(run: Run) -> None:
         first = next(iter(run.skipped.values()))
         raise DatasetError(f"none of the {len(run.skipped)} pictures can be read; the first: {first}")
     if not run.answers:
-        why = next(iter(run.refused.values()), ", ".join(run.unmeasured)) or "no picture has a question"
-        raise DatasetError(f"no question that can be measured: {why}")
+        why = next(iter(run.refused.values()), "no picture has a question")
+        raise DatasetError(f"no question that can be asked: {why}")

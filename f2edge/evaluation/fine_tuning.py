@@ -107,7 +107,7 @@ def _question(prefix: str, suffix: str, size: tuple[int, int]) -> Question:
         quads=tuple(shape[0] for shape in of["quads"]),
         polygons=tuple(polygon for shape in of["polygons"] for polygon in shape),
     )
-    check_question(question)
+    check_question(question, () if suffix.strip() else ("boxes", "polygons"))
     return question
 
 

@@ -13,7 +13,7 @@ from f2edge.evaluation.samples import Question, Sample
 from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from f2edge.evaluation.samples import Loaded
@@ -66,20 +66,23 @@ def parse_question(data: Mapping[str, Any]) -> Question:
         polygons=shapes(data, "polygons"),
         quads=shapes(data, "quads", partial(shape, length=_QUAD)),
     )
-    check_question(question)
+    check_question(question, data)
     return question
 
 
-def check_question(question: Question) -> None:
-    """Refuse a question that cannot be marked; the caller leaves out questions of a task without a metric.
+def check_question(question: Question, given: Collection[str] = ()) -> None:
+    """Refuse a question that cannot be marked.
+
+    Args:
+        question: the question.
+        given: the fields that the data names; an empty one of them may say that what is asked for is not there.
 
     Raises:
         ValueError: the true answer is missing.
     """
-    measure = MEASURES.get(question.task)
-    if measure is None:
-        return
-    missing = [name for name in measure.needs if not getattr(question, name)]
+    measure = MEASURES[question.task]
+    empty = [name for name in measure.needs if not getattr(question, name)]
+    missing = [name for name in empty if name != measure.absent or name not in given]
     if missing:
         raise ValueError(f"{question.task or 'a free question'} needs {' and '.join(missing)}")
     labelled = getattr(question, measure.labelled) if measure.labelled else question.labels

@@ -26,6 +26,10 @@ HIT = Metric("accuracy_iou50", "accuracy, IoU 0.5")
 MEAN_IOU = Metric("mean_iou", "mean IoU")
 ERRORS = Metric("cer", "character error rate", higher_is_better=False)
 QUAD_F1 = Metric("quad_f1", "quad F1, IoU 0.5")
+BOX_F1 = Metric("box_f1", "box F1, IoU 0.5")
+BOX_RECALL = Metric("box_recall", "box recall, IoU 0.5")
+BOX_PRECISION = Metric("box_precision", "box precision, IoU 0.5")
+REFUSED = Metric("absent_refused", "absent things refused")
 ACCURACY = Metric("accuracy", "accuracy")
 
 
@@ -63,11 +67,13 @@ class Measure:
         score: turns the answers to questions of one task into metrics.
         needs: the fields that a question must have.
         labelled: "boxes" or "quads" if each of these has a label.
+        absent: the field that a question may give as an empty list, because what it asks for is not in the picture.
     """
 
     score: Callable[[Answers], list[Statistic]]
     needs: tuple[str, ...] = ()
     labelled: str = ""
+    absent: str = ""
 
 
 def _captions(asked: Answers) -> list[Statistic]:
@@ -104,16 +110,44 @@ def _phrases(asked: Answers) -> list[Statistic]:
 
 
 def _expressions(asked: Answers) -> list[Statistic]:
-    hits = [_fits(one.result.boxes[0] if one.result.boxes else (), one.question.boxes) for one in asked]
-    return [Ratio(HIT, _pictures(asked), hits)]
+    """Measure open-vocabulary detection: the first box where there is something, and all boxes as an F1 score."""
+    present = [one for one in asked if one.question.boxes]
+    hits = [_fits(one.result.boxes[0] if one.result.boxes else (), one.question.boxes) for one in present]
+    twice = [2 * _matched_boxes(one) for one in asked]
+    of = [len(one.result.boxes) + len(one.question.boxes) for one in asked]
+    statistics = _mean(HIT, present, hits)
+    return [*statistics, Ratio(BOX_F1, _pictures(asked), twice, of), *_refusals(asked, "boxes")]
+
+
+def _proposals(asked: Answers) -> list[Statistic]:
+    """Measure region proposals: boxes whose labels do not count."""
+    pictures, right = _pictures(asked), [_matched_boxes(one) for one in asked]
+    wanted, given = [len(one.question.boxes) for one in asked], [len(one.result.boxes) for one in asked]
+    return [Ratio(BOX_RECALL, pictures, right, wanted), Ratio(BOX_PRECISION, pictures, right, given)]
+
+
+def _matched_boxes(one: Asked) -> int:
+    return matched(one.result.boxes, one.question.boxes, box_iou)
 
 
 def _masks(asked: Answers) -> list[Statistic]:
+    present = [one for one in asked if one.question.polygons]
     overlaps = []
-    for one in asked:
+    for one in present:
         polygons = [polygon for thing in one.result.polygons for polygon in thing]
         overlaps.append(mask_iou(polygons, one.question.polygons, one.size))
-    return [Ratio(MEAN_IOU, _pictures(asked), overlaps)]
+    return [*_mean(MEAN_IOU, present, overlaps), *_refusals(asked, "polygons")]
+
+
+def _refusals(asked: Answers, field: str) -> list[Statistic]:
+    """Measure the questions about what is not there: right is an answer without any box or polygon."""
+    absent = [one for one in asked if not getattr(one.question, field)]
+    return _mean(REFUSED, absent, [not getattr(one.result, field) for one in absent])
+
+
+def _mean(metric: Metric, asked: Answers, values: Sequence[float]) -> list[Statistic]:
+    """Return the mean over some of the questions; nothing if there are none."""
+    return [Ratio(metric, _pictures(asked), values)] if asked else []
 
 
 def _readings(asked: Answers) -> list[Statistic]:
@@ -168,7 +202,7 @@ def _dense(pictures: Sequence[int]) -> list[int]:
 
 _CAPTION = Measure(_captions, ("answers",))
 _OBJECTS = Measure(_objects, labelled="boxes")
-_MASK = Measure(_masks, ("polygons",))
+_MASK = Measure(_masks, ("polygons",), absent="polygons")
 _READING = Measure(_readings, ("answers",))
 
 MEASURES = {
@@ -179,7 +213,8 @@ MEASURES = {
     "<OD>": _OBJECTS,
     "<DENSE_REGION_CAPTION>": _OBJECTS,
     "<CAPTION_TO_PHRASE_GROUNDING>": Measure(_phrases, ("labels", "boxes"), "boxes"),
-    "<OPEN_VOCABULARY_DETECTION>": Measure(_expressions, ("boxes",)),
+    "<OPEN_VOCABULARY_DETECTION>": Measure(_expressions, ("boxes",), absent="boxes"),
+    "<REGION_PROPOSAL>": Measure(_proposals, ("boxes",)),
     "<REFERRING_EXPRESSION_SEGMENTATION>": _MASK,
     "<REGION_TO_SEGMENTATION>": _MASK,
     "<OCR>": _READING,
@@ -188,4 +223,4 @@ MEASURES = {
     "<REGION_TO_CATEGORY>": Measure(_categories, ("answers",)),
     "": Measure(_replies, ("answers",)),
 }
-"""The measure of each task; ``<REGION_PROPOSAL>`` has none.  The empty name is a question in free words."""
+"""The measure of each task.  The empty name is a question in free words."""

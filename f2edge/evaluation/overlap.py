@@ -15,7 +15,7 @@ except ImportError as error:
     raise MissingExtraError("shapely", "eval") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,9 +63,13 @@ def quad_iou(a: Sequence[float], b: Sequence[float]) -> float:
     return float(first.intersection(second).area / union) if union > 0 else 0.0
 
 
-def matched(answered: Sequence[Sequence[float]], truth: Sequence[Sequence[float]]) -> int:
-    """Count the pairs of quads with an IoU of at least ``MATCH``: the best pair first, each quad in one pair."""
-    table = [[quad_iou(one, right) for right in truth] for one in answered]
+def matched(
+    answered: Sequence[Sequence[float]],
+    truth: Sequence[Sequence[float]],
+    iou: Callable[[Sequence[float], Sequence[float]], float] = quad_iou,
+) -> int:
+    """Count the pairs of quads, or boxes, with an IoU of at least ``MATCH``: the best pair first, each in one pair."""
+    table = [[iou(one, right) for right in truth] for one in answered]
     overlaps = np.array(table).reshape(len(answered), len(truth))
     count = 0
     while overlaps.size and overlaps.max() >= MATCH:

@@ -64,8 +64,6 @@ class Report:
         notes = summary(Note("left out", "picture", name, why) for name, why in self.first.skipped.items())
         for bundle, run in self.runs.items():
             notes += [f"{bundle}: left out {where}: {why}" for where, why in run.refused.items()]
-        unmeasured = self.first.unmeasured.items()
-        notes += [f"left out {count} questions of {task}: it has no metric here" for task, count in unmeasured]
         empty = [row for row in self.rows if math.isnan(row.estimates[0].value)]
         notes += [f"{_title(row)} does not apply: too few pictures, or nothing in them to find" for row in empty]
         return [*map(one_line, notes)]

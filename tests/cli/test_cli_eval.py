@@ -26,7 +26,6 @@ def data(tmp_path: Path) -> Path:
     questions = [
         {"task": "REGION_TO_CATEGORY", "region": [0, 0, 30, 30], "answer": "red star"},
         {"task": "OD", "labels": ["star"], "boxes": [[0, 0, 30, 30]]},
-        {"task": "REGION_PROPOSAL"},
     ]
     names = ["a.png", "missing.png", "text.png", "b.png"]
     for name in ("a.png", "b.png"):
@@ -49,7 +48,7 @@ def test_two_bundles(tiny_bundle: Path, tiny_onnx_bundle: Path, data: Path) -> N
     assert notes[0].startswith(
         "left out 2 pictures: missing.png (is not there: no such file), text.png (is not a picture"
     )
-    assert notes[1:] == ["left out 2 questions of <REGION_PROPOSAL>: it has no metric here"]
+    assert notes[1:] == []
 
 
 def test_ignored_files_are_reported(tiny_bundle: Path, data: Path) -> None:
@@ -110,9 +109,9 @@ def test_bad_data_sets(tiny_bundle: Path, tmp_path: Path) -> None:
             [{"image": "a.png", "questions": [{"task": "od"}]}],
             "none of the 1 pictures can be asked about; the first: a.png (is not there: no such file)",
         ),
-        "unmeasured": (
+        "untrue": (
             [{"image": str(tmp_path / "a.png"), "questions": [{"task": "region_proposal"}]}],
-            "no question that can be measured: <REGION_PROPOSAL>",
+            "<REGION_PROPOSAL> needs boxes",
         ),
     }
     write_picture(tmp_path / "a.png")

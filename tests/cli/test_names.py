@@ -67,7 +67,7 @@ def test_notes_of_a_report(name: str) -> None:
     """Pictures that were skipped, questions that were refused, bundles and tasks."""
     question = Question("<CAPTION>", answers=("a",))
     answers = {(0, 0): Asked(0, (8, 8), question, answer("<CAPTION>", "a"))}
-    run = Run(answers, pictures=1, skipped={name: name}, refused={name: name}, unmeasured={name: 1})
+    run = Run(answers, pictures=1, skipped={name: name}, refused={name: name})
     notes = Report.of(Dataset("", "", ()), {name: run}, num_beams=1).notes()
     assert len(notes) >= 3
     assert all(map(is_plain, notes))

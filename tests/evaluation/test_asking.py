@@ -12,7 +12,6 @@ from tests.support.evaluations import TableModel, answer
 
 CAPTION = Question("<CAPTION>", answers=("a dog",))
 REGION = Question("<REGION_TO_CATEGORY>", region=(-1.0, 0.0, 64.4, 48.0), answers=("dog",))
-PROPOSAL = Question("<REGION_PROPOSAL>")
 TABLE = {"<CAPTION>": answer("<CAPTION>", "a dog"), "<REGION_TO_CATEGORY>": answer("<REGION_TO_CATEGORY>", "dog")}
 
 
@@ -45,14 +44,12 @@ def test_pictures_that_cannot_be_read() -> None:
 
 
 def test_questions_that_cannot_be_asked() -> None:
-    """A task without a metric is counted, a prompt too long is named; if no question is left, that is an error."""
+    """A question that is refused is named; if no question is left, that is an error."""
     table = TABLE | {"<REGION_TO_CATEGORY>": LimitError("too long")}
-    run = ask(TableModel(table), samples(CAPTION, PROPOSAL, REGION, pictures=2))
-    assert run.unmeasured == {"<REGION_PROPOSAL>": 2}
-    assert run.refused == {"0, question 3": "too long", "1, question 3": "too long"}
-    for question, words in ((PROPOSAL, "<REGION_PROPOSAL>"), (REGION, "too long")):
-        with pytest.raises(DatasetError, match=f"no question that can be measured: {words}"):
-            ask(TableModel(table), samples(question))
+    run = ask(TableModel(table), samples(CAPTION, REGION, pictures=2))
+    assert run.refused == {"0, question 2": "too long", "1, question 2": "too long"}
+    with pytest.raises(DatasetError, match="no question that can be asked: too long"):
+        ask(TableModel(table), samples(REGION))
     with pytest.raises(DatasetError, match="no picture has a question"):
         ask(TableModel(table), samples())
 

@@ -12,6 +12,7 @@ import pytest
 from f2edge.errors import DatasetError
 from f2edge.evaluation import Question, open_dataset
 from f2edge.evaluation.samples import summary
+from f2edge.tasks.table import TASKS
 from tests.support.evaluations import write_json, write_jsonl, write_picture
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ def test_scenes(scenes: Callable[..., Path]) -> None:
 
 
 def test_the_demos_scenes(tmp_path: Path) -> None:
-    """The demo's scenes are a data set of seven questions each, with their truth."""
+    """The demo's scenes are a data set with a question of every task, also about what is not there."""
     from scenes import write_scenes
 
-    write_scenes(tmp_path, 3, 1000)
+    write_scenes(tmp_path, 3, 1000, absent=1.0)
     (tmp_path / "settings.json").write_text("{}")
     dataset = open_dataset(tmp_path)
     assert dataset.kind == "JSONL of questions"
-    assert [len(sample.questions) for sample in dataset.samples] == [7, 7, 7]
+    assert all(sorted(q.task for q in sample.questions) == sorted(TASKS) for sample in dataset.samples)
     assert all(Path(str(sample.image)).is_file() for sample in dataset.samples)
     objects = next(q for q in dataset.samples[0].questions if q.task == "<OD>")
     assert len(objects.labels) == len(objects.boxes) > 0
@@ -186,6 +187,8 @@ def test_coco_without_annotations(tmp_path: Path) -> None:
         ({"task": "od", "labels": ["a"], "boxes": [[1, 2, 3, "x"]]}, '"x" is not a number'),
         ({"task": "caption_to_phrase_grounding", "text": "a"}, "needs labels and boxes"),
         ({"task": "referring_expression_segmentation", "text": "a"}, "needs polygons"),
+        ({"task": "open_vocabulary_detection", "text": "a", "polygons": []}, "needs boxes"),
+        ({"task": "region_proposal", "boxes": []}, "needs boxes"),
         ({"task": "ocr_with_region", "labels": ["a"]}, "has 1 labels for 0 quads"),
         ({"task": "", "text": "why?"}, "a free question needs answers"),
     ],
@@ -195,6 +198,14 @@ def test_bad_questions(scenes: Callable[..., Path], question: dict[str, Any], wo
     with pytest.raises(DatasetError, match=words) as caught:
         open_dataset(scenes(question))
     assert re.search(r"truth\.jsonl, line 1\b", str(caught.value))
+
+
+def test_what_is_not_there(scenes: Callable[..., Path]) -> None:
+    """An empty list, where a true answer is needed, says that the thing is not in the picture."""
+    detection = {"task": "open_vocabulary_detection", "text": "a", "boxes": []}
+    mask = {"task": "referring_expression_segmentation", "text": "a", "polygons": []}
+    samples = open_dataset(scenes(detection, mask, pictures=1)).samples
+    assert [(q.boxes, q.polygons) for sample in samples for q in sample.questions] == [((), ())] * 2
 
 
 def test_bad_files(tmp_path: Path) -> None:

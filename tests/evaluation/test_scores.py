@@ -33,9 +33,9 @@ def values(*pairs: tuple[Question, Result]) -> dict[str, float]:
     return {row.metric.key: row.estimates[0].value for row in score([run_of(*pairs)], resamples=0)}
 
 
-def test_every_task_but_one_has_a_metric() -> None:
-    """Only region proposals have no metric."""
-    assert set(TASKS) - set(MEASURES) == {"<REGION_PROPOSAL>"}
+def test_every_task_has_a_metric() -> None:
+    """Questions in free words have one, too; their task is the empty name."""
+    assert set(MEASURES) == {*TASKS, ""}
 
 
 def test_captions() -> None:
@@ -66,11 +66,30 @@ def test_phrases() -> None:
 
 
 def test_expressions() -> None:
-    """The first box counts; an answer without a box is wrong."""
+    """The accuracy is about the first box; F1 is about all: two matches of three true and four answered boxes."""
     asked = Question("<OPEN_VOCABULARY_DETECTION>", "dog", boxes=(BOX,))
     near = (0.0, 0.0, 40.0, 21.0)
     answers = [answer(asked.task, boxes=boxes) for boxes in ((near, FAR), (FAR, BOX), ())]
-    assert values(*((asked, result) for result in answers)) == {"accuracy_iou50": pytest.approx(1 / 3)}
+    metrics = values(*((asked, result) for result in answers))
+    assert metrics == {"accuracy_iou50": pytest.approx(1 / 3), "box_f1": pytest.approx(4 / 7)}
+
+
+def test_what_is_not_there() -> None:
+    """Silence is right about what is not there; a box for it lowers F1, and the other metrics leave it out."""
+    there = Question("<OPEN_VOCABULARY_DETECTION>", "dog", boxes=(BOX,))
+    absent = Question("<OPEN_VOCABULARY_DETECTION>", "cat")
+    answers = [answer(there.task, boxes=boxes) for boxes in ((BOX,), (), (BOX,))]
+    metrics = values(*zip((there, absent, absent), answers, strict=True))
+    assert metrics == {"accuracy_iou50": 1, "box_f1": pytest.approx(2 / 3), "absent_refused": 0.5}
+    mask = Question("<REFERRING_EXPRESSION_SEGMENTATION>", "cat")
+    assert values((mask, answer(mask.task)), (mask, answer(mask.task, polygons=((BOX,),)))) == {"absent_refused": 0.5}
+
+
+def test_proposals() -> None:
+    """Every box of the answer may match one true box, whatever its label."""
+    asked = Question("<REGION_PROPOSAL>", boxes=(BOX, FAR))
+    metrics = values((asked, answer(asked.task, boxes=(BOX, BOX, BOX))))
+    assert metrics == {"box_recall": 0.5, "box_precision": pytest.approx(1 / 3)}
 
 
 def test_masks() -> None:
@@ -139,7 +158,7 @@ def test_agreement() -> None:
 def test_report() -> None:
     """The report has a row for each metric, the difference to the first bundle, the agreement, and what is left out."""
     asked = Question("<CAPTION>", answers=("a dog",))
-    samples = tuple(Sample(f"{n}.png", Path(f"{n}.png"), (asked, Question("<REGION_PROPOSAL>"))) for n in range(2))
+    samples = tuple(Sample(f"{n}.png", Path(f"{n}.png"), (asked,)) for n in range(2))
     table = {"<CAPTION>": answer("<CAPTION>", "a dog")}
     broken = TableModel({"<CAPTION>": answer("<CAPTION>", "a cat", token_ids=(2, 0, 7, 2))})
     runs = {"fp32": ask(TableModel(table), samples), "in|t8": ask(broken, samples)}
@@ -161,10 +180,7 @@ def test_report() -> None:
         ["all", "identical tokens", "2", "–", "0.0 %"],
         ["all", "tokens before the first difference, median", "2", "–", "1"],
     ]
-    assert report.notes() == [
-        "in|t8: left out 1.png, question 9: too long",
-        "left out 2 questions of <REGION_PROPOSAL>: it has no metric here",
-    ]
+    assert report.notes() == ["in|t8: left out 1.png, question 9: too long"]
     summary = report.to_json()
     assert summary["data"]["questions"] == {"<CAPTION>": 2}
     assert summary["bundles"][1]["metrics"]["<CAPTION>"]["exact_match"]["difference"]["value"] == -1
