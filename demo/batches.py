@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from scenes import Scene
 
 TRAINING_SEED = 1
-QUESTIONS_PER_IMAGE = 3
+QUESTIONS_PER_IMAGE = 8
+SPOILT_SHARE = 0.3
+ABSENT_SHARE = 0.2
 TASKS = (
-    "CAPTION", "OD", "CAPTION_TO_PHRASE_GROUNDING", "REFERRING_EXPRESSION_SEGMENTATION",
-    "REGION_TO_CATEGORY", "OCR", "OCR_WITH_REGION",
+    "CAPTION", "OD", "CAPTION_TO_PHRASE_GROUNDING", "REFERRING_EXPRESSION_SEGMENTATION", "REGION_TO_CATEGORY",
+    "OCR", "OCR_WITH_REGION", "DETAILED_CAPTION", "MORE_DETAILED_CAPTION", "DENSE_REGION_CAPTION",
+    "REGION_PROPOSAL", "OPEN_VOCABULARY_DETECTION", "REGION_TO_DESCRIPTION", "REGION_TO_SEGMENTATION", "REGION_TO_OCR",
 )  # fmt: skip
-_WEIGHTS = np.array([1.0, 1.2, 1.0, 1.0, 0.5, 0.7, 1.0])
-_WEIGHTS_WITHOUT_WORD = np.array([1.0, 1.2, 1.0, 1.0, 0.5, 0.15, 0.25])
+_WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 0.4, 0.7, 1.0, 0.9, 0.9, 1.0, 0.8, 1.0, 0.6, 0.7, 0.6])
+_WITHOUT_WORD = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.25, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.2])
 IGNORE_INDEX = -100
 PAD = 1
 DECODER_START = 2
@@ -40,6 +43,7 @@ class Batch(NamedTuple):
 
     pixel_values (B, 3, H, W) float32; owner (Q,) the picture of each question; task (Q,) its index in TASKS;
     input_ids and attention_mask (Q, L); labels (Q, T) with -100 for padding; decoder_input_ids (Q, T).
+    In training the questions are sorted by the length of their answers, so that chunks of them need little padding.
     """
 
     pixel_values: Tensor
@@ -50,6 +54,11 @@ class Batch(NamedTuple):
     decoder_input_ids: Tensor
     labels: Tensor
     dense: DenseTarget
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on a device."""
+        dense = DenseTarget(*(tensor.to(device) for tensor in self.dense))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self[:-1]), dense=dense)
 
 
 class SceneBatches(Dataset[Batch]):
@@ -62,17 +71,18 @@ class SceneBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         scenes, questions = [], []
         for index in range(step * self.size, (step + 1) * self.size):
-            scenes.append(make_scene(TRAINING_SEED, index))
+            scenes.append(make_scene(TRAINING_SEED, index, SPOILT_SHARE))
             rng = np.random.default_rng([TRAINING_SEED, index, 2])
             questions += [(len(scenes) - 1, q) for q in choose(scenes[-1], rng)]
+        questions.sort(key=lambda pair: len(self.tokenizer.encode(pair[1].answer)))
         return collate(scenes, questions, self.tokenizer)
 
 
 def choose(scene: Scene, rng: np.random.Generator) -> list[Question]:
     """Choose some of the questions about a scene; questions about words only rarely if it has no word."""
-    weights = _WEIGHTS if scene.word else _WEIGHTS_WITHOUT_WORD
+    weights = _WEIGHTS if scene.word else _WEIGHTS * _WITHOUT_WORD
     chosen = rng.choice(len(TASKS), QUESTIONS_PER_IMAGE, replace=False, p=weights / weights.sum())
-    questions = ask(scene, rng)
+    questions = ask(scene, rng, ABSENT_SHARE)
     return [questions[k] for k in chosen]
 
 
@@ -109,13 +119,13 @@ def _yield_to_training(_: int) -> None:
     os.nice(4)
 
 
-def stream(size: int, first: int) -> Iterator[Batch]:
-    """Yield batches from `first` on, without end, drawn by one process in the background."""
+def stream(size: int, first: int, end: int, workers: int = 1) -> Iterator[Batch]:
+    """Yield batches `first` to `end` - 1, drawn by processes in the background."""
     loader = DataLoader(
         SceneBatches(size),
         batch_size=None,
-        sampler=range(first, 10**9),
-        num_workers=1,
+        sampler=range(first, end),
+        num_workers=workers,
         prefetch_factor=4,
         worker_init_fn=_yield_to_training,
     )

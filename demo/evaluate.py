@@ -37,6 +37,14 @@ MEASURES = {
     ("<REGION_TO_CATEGORY>", "accuracy"): "category_accuracy",
     ("<OCR>", "cer"): "ocr_cer",
     ("<OCR_WITH_REGION>", "cer"): "ocr_region_cer",
+    ("<DETAILED_CAPTION>", "exact_match"): "detailed_caption_exact",
+    ("<MORE_DETAILED_CAPTION>", "exact_match"): "more_detailed_caption_exact",
+    ("<DENSE_REGION_CAPTION>", "ap50"): "dense_caption_map50",
+    ("<REGION_PROPOSAL>", "box_recall"): "proposal_recall",
+    ("<OPEN_VOCABULARY_DETECTION>", "box_f1"): "open_vocabulary_f1",
+    ("<REGION_TO_DESCRIPTION>", "exact_match"): "description_exact",
+    ("<REGION_TO_SEGMENTATION>", "mean_iou"): "region_miou",
+    ("<REGION_TO_OCR>", "cer"): "region_ocr_cer",
 }
 
 

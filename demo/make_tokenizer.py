@@ -9,6 +9,7 @@ import argparse
 from itertools import product
 from pathlib import Path
 
+from captions import COLUMNS, NUMBERS, PREPOSITIONS, ROWS
 from shapes import COLOURS, KINDS, SIZES
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -36,7 +37,19 @@ def corpus() -> list[str]:
         f"{a}{s} {c} {k}, {c} {k} and {a}{s} {c} {k} with the word"
         for a, s, c, k in product(("", "a ", "the "), SIZES, COLOURS, KINDS)
     ]
-    return prompts * 20 + captions + [f"{c} {k}" for c, k in product(COLOURS, KINDS)] * 5
+    return prompts * 20 + captions + [f"{c} {k}" for c, k in product(COLOURS, KINDS)] * 5 + _sentences() * 4
+
+
+def _sentences() -> list[str]:
+    """Return the frames of the longer captions, with every number and every place."""
+    places = [f"{p} {row} {column}" for p, row, column in product(PREPOSITIONS, ROWS, COLUMNS)]
+    counted = [f"{n} shape{s}" for n in NUMBERS for s in ("", "s")]
+    frames = [f"The image shows {n}: {c} {k} {p}; {c} {k}." for n, p, c, k in product(counted, places, ["red"], KINDS)]
+    frames += [f"On a {b} background there are {n}: {p}." for b, n, p in product(("dark", "light"), counted, places)]
+    words = [f" The word , of {n} letters, is in the {row} part." for n, row in product(NUMBERS, ROWS)]
+    return (
+        frames + words * 10 + [" The word  is in the  part. There is no word."] * 50 + [f"{c} shape" for c in COLOURS]
+    )
 
 
 def make_tokenizer() -> Tokenizer:

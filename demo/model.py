@@ -16,8 +16,10 @@ from f2edge.compile.reference.model import ReferenceModel
 from f2edge.geometry import Geometry, VisionGeometry
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+HAS_BF16 = torch.cpu._is_avx512_bf16_supported()  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
 IMAGE_SIZE = 160
 _DIMS = (32, 64, 128, 256)
 
@@ -76,7 +78,7 @@ def write_checkpoint(model: ReferenceModel, folder: Path) -> None:
     with whole_file(folder / "model.safetensors") as partial:
         save_file(state, partial, metadata={"format": "pt"})
     with whole_file(folder / "tokenizer.json") as partial:
-        make_tokenizer().save(str(partial))
+        make_tokenizer().save(str(partial), pretty=False)
     for name, content in configs(model.geometry).items():
         text = json.dumps(content, indent=2) + "\n"
         with whole_file(folder / name) as partial:
@@ -186,3 +188,8 @@ def image_features(model: ReferenceModel, pixel_values: torch.Tensor) -> tuple[t
     """Return the text model's image input, and the maps of all stages, for pixels (B, 3, H, W)."""
     maps = model.vision_tower.stages(pixel_values)
     return model.multi_modal_projector(maps[-1]), maps
+
+
+def half_precision() -> AbstractContextManager[object]:
+    """Compute in bf16 on a CPU that has it; elsewhere bf16 is emulated, slowly.  A GPU computes in TF32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=HAS_BF16)

@@ -1,7 +1,7 @@
 """Pictures of coloured shapes and words, with the true answer of every task.
 
 Scene i of seed S is a pure function of (S, i). Training draws from seed 1, evaluation from seeds of
-1000 and more.  Usage: ``python demo/scenes.py OUT --count 16 --seed 1000``
+1000 and more.  Usage: ``python demo/scenes.py OUT --count 16 --seed 1000 [--spoilt 0.5] [--absent 0.3]``
 """
 
 from __future__ import annotations
@@ -14,37 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from drawing import draw_background, draw_shape, draw_word, word_layout
-from shapes import COLOURS, KINDS, SIZES, WORDS, Point, outline
+from placing import Box, Shape, place_shapes
+from shapes import COLOURS, WORDS
+from spoiling import spoil
 
 if TYPE_CHECKING:
     from drawing import Layout
     from PIL import Image
 
-Box = tuple[float, float, float, float]
 PICTURE_SIZES = ((320, 320), (320, 240), (240, 320), (320, 280), (280, 320))
 WORD_SHARE = 0.45
-MAX_IOU = 0.05
-MIN_ORDER_GAP = 0.06  # least distance of centres in x, as a fraction of the width, so that left to right is unambiguous
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One coloured shape; `box` is (x1, y1, x2, y2) in pixels of the picture."""
-
-    size: str
-    colour: str
-    kind: str
-    box: Box
-
-    @property
-    def name(self) -> str:
-        """The phrase that fits no other shape of the scene: colour and kind."""
-        return f"{self.colour} {self.kind}"
-
-    def polygon(self, circle_points: int = 12) -> list[Point]:
-        """The outline in pixels, clockwise from the topmost point."""
-        x1, y1, x2, y2 = self.box
-        return [(x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in outline(self.kind, circle_points)]
 
 
 @dataclass(frozen=True)
@@ -58,24 +37,42 @@ class Word:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and its content; `shapes` are ordered from left to right by the centre of their boxes."""
+    """A picture and its content.
+
+    `shapes` are ordered from left to right by the centre of their boxes, and each is drawn over those before it;
+    `background` is dark or light.
+    """
 
     image: Image.Image
     shapes: tuple[Shape, ...]
     word: Word | None
+    background: str
 
 
-def make_scene(seed: int, index: int) -> Scene:
-    """Draw scene `index` of a seed: the same arguments give the same picture and the same truth."""
-    rng = np.random.default_rng([seed, index])
+def make_scene(seed: int, index: int, spoilt: float = 0.0) -> Scene:
+    """Draw scene `index` of a seed: the same arguments give the same picture and the same truth.
+
+    Args:
+        seed: the number of the collection.
+        index: the number of the scene in it.
+        spoilt: the share of scenes whose picture is blurred, noisy, pale or compressed; their truth is the same.
+    """
+    scene = _clean_scene(np.random.default_rng([seed, index]))
+    rng = np.random.default_rng([seed, index, 3])
+    if rng.random() < spoilt:
+        return Scene(spoil(scene.image, rng), scene.shapes, scene.word, scene.background)
+    return scene
+
+
+def _clean_scene(rng: np.random.Generator) -> Scene:
     size = PICTURE_SIZES[rng.integers(len(PICTURE_SIZES))]
     layout = word_layout(str(rng.choice(WORDS)), size, rng) if rng.random() < WORD_SHARE else None
-    shapes = _place_shapes(size, layout, rng)
+    shapes = place_shapes(size, layout, rng)
     image = draw_background(size, rng)
+    background = "light" if np.asarray(image).mean() > 127 else "dark"
     for shape in shapes:
         draw_shape(image, shape.polygon(circle_points=48), COLOURS[shape.colour], rng)
-    word = _write(image, layout, rng) if layout else None
-    return Scene(image, tuple(sorted(shapes, key=lambda s: s.box[0] + s.box[2])), word)
+    return Scene(image, tuple(shapes), _write(image, layout, rng) if layout else None, background)
 
 
 def _write(image: Image.Image, layout: Layout, rng: np.random.Generator) -> Word:
@@ -83,71 +80,43 @@ def _write(image: Image.Image, layout: Layout, rng: np.random.Generator) -> Word
     return Word(layout.text, _union(letter_boxes), tuple(letter_boxes))
 
 
-def _place_shapes(size: tuple[int, int], layout: Layout | None, rng: np.random.Generator) -> list[Shape]:
-    """Place one to three shapes of different names; a shape for which there is no space is left out."""
-    wanted = int(rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4]))
-    shapes: list[Shape] = []
-    for _ in range(60):
-        candidate = _random_shape(size, rng)
-        if _fits(candidate, shapes, layout, size[0]):
-            shapes.append(candidate)
-        if len(shapes) == wanted:
-            break
-    return shapes
-
-
-def _random_shape(size: tuple[int, int], rng: np.random.Generator) -> Shape:
-    name = str(rng.choice(list(SIZES), p=[0.5, 0.5]))
-    side = rng.uniform(*SIZES[name]) * sum(size) / 2
-    x, y = rng.uniform(2, size[0] - side - 2), rng.uniform(2, size[1] - side - 2)
-    box = (float(x), float(y), float(x + side), float(y + side))
-    return Shape(name, str(rng.choice(list(COLOURS))), str(rng.choice(KINDS)), box)
-
-
-def _fits(shape: Shape, others: list[Shape], layout: Layout | None, width: int) -> bool:
-    if layout is not None and _iou(shape.box, layout.box) > 0:
-        return False
-    return all(
-        other.name != shape.name
-        and _iou(shape.box, other.box) < MAX_IOU
-        and abs(shape.box[0] + shape.box[2] - other.box[0] - other.box[2]) / 2 > MIN_ORDER_GAP * width
-        for other in others
-    )
-
-
-def _iou(a: Box, b: Box) -> float:
-    overlap = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return overlap / (area - overlap)
-
-
 def _union(boxes: list[Box]) -> Box:
     low, high = np.min(boxes, axis=0), np.max(boxes, axis=0)
     return float(low[0]), float(low[1]), float(high[2]), float(high[3])
 
 
-def write_scenes(folder: Path, count: int, seed: int) -> None:
-    """Write `count` PNG pictures and scenes.jsonl, one line of truth per picture, into a folder."""
+def write_scenes(folder: Path, count: int, seed: int, spoilt: float = 0.0, absent: float = 0.0) -> None:
+    """Write `count` PNG pictures and scenes.jsonl, one line of truth per picture, into a folder.
+
+    Args:
+        folder: where to write; it is made if needed.
+        count: the number of scenes.
+        seed: the number of the collection.
+        spoilt: the share of pictures that are blurred, noisy, pale or compressed.
+        absent: the share of phrases that name what is not there.
+    """
     from questions import describe  # noqa: PLC0415  (questions needs the classes above)
 
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "scenes.jsonl").open("w", encoding="utf-8") as lines:
         for index in range(count):
-            scene = make_scene(seed, index)
+            scene = make_scene(seed, index, spoilt)
             name = f"{index:06d}.png"
             scene.image.save(folder / name)
             record = {"image": name, "size": scene.image.size, "seed": seed, "index": index}
-            lines.write(json.dumps(record | describe(scene, seed, index)) + "\n")
+            lines.write(json.dumps(record | describe(scene, seed, index, absent)) + "\n")
 
 
 def main() -> None:
-    """Run the command line: OUT --count N --seed S."""
+    """Run the command line: OUT --count N --seed S [--spoilt SHARE] [--absent SHARE]."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--spoilt", type=float, default=0.0, help="share of blurred, noisy, pale, compressed pictures")
+    parser.add_argument("--absent", type=float, default=0.0, help="share of phrases that name what is not there")
     arguments = parser.parse_args()
-    write_scenes(arguments.out, arguments.count, arguments.seed)
+    write_scenes(arguments.out, arguments.count, arguments.seed, arguments.spoilt, arguments.absent)
 
 
 if __name__ == "__main__":

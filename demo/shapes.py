@@ -14,7 +14,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "blue": (44, 74, 208),
     "purple": (142, 52, 168),
 }
-SIZES = {"small": (0.22, 0.28), "large": (0.38, 0.48)}
+SIZES = {"tiny": (0.1, 0.13), "small": (0.22, 0.28), "large": (0.38, 0.48)}
+"""The side of a shape of each size, lowest and highest, as a fraction of the mean side of the picture."""
 WORDS = tuple(
     """
     ARM BAG BED BOX BUS CAR CAT CUP DAY DOG EGG EYE FAN FOX HAT ICE JAM KEY LEG MAP NET OAK PEN PIE
