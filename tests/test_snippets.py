@@ -64,7 +64,7 @@ def _reader_directory(
         (tmp_path / name).symlink_to(tiny_checkpoint)
     (tmp_path / "florence-2-base.cpu").symlink_to(tiny_bundle)
     write_scenes(tmp_path / "scenes", 8, 2000)
-    make_scene(2000, 5).image.save(tmp_path / "street.jpg")
+    make_scene(2000, 7).image.save(tmp_path / "street.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compiling, "open_stages", lambda place, _, **rest: open_stages(place, stages, **rest))
 
