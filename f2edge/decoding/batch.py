@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import IntArray
     from f2edge.decoding.search import Generation
-    from f2edge.decoding.session import BatchSession, StepScores
+    from f2edge.decoding.session import BatchSession, Candidates, StepScores
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.decoding.steps import Found, StepRequest
     from f2edge.decoding.stopping import StopSignal
@@ -52,7 +52,7 @@ def generate_together(
     while batch.requests:
         batch.step()
     return [
-        (generation(batch.found[k], settings, signal, structure), batch.steps[k])
+        (generation(batch.found[k], settings, batch.seen[k], signal, structure), batch.steps[k])
         for k, (settings, structure) in enumerate(wanted)
     ]
 
@@ -70,8 +70,12 @@ class _Batch:
         self.found: dict[int, Found] = {}
         self.requests: dict[int, StepRequest] = {}
         self.steps = [0] * len(wanted)
+        self.seen: list[list[Candidates]] = [[] for _ in wanted]
         self._session = session
-        self._searches = [search(settings, signal, structure) for settings, structure in wanted]
+        self._searches = [
+            search(settings, seen, signal, structure)
+            for (settings, structure), seen in zip(wanted, self.seen, strict=True)
+        ]
         self._places = list(range(len(wanted)))  # the question at each place of the session
         self._first_rows = dict.fromkeys(self._places, 0)  # of each question, in the previous step
         for question in self._places:

@@ -48,6 +48,7 @@ class _Beams:
 
     sequences: IntArray  # (B, length)
     logprobs: FloatArray  # (B, length - 1)
+    origins: IntArray  # (B, length - 1) the session's row whose scores each token was chosen from
     scores: FloatArray  # (B,) sums of the log-probabilities
     rows: IntArray  # (B,) the session's row that each beam continues
     shared: bool
@@ -55,7 +56,9 @@ class _Beams:
 
     def hypothesis(self, beam: int, token_id: int, logprob: float) -> Hypothesis:
         return Hypothesis(
-            np.append(self.sequences[beam], token_id), np.append(self.logprobs[beam], np.float32(logprob))
+            np.append(self.sequences[beam], token_id),
+            np.append(self.logprobs[beam], np.float32(logprob)),
+            np.append(self.origins[beam], 0 if self.shared else beam),
         )
 
 
@@ -89,8 +92,11 @@ def _shared(beams: _Beams, finished: _Finished) -> Hypothesis:
     running = list(beams.sequences[beams.scores > -np.inf])
     sequences = running + finished.found()
     length = min(_common(sequences[0], other) for other in sequences)
-    logprobs = beams.logprobs[0] if running else finished.hypotheses[0].logprobs
-    return Hypothesis(sequences[0][:length], logprobs[: length - 1])
+    if not running:
+        _, logprobs, origins = finished.hypotheses[0]
+    else:
+        logprobs, origins = beams.logprobs[0], beams.origins[0]
+    return Hypothesis(sequences[0][:length], logprobs[: length - 1], origins[: length - 1])
 
 
 def _common(left: IntArray, right: IntArray) -> int:
@@ -123,18 +129,18 @@ def _best_so_far(beams: _Beams, finished: _Finished, settings: GenerationSetting
     score = float(beams.scores[0] / np.float32(_penalty(tokens, settings))) if tokens else 0.0
     if finished.scores[0] >= score:
         return Found(finished.hypotheses[0], float(finished.scores[0]))
-    return Found(Hypothesis(beams.sequences[0], beams.logprobs[0]), score)
+    return Found(Hypothesis(beams.sequences[0], beams.logprobs[0], beams.origins[0]), score)
 
 
 def _start(settings: GenerationSettings, structure: Structure | None) -> tuple[_Beams, _Finished]:
     B = settings.num_beams
     sequences = np.full((B, 1), settings.decoder_start_token_id, dtype=np.int64)
-    logprobs = np.empty((B, 0), dtype=np.float32)
+    logprobs, origins = np.empty((B, 0), dtype=np.float32), np.empty((B, 0), dtype=np.int64)
     scores = np.full(B, _OUT)
-    free = _Finished(scores.copy(), [Hypothesis(sequences[0], logprobs[0])] * B)
+    free = _Finished(scores.copy(), [Hypothesis(sequences[0], logprobs[0], origins[0])] * B)
     scores[0] = 0.0
     states = (structure.start,) * B if structure else ()
-    return _Beams(sequences, logprobs, scores, np.zeros(B, dtype=np.int64), shared=True, states=states), free
+    return _Beams(sequences, logprobs, origins, scores, np.zeros(B, dtype=np.int64), shared=True, states=states), free
 
 
 def _candidates(
@@ -248,11 +254,13 @@ def _advance(
     chosen = np.argsort(-scores, kind="stable")[: settings.num_beams]
     parents, tokens = candidates.beams[chosen], candidates.token_ids[chosen]
     certain = certain_token(beams.sequences.shape[1], settings) is not None
+    scored_in = np.zeros_like(parents) if beams.shared else parents
     return _Beams(
         sequences=np.concatenate([beams.sequences[parents], tokens[:, None]], axis=1),
         logprobs=np.concatenate([beams.logprobs[parents], candidates.logprobs[chosen, None]], axis=1),
+        origins=np.concatenate([beams.origins[parents], scored_in[:, None]], axis=1),
         scores=scores[chosen],
-        rows=np.zeros_like(parents) if beams.shared else parents,
+        rows=scored_in,
         shared=beams.shared and certain,
         states=_after(beams.states, parents, tokens),
     )

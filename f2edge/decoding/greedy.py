@@ -98,7 +98,8 @@ def _sequence(decoded: list[DecodedToken], settings: GenerationSettings) -> IntA
 
 
 def _hypothesis(decoded: list[DecodedToken], settings: GenerationSettings) -> Hypothesis:
-    return Hypothesis(_sequence(decoded, settings)[0], np.array([token.logprob for token in decoded]))
+    logprobs = np.array([token.logprob for token in decoded])
+    return Hypothesis(_sequence(decoded, settings)[0], logprobs, np.zeros(len(decoded), np.int64))
 
 
 def _score(decoded: list[DecodedToken], settings: GenerationSettings) -> float:

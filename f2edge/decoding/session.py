@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from f2edge.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from f2edge.arrays import FloatArray, IntArray
 
@@ -36,6 +36,37 @@ class StepScores:
     logits: FloatArray
     log_sum_exp: FloatArray
     fetch_logits: Callable[[], FloatArray]
+
+
+class Candidates(NamedTuple):
+    """The tokens that had the largest scores in a step, before settings and structure of the search changed any.
+
+    Args:
+        token_ids: (beams, K) int64, or (K,) of one beam; best first.
+        logprobs: of the same shape, float32, their log-probabilities relative to the whole vocabulary.
+    """
+
+    token_ids: IntArray
+    logprobs: FloatArray
+
+
+class Alternatives(NamedTuple):
+    """What each token of an answer was chosen from.
+
+    Args:
+        steps: the candidates of each step of the search; a token that ended it may have had no step.
+        rows: (n,) the row of the scores of each token, in the step of its position after the start token.
+    """
+
+    steps: Sequence[Candidates] = ()
+    rows: Sequence[int] | IntArray = ()
+
+    def at(self, position: int) -> Candidates | None:
+        """Return the candidates (K,) of the token at a position, the start token's being 0; None without a step."""
+        if not 0 < position <= len(self.steps):
+            return None
+        step, row = self.steps[position - 1], self.rows[position - 1]
+        return Candidates(step.token_ids[row], step.logprobs[row])
 
 
 class DecoderSession(Protocol):

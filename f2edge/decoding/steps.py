@@ -5,10 +5,10 @@ So one search serves a session of its own, and many searches share the session o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from f2edge.decoding.session import StepScores, take_step
+from f2edge.decoding.session import Candidates, StepScores, take_step
 
 if TYPE_CHECKING:
     from f2edge.arrays import FloatArray, IntArray
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 
 class Hypothesis(NamedTuple):
-    """One sequence, the decoder start token included, and the log-probability of each token after that."""
+    """One sequence.
+
+    Args:
+        token_ids: (n,) int64, the decoder start token included.
+        logprobs: (n - 1,) the log-probability of each token after that.
+        rows: (n - 1,) int64, the row of the scores that each of them was chosen from, in the step of its position.
+    """
 
     token_ids: IntArray
     logprobs: FloatArray
+    rows: IntArray
 
 
 class Found(NamedTuple):
@@ -45,6 +52,19 @@ class StepRequest(NamedTuple):
 
 Search: TypeAlias = Generator[StepRequest, StepScores, Found]
 """A search for one answer; it is sent the scores of each step that it asks for."""
+
+
+def recorded(search: Search, steps: list[Candidates]) -> Search:
+    """Pass a search on, and note the candidates of each of its steps, (beams, K) each."""
+    try:
+        request = next(search)
+        while True:
+            scores = yield request
+            steps.append(Candidates(scores.token_ids, scores.logits - scores.log_sum_exp[:, None]))
+            request = search.send(scores)
+    except StopIteration as end:
+        found: Found = end.value
+        return found
 
 
 def finish(search: Search, session: DecoderSession) -> Found:
