@@ -26,6 +26,7 @@ from f2edge.image import load_image, model_pixels
 from f2edge.lines import shown
 from f2edge.placement import parse_placement
 from f2edge.selfcheck import SelfCheck
+from f2edge.tasks.confidence import Judge
 from f2edge.tasks.vocabulary import Vocabulary
 from f2edge.tokenizer import Tokenizer
 
@@ -325,9 +326,19 @@ class Florence2:
         return chosen
 
     @cached_property
+    def judge(self) -> Judge:
+        """Tells how far to trust the objects of answers."""
+        return Judge(self.tokenizer.bins(self._token_count), self.bundle.confidence)
+
+    @property
+    def _token_count(self) -> int:
+        """How many tokens the model scores or the tokenizer knows."""
+        return max(self.bundle.geometry.vocab_size, self.tokenizer.vocab_size)
+
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         """The tokens by what they may be in a structured answer; sorting them takes some 0.1 s at the first use."""
-        return Vocabulary.of(self.tokenizer, max(self.bundle.geometry.vocab_size, self.tokenizer.vocab_size))
+        return Vocabulary.of(self.tokenizer, self._token_count)
 
     def prompt_ids(self, prompt: str) -> IntArray:
         """Return the token ids (n,) int64 of a prompt, its begin and end tokens included.

@@ -11,7 +11,8 @@ from f2edge.arrays import Boxes, Quads
 from f2edge.display import summary, to_html
 from f2edge.handover import to_coco, to_supervision
 from f2edge.tasks.answer_types import Answers
-from f2edge.tasks.answers import confidences, microsoft_scores, to_answer
+from f2edge.tasks.answers import microsoft_scores, to_answer
+from f2edge.tasks.confidence import Judge
 from f2edge.tasks.parsers import SPECIAL_TOKENS, find_instances
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from f2edge.decoding import Generation
     from f2edge.display import Thumbnail
+    from f2edge.tasks.confidence import Features
     from f2edge.tasks.parsers import Instance
     from f2edge.tasks.table import Task
 
@@ -43,8 +45,8 @@ class Result:
         boxes: the boxes, (x1, y1, x2, y2) each; ``np.asarray(result.boxes)`` is (n, 4), also for n = 0.
         quads: the four corners x, y, x, y, ... of each line of text; as an array (n, 8).
         polygons: the polygons x, y, x, y, ... of each object.
-        confidences: the geometric mean of the probabilities of the location tokens of each object, 0 to 1.  Use it to
-            rank objects; it is not calibrated.
+        confidences: how far to trust each object, 0 to 1: the probability that it is right, if ``calibrated``; else
+            its score.
         truncated: whether the answer was cut off at its longest allowed length.
         timings_ms: the time of each stage in milliseconds.
         steps: the decoder steps; beam search may go on after the best answer has ended.
@@ -53,6 +55,10 @@ class Result:
             when results are compared, and is not part of the JSON.
         image_size: (width, height) of the original picture in pixels, for masks that are handed over; not part of the
             JSON.  None in a result that was made without it.
+        scores: the raw score of each object, 0 to 1, which ranks the objects of one task (docs/confidence.md).
+        calibrated: whether the bundle has a calibration of the task, so that of objects with a confidence of 0.9 nine
+            in ten are right: their label is right, and they overlap a true object by an IoU of at least 0.5.
+        features: what the scores are made of, for :mod:`f2edge.calibration`; not part of the JSON.
     """
 
     task: str
@@ -71,6 +77,9 @@ class Result:
     steps: int = 0
     thumbnail: Thumbnail | None = field(default=None, compare=False)
     image_size: tuple[int, int] | None = None
+    scores: tuple[float, ...] = ()
+    calibrated: bool = False
+    features: tuple[Features, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Let NumPy read the boxes and quads as arrays of a known width, whoever makes the result."""
@@ -98,6 +107,7 @@ class Result:
         lone_pieces: Sequence[str],
         generation: Generation,
         image_size: tuple[int, int],
+        judge: Judge = Judge(),  # noqa: B008 - frozen
     ) -> Result:
         """Read what the model generated.
 
@@ -107,6 +117,7 @@ class Result:
             lone_pieces: the text of each token decoded by itself, ``Tokenizer.decode_each``.
             generation: the sequence that the search chose.
             image_size: (width, height) of the original image in pixels.
+            judge: tells how far to trust the objects.
         """
         text = "".join(pieces)
         instances = find_instances(task, text, image_size)
@@ -118,10 +129,10 @@ class Result:
             generation.token_logprobs,
             generation.score,
             Answers({task.name: to_answer(task, text, instances, scores)}),
-            confidences=tuple(confidences(instances, pieces, generation.token_logprobs)),
             truncated=generation.truncated,
             image_size=image_size,
             **_located(instances),
+            **judge.judge(task.name, instances, pieces, generation)._asdict(),
         )
 
     def to_supervision(self, categories: Mapping[str, int] | None = None) -> Detections:
@@ -177,6 +188,8 @@ class Result:
             "quads": self.quads,
             "polygons": self.polygons,
             "confidences": self.confidences,
+            "scores": self.scores,
+            "calibrated": self.calibrated,
             "truncated": self.truncated,
             "steps": self.steps,
         }

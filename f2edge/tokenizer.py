@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as _Backend
 
@@ -14,6 +15,8 @@ from f2edge.tasks.location import BINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from f2edge.arrays import IntArray
 
 _SPLIT_CHARACTER = "\ufffd"
 
@@ -136,6 +139,12 @@ class Tokenizer:
     def is_location(self, token_id: int) -> bool:
         """Tell whether a token is one of ``<loc_0>`` to ``<loc_999>``."""
         return token_id in self._locations
+
+    def bins(self, size: int) -> IntArray:
+        """Return the bin of each of ``size`` tokens, (size,) int64; -1 for one that is no location."""
+        bins = np.full(size, -1)
+        bins[self._location_ids] = np.arange(BINS)
+        return bins
 
     def special_id(self, name: str) -> int:
         """The id of a special token such as ``<poly>``.

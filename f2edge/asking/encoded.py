@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from f2edge.decoding.structure import Structure
     from f2edge.display import Thumbnail
     from f2edge.engine import Features
+    from f2edge.tasks.confidence import Judge
     from f2edge.tasks.labels import Labels
     from f2edge.tasks.table import RegionSource, Task
     from f2edge.tasks.vocabulary import Vocabulary
@@ -49,6 +50,11 @@ class Model(BatchModel, Protocol):
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the bundle."""
+        ...
+
+    @property
+    def judge(self) -> Judge:
+        """Tells how far to trust the objects of its answers."""
         ...
 
     @property
@@ -144,7 +150,7 @@ class EncodedImage:
         """
         tokenizer, sequence = self.model.tokenizer, generation.token_ids
         pieces, lone_pieces = tokenizer.decode_tokens(sequence), tokenizer.decode_each(sequence)
-        result = Result.from_generation(task, pieces, lone_pieces, generation, self.size)
+        result = Result.from_generation(task, pieces, lone_pieces, generation, self.size, self.model.judge)
         clock.lap("postprocess")
         timings = {**clock.laps, **(timings_ms or {}), "total": sum(clock.laps.values())}
         return replace(result, timings_ms=timings, thumbnail=self.thumbnail)
@@ -232,7 +238,7 @@ class EncodedImage:
         return self._objects(asked, StopSignal.of(timeout, cancel))
 
     def _objects(self, asked: Asked, signal: StopSignal) -> Iterator[Detection]:
-        reader, decided = ObjectReader(asked.task, self.model.tokenizer, self.size), None
+        reader, decided = ObjectReader(asked.task, self.model.tokenizer, self.size, self.model.judge), None
         for decided in self._steps(decide, asked, signal):
             yield from reader.read(decided, whole=False)
         if decided:

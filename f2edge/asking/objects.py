@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from f2edge.result import without_special_tokens
-from f2edge.tasks.answers import confidences
+from f2edge.tasks.confidence import Judge
 from f2edge.tasks.parsers import find_instances
 
 if TYPE_CHECKING:
@@ -27,10 +27,12 @@ class Detection:
 
     Args:
         label: its label; empty if the task gives none.
-        confidence: as in :class:`f2edge.Result`.
+        confidence: as ``confidences`` of :class:`f2edge.Result`.
         box: x1, y1, x2, y2.
         quad: the four corners x, y, x, y, ... of a line of text.
         polygons: the polygons x, y, x, y, ... of a mask.
+        score: as ``scores`` of :class:`f2edge.Result`.
+        calibrated: as of :class:`f2edge.Result`.
     """
 
     label: str
@@ -38,6 +40,8 @@ class Detection:
     box: tuple[float, ...] | None = None
     quad: tuple[float, ...] | None = None
     polygons: tuple[tuple[float, ...], ...] | None = None
+    score: float = field(default=0.0, kw_only=True)
+    calibrated: bool = field(default=False, kw_only=True)
 
 
 @dataclass
@@ -48,11 +52,13 @@ class ObjectReader:
         task: what was asked.
         tokenizer: the tokenizer of the model.
         image_size: (width, height) of the original image in pixels.
+        judge: tells how far to trust the objects.
     """
 
     task: Task
     tokenizer: Tokenizer
     image_size: tuple[int, int]
+    judge: Judge = field(default_factory=Judge)
     _read: int = 0
 
     def read(self, decided: Generation, *, whole: bool) -> Iterator[Detection]:
@@ -68,10 +74,11 @@ class ObjectReader:
         instances = find_instances(self.task, "".join(pieces), self.image_size)
         if not whole and instances and instances[-1].kind == "polygons":
             del instances[-1]  # more points may follow
-        scores = confidences(instances, pieces, decided.token_logprobs)
-        new = slice(self._read, None)
+        new = instances[self._read :]
         self._read = max(self._read, len(instances))
-        yield from map(_detection, instances[new], scores[new])
+        judged = self.judge.judge(self.task.name, new, pieces, decided)
+        for instance, score, confidence in zip(new, judged.scores, judged.confidences, strict=True):
+            yield replace(_detection(instance, confidence), score=score, calibrated=judged.calibrated)
 
     def _may_end_an_object(self, token_ids: tuple[int, ...]) -> bool:
         """Tell whether as many location tokens as boxes have stand at the end; reading the text takes longer."""

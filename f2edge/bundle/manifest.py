@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -25,6 +25,8 @@ from f2edge.geometry import Geometry, image_faults, size_faults
 from f2edge.lines import shown
 from f2edge.paths import is_file, is_link
 from f2edge.targets import Compute, Precision
+from f2edge.tasks.confidence import Calibration
+from f2edge.tasks.table import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +74,9 @@ class Bundle:
     """A bundle on disk whose manifest and files are in order.
 
     ``verified`` holds what ``verify`` measured on the machine that compiled it, ``quantization`` what was measured of
-    INT8 there, if anything.  Only a bundle that is being compiled is not verified yet: without the record other
-    devices would not know how large an error of INT8 is right, so a manifest that lacks it is refused.
+    INT8 there, if anything, and ``confidence`` the calibration of the confidences of each task that has one.  Only a
+    bundle that is being compiled is not verified yet: without the record other devices would not know how large an
+    error of INT8 is right, so a manifest that lacks it is refused.
     """
 
     path: Path
@@ -86,6 +89,7 @@ class Bundle:
     golden: tuple[GoldenCase, ...]
     verified: Verified | None = None
     quantization: Quantization | None = None
+    confidence: dict[str, Calibration] = field(default_factory=dict)
 
     def file(self, component: str) -> Path:
         """The main file of a component."""
@@ -120,6 +124,7 @@ class Bundle:
             "golden": [asdict(case) for case in self.golden],
             "verified": self.verified.to_json() if self.verified else {},
             "quantization": self.quantization.to_json() if self.quantization else {},
+            "confidence": {task: asdict(one) for task, one in self.confidence.items()},
         }
 
     def write_manifest(self) -> None:
@@ -195,6 +200,8 @@ def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
     del kinds["path"]
     if manifest.get("quantization", {}) == {}:
         del kinds["quantization"]
+    if "confidence" not in manifest:  # of a bundle from before there were any
+        del kinds["confidence"]
     known = [name for name in kinds if name in manifest]
     missing = [f"it lacks {name}" for name in kinds if name not in manifest]
     values = parse_all([(kinds[name], manifest[name], name) for name in known], missing)
@@ -225,7 +232,9 @@ def _wrong_records(bundle: Bundle) -> list[str]:
     verified, quantization = bundle.verified, bundle.quantization
     faults = verified.faults(COMPONENTS, len(bundle.golden)) if verified else []
     faults = [f"verified: {fault}" for fault in faults]
-    return faults + [f"quantization: {fault}" for fault in (quantization.faults(COMPONENTS) if quantization else [])]
+    faults += [f"quantization: {fault}" for fault in (quantization.faults(COMPONENTS) if quantization else [])]
+    faults += [f"confidence: {task!r:.60} is no task" for task in bundle.confidence if task not in TASKS]
+    return faults + [f"confidence.{task}: {fault}" for task, one in bundle.confidence.items() for fault in one.faults()]
 
 
 def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:

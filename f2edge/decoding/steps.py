@@ -5,7 +5,7 @@ So one search serves a session of its own, and many searches share the session o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from f2edge.decoding.session import Candidates, StepScores, take_step

@@ -1,4 +1,4 @@
-"""Answers in the schema of Microsoft, and a confidence for each object (docs/florence2.md#answer-schema)."""
+"""Answers in the schema of Microsoft (docs/florence2.md#answer-schema)."""
 
 from __future__ import annotations
 
@@ -88,27 +88,11 @@ def _ascii_labels(instances: Sequence[Instance]) -> list[str]:
     return [one.label.encode("ascii", "ignore").decode("ascii") for one in instances]
 
 
-def confidences(instances: Sequence[Instance], pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
-    """Return the confidence of each object, 0 to 1: the geometric mean of the probabilities of its location tokens.
-
-    Args:
-        instances: the objects in the joined ``pieces``.
-        pieces: the text of each token, from the decoder start token on.
-        token_logprobs: the log-probability of each token after the start token.
-    """
-    starts = list(accumulate(map(len, pieces), initial=0))[:-1]
-    values = []
-    for instance in instances:
-        tokens = [bisect_right(starts, offset) - 1 for offset in instance.offsets]
-        values.append(_exp_mean([token_logprobs[token - 1] for token in tokens]))
-    return values
-
-
 def microsoft_scores(task: Task, pieces: Sequence[str], token_logprobs: Sequence[float]) -> list[float]:
     """Return the scores of boxes as Microsoft's code does, in the two tasks that have them (docs/florence2.md#scores).
 
-    That code assumes that labelled boxes follow each other without a gap, after one ``<s>``.  In such answers the
-    scores equal :func:`confidences`; in others they are those of neighbouring tokens.
+    That code assumes that labelled boxes follow each other without a gap, after one ``<s>``.  In such answers a score
+    is the geometric mean of the probabilities of the box's location tokens; in others those of neighbouring tokens.
 
     Args:
         task: the task that was asked.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from f2edge.tokenizer import Tokenizer
 
 
-_NO_BIN = -1
 _FEW = 8  # tokens, up to which comparing with each is faster than numpy.isin
 
 
@@ -67,8 +66,6 @@ class Vocabulary(NamedTuple):
         broken = [token for token, name in plain.items() if tokenizer.LINE_BREAK in name]
         texts = _mask(size, plain.keys() - broken)
         locations = np.array([tokenizer.location_id(number) for number in range(BINS)])
-        bin_of = np.full(size, _NO_BIN, np.int16)
-        bin_of[locations] = np.arange(BINS)
         return cls(
             tokenizer,
             texts=texts,
@@ -77,7 +74,7 @@ class Vocabulary(NamedTuple):
             closing=tuple((token, tokenizer.decode([token])) for token, name in plain.items() if ">" in name),
             locations=locations,
             bins={token: number for number, token in enumerate(locations.tolist())},
-            bin_of=bin_of,
+            bin_of=tokenizer.bins(size).astype(np.int16),
             begin=tokenizer.special_id("<s>"),
             open_mask=tokenizer.special_id("<poly>"),
             close_mask=tokenizer.special_id("</poly>"),

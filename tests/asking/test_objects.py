@@ -56,8 +56,10 @@ def of_result(result: Result) -> list[Detection]:
     shapes: dict[str, Any] = {"box": result.boxes, "quad": result.quads, "polygons": result.polygons}
     (kind,) = [name for name, values in shapes.items() if len(values) == count] if count else ["box"]
     return [
-        Detection(label, confidence, **{kind: shape})
-        for label, confidence, shape in zip(result.labels, result.confidences, shapes[kind], strict=True)
+        Detection(label, confidence, **{kind: shape}, score=score, calibrated=result.calibrated)
+        for label, confidence, score, shape in zip(
+            result.labels, result.confidences, result.scores, shapes[kind], strict=True
+        )
     ]
 
 

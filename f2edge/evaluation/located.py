@@ -1,0 +1,79 @@
+"""Tell which objects of an answer are right: the label is that of a true object, and they overlap by IoU 0.5."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from f2edge.evaluation.overlap import MATCH, box_iou, mask_iou, quad_iou
+from f2edge.evaluation.texts import plain
+from f2edge.tasks.table import FREE_TEXT, TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from f2edge.evaluation.measures import Asked
+    from f2edge.evaluation.samples import Question
+    from f2edge.result import Result
+
+
+def overlaps(asked: Asked) -> NDArray[np.float64]:
+    """Return for each object of an answer its IoU with the true object that it stands for.
+
+    Pairs are made of the same label, the best first, and each true object is in one pair.
+
+    Returns:
+        (objects,) float64: at least 0.5 for an object that is right, 0 for one that is wrong, NaN for one that cannot
+        be marked, since it is within a crowd or the truth has no shapes of its kind.
+    """
+    result, question = asked.result, asked.question
+    table = _table(result, question, asked.size)
+    if table is None:
+        return np.full(len(result.labels), np.nan)
+    table[~_same_labels(result, question, table.shape[1])] = 0.0
+    crowd = np.array(question.crowd or (False,) * table.shape[1], bool)
+    in_crowd = (table[:, crowd] >= MATCH).any(axis=1)
+    found = _paired(table[:, ~crowd])
+    found[(found == 0) & in_crowd] = np.nan
+    return found
+
+
+def _table(result: Result, question: Question, size: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Return the IoU of each object with each true object, (objects, true objects); None for other shapes."""
+    if result.quads or question.quads:
+        return None if result.boxes or result.polygons else _each(quad_iou, result.quads, question.quads)
+    if not result.polygons:
+        return _each(box_iou, result.boxes, question.boxes)
+    if question.boxes and not question.polygons:
+        return None
+    truth = [question.polygons] if question.polygons else []
+    return _each(partial(mask_iou, size=size), result.polygons, truth)
+
+
+def _each(iou: Callable[[Any, Any], float], answered: Sequence[Any], truth: Sequence[Any]) -> NDArray[np.float64]:
+    return np.array([[iou(one, right) for right in truth] for one in answered]).reshape(len(answered), len(truth))
+
+
+def _same_labels(result: Result, question: Question, truths: int) -> NDArray[np.bool_]:
+    """Tell which objects have the label of which true object, whatever its case; without labels all do."""
+    if not TASKS.get(question.task, FREE_TEXT).labelled or len(question.labels) != truths:
+        return np.ones((len(result.labels), truths), bool)
+    answered, right = (
+        np.array([plain(one).casefold() for one in labels], object) for labels in (result.labels, question.labels)
+    )
+    same: NDArray[np.bool_] = answered[:, None] == right[None, :]
+    return same
+
+
+def _paired(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    left, found = table.copy(), np.zeros(len(table))
+    while left.size and left.max() >= MATCH:
+        row, column = np.unravel_index(left.argmax(), left.shape)
+        found[row] = left[row, column]
+        left[row, :] = left[:, column] = 0.0
+    return found
