@@ -17,6 +17,7 @@ from f2edge.compile.options import Listener, Options
 from f2edge.compile.reference.threads import within_quota
 from f2edge.compile.stages import open_stages
 from f2edge.compile.steps import (
+    calibrate_confidence,
     compile_graph,
     export_graph,
     load,
@@ -58,7 +59,8 @@ def steps_of(options: Options) -> list[Step]:
         steps.append(Step("measure blocks", measure_blocks))
     if options.budget is not None:
         steps.append(Step("search", search_mix))
-    return [*steps, *_of_each("compile", compile_graph, COMPONENTS), Step("verify", verify_bundle)]
+    steps += [*_of_each("compile", compile_graph, COMPONENTS), Step("verify", verify_bundle)]
+    return [*steps, Step("confidence", calibrate_confidence)] if options.calibration else steps
 
 
 def _of_each(verb: str, run: Callable[[BuildContext, str], None], components: Iterable[str]) -> list[Step]:

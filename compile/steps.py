@@ -22,7 +22,8 @@ from f2edge.compile.export.graphs import export
 from f2edge.compile.memory import check_memory
 from f2edge.compile.record_golden import check_prompts, make_golden
 from f2edge.compile.versions import tool_versions
-from f2edge.errors import CompileError
+from f2edge.errors import CompileError, DatasetError
+from f2edge.evaluation import ask
 from f2edge.model import Florence2
 from f2edge.quantize.onnx_files import save_onnx
 from f2edge.runtimes import has_device, open_runtime
@@ -173,7 +174,28 @@ def verify_bundle(context: BuildContext) -> None:
     if not verified.passed:
         wrong = [f"{name} is {c.off_by} (allowed: {c.tolerance:.2g})" for name, c in verified.failed().items()]
         raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or TOKENS_DIFFER}")
-    replace(draft, verified=verified).write_manifest()
+    context.draft = replace(draft, verified=verified)
+    context.draft.write_manifest()
+
+
+def calibrate_confidence(context: BuildContext) -> None:
+    """Fit the confidences on the calibration pictures, if their questions have true boxes, quads or polygons."""
+    from f2edge.calibration.confidence import fit_confidences, with_locations  # noqa: PLC0415 - needs scikit-learn
+
+    assert context.selection
+    samples = with_locations(context.selection.samples)
+    if not samples:
+        return
+    draft = context.draft
+    runtime = _verifying_runtime(draft, context.workspace.scratch)
+    model = Florence2(draft, runtime, Tokenizer.from_file(draft.path / TOKENIZER))
+    try:
+        run = ask(model, samples, num_beams=1)
+        fitted = fit_confidences(run.answers.values())
+    except DatasetError as error:
+        context.listener.notice(f"confidences stay raw scores: {error}")
+    else:
+        replace(draft, confidence=fitted).write_manifest()
 
 
 def _verifying_runtime(draft: Bundle, scratch: Path) -> Runtime:

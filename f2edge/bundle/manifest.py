@@ -18,7 +18,7 @@ from f2edge.bundle.limits import Limits
 from f2edge.bundle.quantization import Quantization
 from f2edge.bundle.schema import SchemaError, parse_all
 from f2edge.bundle.verified import Verified
-from f2edge.bundle.writing import MANIFEST
+from f2edge.bundle.writing import MANIFEST, whole_file
 from f2edge.decoding.settings import MAX_NUM_BEAMS, GenerationSettings
 from f2edge.errors import BundleError, InputError
 from f2edge.geometry import Geometry, image_faults, size_faults
@@ -128,9 +128,10 @@ class Bundle:
         }
 
     def write_manifest(self) -> None:
-        """Write ``manifest.json`` into the bundle's directory."""
+        """Write ``manifest.json`` into the bundle's directory, whole or not at all."""
         text = json.dumps(self.to_json(), indent=2)
-        (self.path / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        with whole_file(self.path / MANIFEST) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
 
 
 def open_bundle(path: str | PathLike[str], *, check_hashes: bool = True) -> Bundle:

@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "Ask a bundle a question about pictures.",
     "bench": "Measure the latency of every stage of an answer.",
     "eval": "Measure the accuracy of bundles on a data set.",
+    "calibrate": "Fit the confidences of a bundle to a data set.",
     "verify": "Replay the golden cases on this device.",
     "inspect": "Check a bundle and show its contents.",
     "devices": "List the devices of this machine.",

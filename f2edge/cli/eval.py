@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from f2edge.evaluation import Dataset, Report, Run
     from f2edge.model import Florence2
 
-_PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "shapely": "shapely"}
+_PACKAGES = {
+    "faster_coco_eval": "faster-coco-eval",
+    "rapidfuzz": "rapidfuzz",
+    "shapely": "shapely",
+    "sklearn": "scikit-learn",
+}
 
 _MEMORY_PER_BYTE = 8
 """Bytes of memory that there must be for each byte of a bundle that stays open: weights are expanded, and half of the
@@ -50,7 +55,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure the accuracy of BUNDLE on a data set; several bundles are compared."""
-    _check_packages()
+    check_packages()
     from f2edge.evaluation import open_dataset
     from f2edge.evaluation.pictures import check_pictures
     from f2edge.evaluation.samples import summary
@@ -71,8 +76,12 @@ def command(
         raise KeyboardInterrupt  # the exit code says that it is not everything
 
 
-def _check_packages() -> None:
-    """Name the extra to install before any work is done."""
+def check_packages() -> None:
+    """Name the extra to install before any work is done.
+
+    Raises:
+        MissingExtraError: a package of the extra ``eval`` is not installed.
+    """
     for module, package in _PACKAGES.items():
         if find_spec(module) is None:
             raise MissingExtraError(package, "eval")

@@ -7,15 +7,19 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from f2edge.evaluation.reliability import reliabilities
+from f2edge.evaluation.reliability_table import confidence_markdown
 from f2edge.evaluation.samples import Note, summary
 from f2edge.evaluation.scores import agreement, score
 from f2edge.evaluation.statistics import RESAMPLES
+from f2edge.evaluation.tables import table
 from f2edge.lines import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from f2edge.evaluation.asking import Run
+    from f2edge.evaluation.reliability import Reliability
     from f2edge.evaluation.samples import Dataset
     from f2edge.evaluation.scores import Agreement, Row
     from f2edge.evaluation.statistics import Estimate
@@ -99,6 +103,7 @@ class Report:
                 metric["difference"] = row.differences[index - 1].to_json()
             metrics.setdefault(row.task, {})[row.metric.key] = metric
         answers = {"bundle": name, "refused": len(self.runs[name].refused), "metrics": metrics}
+        answers["confidence"] = [one.to_json() for one in self._reliabilities(name)]
         return answers | ({"agreement": asdict(self.agreements[index - 1])} if index else {})
 
     def to_markdown(self) -> str:
@@ -109,7 +114,12 @@ class Report:
         beams = f"num_beams {self.num_beams or 'of the bundle'}"
         about = f"{self.first.pictures} pictures of {self.dataset.path} ({self.dataset.kind}), {beams}."
         scale = "Metrics in points (x 100), 95 % intervals from a bootstrap over the pictures in brackets."
-        return f"{one_line(about)} {scale}\n\n{_table(columns, [*rows, *self._agreed()])}"
+        metrics = table(columns, [*rows, *self._agreed()])
+        trust = [confidence_markdown(name, self._reliabilities(name)) for name in self.runs]
+        return "\n\n".join([f"{one_line(about)} {scale}", metrics, *filter(None, trust)])
+
+    def _reliabilities(self, name: str) -> list[Reliability]:
+        return reliabilities(self.runs[name].answers.values())
 
     def _agreed(self) -> list[list[str]]:
         """Return the rows of token agreement; the first bundle is the reference."""
@@ -153,15 +163,3 @@ def _with_interval(estimate: Estimate, sign: str) -> str:
     )  # + 0.0 drops the sign of -0
     value, low, high = (f"{part:{sign}.1f}".replace("-", _MINUS) for part in parts)
     return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [[_cell(value) for value in line] for line in (columns, *rows)]
-    widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(columns))]
-    padded = [[value.ljust(width) for value, width in zip(line, widths, strict=True)] for line in lines]
-    rule = ["-" * width if index < 2 else "-" * (width - 1) + ":" for index, width in enumerate(widths)]  # noqa: PLR2004
-    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from f2edge.tasks.location import BINS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from f2edge.tasks.parsers import Instance
 
 _LEAST = 1e-6
-"""Probabilities below this count as this, so that logarithms stay finite."""
+"""A probability below counts as this: less of it says no more, and its logarithm may be infinite."""
 _LOCATION = "<loc_"
 _TAGS = ("<s>", "</s>", "<pad>", "<sep>", "<poly>", "</poly>")
 _PAIR = 2
@@ -33,19 +31,15 @@ _LEAST_WIDTH = 8
 
 
 class Features(NamedTuple):
-    """What is known about an object; all are natural logarithms, at most 0.
+    """What is known about an object, as natural logarithms of numbers from 0 to 1.
 
     Args:
-        label: of the probability of all tokens of its label, 0 without one.
-        place: of the geometric mean of how far each coordinate is certain, see :func:`_certainty`.
-        worst: the same of the least certain coordinate.
-        area: of the share of the picture that the box around the object takes.
+        label: of the probability of all tokens of its label; 0 without one.
+        place: of the geometric mean of how far each of its coordinates is certain.
     """
 
     label: float
     place: float
-    worst: float
-    area: float
 
     @property
     def score(self) -> float:
@@ -151,13 +145,8 @@ class Judge:
         extents = np.array([np.ptp(bins[axis::_PAIR]) for axis in range(min(_PAIR, len(bins)))])
         widths = np.resize(np.maximum(extents, _LEAST_WIDTH), len(bins))
         places = [self._certainty(generation, *one) for one in zip(tokens, bins, widths, strict=True)]
-        logs = np.log(np.maximum(places, _LEAST))
-        return Features(
-            label=sum(generation.token_logprobs[token - 1] for token in label),
-            place=float(logs.mean()),
-            worst=float(logs.min()),
-            area=math.log(math.prod(widths.tolist()[:_PAIR]) / BINS**2),
-        )
+        named = math.exp(sum(generation.token_logprobs[token - 1] for token in label))
+        return Features(*(float(np.log(np.fmax(np.minimum(part, 1.0), _LEAST)).mean()) for part in (named, places)))
 
     def _bins_of(self, token_ids: Sequence[int] | IntArray) -> IntArray:
         if self.bins is None:
