@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEYS = (
     *("image", "task", "text", "token_ids", "token_logprobs", "score", "result", "labels", "boxes", "quads"),
-    *("polygons", "confidences", "truncated", "steps", "timings_ms"),
+    *("polygons", "confidences", "scores", "calibrated", "truncated", "steps", "timings_ms"),
 )
 SHORT = ("--max-new-tokens", 12)
 

@@ -68,7 +68,8 @@ def test_boxes() -> None:
     result = result_of("od", "</s>", "<s>", "naïve cat", *["<loc_100>"] * 4, "</s>")
     assert result.labels == ("naïve cat",)
     assert result.boxes == ((100.5, 100.5, 100.5, 100.5),)
-    assert result.confidences == (math.exp(-0.5),)
+    assert result.scores == result.confidences == (pytest.approx(math.exp(-0.5 - 0.5)),)
+    assert not result.calibrated
     assert (result.quads, result.polygons) == ((), ())
     answer = result.answer["<OD>"]
     assert isinstance(answer, dict)
@@ -109,10 +110,10 @@ def test_json_has_the_documented_keys() -> None:
     result = json.loads(json.dumps(result_of("od", "</s>", "<s>", "cat", *["<loc_1>"] * 4, "</s>").to_json()))
     assert list(result) == [
         *("task", "text", "token_ids", "token_logprobs", "score", "result", "labels", "boxes", "quads", "polygons"),
-        *("confidences", "truncated", "steps", "timings_ms"),
+        *("confidences", "scores", "calibrated", "truncated", "steps", "timings_ms"),
     ]
     assert result["task"] == "<OD>"
-    assert result["confidences"] == [math.exp(-0.5)]
+    assert result["confidences"] == result["scores"] == [pytest.approx(math.exp(-0.5 - 0.5))]
     assert result["timings_ms"] == {"vision": 1.5}
     assert len(result["token_ids"]) == len(result["token_logprobs"]) + 1
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2edge.tasks.answers import confidences, microsoft_scores, parse
+from f2edge.decoding import Generation
+from f2edge.tasks.answers import microsoft_scores, parse
+from f2edge.tasks.confidence import Judge
 from f2edge.tasks.location import location_text, to_bins, to_pixels
 from f2edge.tasks.parsers import find_instances
 from f2edge.tasks.table import TASKS
@@ -45,11 +46,11 @@ def test_every_answer_equals_microsofts(oracles_dir: Path) -> None:
 
 
 def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
-    """All 48 scored answers equal Microsoft's; f2edge's own confidences equal them unless Microsoft's are shifted."""
+    """All 48 scored answers equal Microsoft's."""
     tokenizer = Tokenizer.from_file(oracles_dir / "tokenizer")
     oracle = load(oracles_dir / "postprocess_scores.jsonl")
     assert len(oracle) == 48
-    scored = agreed = 0
+    scored = 0
     for line in oracle:
         task, logprobs = TASKS[line["task"]], line["transition_scores"]
         pieces = tokenizer.decode_tokens(line["sequence"])
@@ -61,10 +62,8 @@ def test_every_score_equals_microsofts(oracles_dir: Path) -> None:
         answer = parse(task.name, text, tuple(line["image_size"]))[task.name]
         assert answer == {"bboxes": expected["bboxes"], "labels": expected["labels"]}
         assert scores == pytest.approx(expected.get("scores", []), rel=1e-9)
-        exact = confidences(find_instances(task, text, SIZE), pieces, logprobs)
         scored += len(scores)
-        agreed += sum(math.isclose(one, other) for one, other in zip(exact, scores, strict=True))
-    assert (scored, agreed) == (220, 159)
+    assert scored == 220
 
 
 def test_vectors_of_the_specification() -> None:
@@ -76,53 +75,6 @@ def test_vectors_of_the_specification() -> None:
     text = f"<poly>{first}</poly><poly>{location_text([1, 2, 3, 4])}</poly>"
     masks = find_instances(TASKS["<REFERRING_EXPRESSION_SEGMENTATION>"], text, SIZE)
     assert [[len(shape) for shape in mask.shapes] for mask in masks] == [[4, 4], [4]]
-
-
-def test_confidence_comes_from_the_instances_own_location_tokens() -> None:
-    """Stray tokens and unlabelled boxes do not shift the confidence of another instance."""
-    pieces = [
-        "</s>",
-        "<s>",
-        "<s>",
-        *["<loc_1>"] * 4,
-        "car",
-        "<loc_1>",
-        "<s>",
-        "<loc_2>",
-        "<loc_3>",
-        "<loc_4>",
-        "</s>",
-    ]
-    logprobs = [-9.0] * (len(pieces) - 1)
-    for index in (8, 10, 11, 12):
-        logprobs[index - 1] = -0.5
-    instances = find_instances(TASKS["<OD>"], "".join(pieces), SIZE)
-    assert confidences(instances, pieces, logprobs) == [math.exp(-0.5)]
-    assert microsoft_scores(TASKS["<OD>"], pieces[1:], logprobs) != [math.exp(-0.5)]
-
-
-@pytest.mark.parametrize(
-    ("task", "pieces", "expected"),
-    [
-        ("<OCR_WITH_REGION>", ["</s>", "<s>", "日", *["<loc_1>"] * 8, "b", *["<loc_2>"] * 8], 2),
-        ("<CAPTION_TO_PHRASE_GROUNDING>", ["</s>", "it", *["<loc_1>"] * 4, "cat", *["<loc_2>"] * 4], 1),
-        ("<REGION_PROPOSAL>", ["</s>", *["<loc_1>"] * 8], 2),
-        (
-            "<REGION_TO_SEGMENTATION>",
-            ["</s>", "<poly>", *["<loc_1>"] * 5, "</poly>", "<poly>", *["<loc_1>"] * 4],
-            1,
-        ),
-        ("<OPEN_VOCABULARY_DETECTION>", ["</s>", "cat", "<poly>", *["<loc_1>"] * 7, "</poly>"], 1),
-        ("<OPEN_VOCABULARY_DETECTION>", ["</s>", "cat", *["<loc_1>"] * 8, "dog", *["<loc_1>"] * 4], 3),
-        ("<REGION_TO_SEGMENTATION>", ["</s>", "<poly>", "<loc_1>", "</poly>", "<sep>"], 1),
-        ("<CAPTION>", ["</s>", "cat", *["<loc_1>"] * 8], 0),
-    ],
-)
-def test_every_located_thing_has_a_confidence(task: str, pieces: list[str], expected: int) -> None:
-    """Every box, quad and polygon has a confidence, which depends on its location tokens only."""
-    logprobs = [-0.25 if piece.startswith("<loc_") else -9.0 for piece in pieces[1:]]
-    instances = find_instances(TASKS[task], "".join(pieces), SIZE)
-    assert confidences(instances, pieces, logprobs) == [math.exp(-0.25)] * expected
 
 
 def test_clean_text_keeps_its_offsets() -> None:
@@ -146,7 +98,10 @@ def test_no_text_makes_a_parser_fail(task: str, fragments: list[str]) -> None:
     if task in TASKS:
         pieces = ["</s>", *fragments]
         instances = find_instances(TASKS[task], "".join(pieces), SIZE)
-        assert all(0 < value <= 1 for value in confidences(instances, pieces, [-1.0] * len(fragments)))
+        generation = Generation(tuple(range(len(pieces))), (-1.0,) * len(fragments), 0.0, truncated=False)
+        judged = Judge().judge(task, instances, pieces, generation)
+        assert len(judged.confidences) == len(instances)
+        assert all(0 < value <= 1 for value in judged.confidences)
         microsoft_scores(TASKS[task], fragments, [-1.0] * len(fragments))
 
 
