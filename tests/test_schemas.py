@@ -20,12 +20,14 @@ from f2edge.bundle.quantization import Block, MeasuredMix, Quantization
 from f2edge.bundle.verified import Verified, VerifiedAnswer, VerifiedComponent
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import BundleError
+from f2edge.evaluation.reliability import Bin, Reliability, Threshold
 from f2edge.evaluation.samples import Note
 from f2edge.evaluation.scores import Agreement
 from f2edge.geometry import Geometry, VisionGeometry
 from f2edge.processing import ImageProcessing
 from f2edge.runtimes import Device
 from f2edge.targets import TARGETS, Target
+from f2edge.tasks.confidence import Calibration
 from f2edge.tasks.table import TASKS
 from tests.support import schemas
 from tests.support.manifests import QUANTIZATION, paths, replaced
@@ -48,6 +50,7 @@ RECORDS = {
     "manifest#/$defs/quantization": Quantization,
     "manifest#/$defs/block": Block,
     "manifest#/$defs/mix": MeasuredMix,
+    "manifest#/$defs/calibration": Calibration,
     "verify#": Verified,
     "verify#/$defs/component": VerifiedComponent,
     "verify#/$defs/answer": VerifiedAnswer,
@@ -59,6 +62,9 @@ WRITTEN_WHOLE = {
     "devices#/items": (Device, {"target", "precision"}),
     "targets#/items": (Target, set[str]()),
     "eval#/$defs/note": (Note, set[str]()),
+    "eval#/$defs/reliability": (Reliability, set[str]()),
+    "eval#/$defs/bin": (Bin, set[str]()),
+    "eval#/$defs/threshold": (Threshold, set[str]()),
 }
 """Schemas of records whose defaults are written, too, each with the record and the fields beyond it."""
 

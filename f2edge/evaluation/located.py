@@ -36,7 +36,7 @@ def overlaps(asked: Asked) -> NDArray[np.float64]:
     if table is None:
         return np.full(len(result.labels), np.nan)
     table[~_same_labels(result, question, table.shape[1])] = 0.0
-    crowd = np.array(question.crowd or (False,) * table.shape[1], bool)
+    crowd = np.array(question.crowd if result.boxes and question.crowd else (False,) * table.shape[1], bool)
     in_crowd = (table[:, crowd] >= MATCH).any(axis=1)
     found = _paired(table[:, ~crowd])
     found[(found == 0) & in_crowd] = np.nan
@@ -45,14 +45,16 @@ def overlaps(asked: Asked) -> NDArray[np.float64]:
 
 def _table(result: Result, question: Question, size: tuple[int, int]) -> NDArray[np.float64] | None:
     """Return the IoU of each object with each true object, (objects, true objects); None for other shapes."""
-    if result.quads or question.quads:
-        return None if result.boxes or result.polygons else _each(quad_iou, result.quads, question.quads)
-    if not result.polygons:
-        return _each(box_iou, result.boxes, question.boxes)
-    if question.boxes and not question.polygons:
+    masks = [question.polygons] if question.polygons else []
+    kinds = (
+        (quad_iou, result.quads, question.quads),
+        (partial(mask_iou, size=size), result.polygons, masks),
+        (box_iou, result.boxes, question.boxes),
+    )
+    iou, answered, truth = next((kind for kind in kinds if kind[1]), kinds[-1])
+    if not truth and any(of_kind for _, _, of_kind in kinds):
         return None
-    truth = [question.polygons] if question.polygons else []
-    return _each(partial(mask_iou, size=size), result.polygons, truth)
+    return _each(iou, answered, truth)
 
 
 def _each(iou: Callable[[Any, Any], float], answered: Sequence[Any], truth: Sequence[Any]) -> NDArray[np.float64]:

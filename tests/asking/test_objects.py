@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,11 @@ import pytest
 import f2edge
 from f2edge.asking.objects import Detection, ObjectReader
 from f2edge.asking.stopped import AnswerCancelledError
+from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding import Generation
 from f2edge.errors import TaskError
 from f2edge.tasks.table import TASKS
+from tests.support.manifests import CALIBRATION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +108,28 @@ def test_streamed_objects_are_those_of_the_answer(task: str, seed: int, beams: i
     encoded = model.encode(picture)
     whole = encoded.run(task, num_beams=beams, max_new_tokens=40)
     assert list(encoded.stream_objects(task, num_beams=beams, max_new_tokens=40)) == of_result(whole)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_streams_and_batches_have_calibrated_confidences(beams: int, tiny_bundle: Path, tmp_path: Path) -> None:
+    """The calibration of the manifest gives the same confidences to run, run_many and stream_objects."""
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    (bundle / MANIFEST).write_text(json.dumps(manifest | {"confidence": {"<OD>": CALIBRATION}}))
+    with f2edge.load(bundle, threads=1) as model:
+        encoded = model.encode(np.random.default_rng(1).integers(0, 256, (80, 90, 3), dtype=np.uint8))
+        settings: dict[str, Any] = {"num_beams": beams, "max_new_tokens": 40}
+        whole = encoded.run("od", **settings)
+        together = list(encoded.run_many([f2edge.Ask(None, task, **settings) for task in ("od", "region_proposal")]))
+        streamed = list(encoded.stream_objects("od", **settings))
+    assert whole.calibrated
+    assert len(whole.confidences) > 1
+    assert whole.confidences != whole.scores
+    assert [together[0].calibrated, together[1].calibrated] == [True, False]
+    np.testing.assert_allclose(together[0].confidences, whole.confidences, atol=1e-4)
+    assert [(one.confidence, one.score, one.calibrated) for one in streamed] == [
+        (confidence, score, True) for confidence, score in zip(whole.confidences, whole.scores, strict=True)
+    ]
 
 
 def test_a_task_without_objects_is_refused(model: Florence2) -> None:

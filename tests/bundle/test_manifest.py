@@ -16,7 +16,7 @@ from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import BundleError
 from f2edge.processing import ImageProcessing
-from tests.support.manifests import QUANTIZATION, paths, replaced
+from tests.support.manifests import CALIBRATION, QUANTIZATION, paths, replaced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,38 @@ def test_a_written_bundle_is_read_back(bundle: Path) -> None:
     opened.write_manifest()
     assert (bundle / MANIFEST).read_bytes() == before
     assert open_bundle(bundle) == opened
+
+
+def test_calibrations_are_read_back(bundle: Path, manifest: dict[str, Any]) -> None:
+    """The knots of confidences survive, and change no hash; a manifest from before there were any has none."""
+    write(bundle, manifest | {"confidence": {"<OD>": CALIBRATION}})
+    opened = open_bundle(bundle)
+    assert opened.to_json()["confidence"]["<OD>"] == CALIBRATION | {
+        name: tuple(CALIBRATION[name])  # type: ignore[arg-type]
+        for name in ("weights", "logits", "confidences")
+    }
+    opened.write_manifest()
+    assert open_bundle(bundle) == opened
+    del manifest["confidence"]
+    write(bundle, manifest)
+    assert open_bundle(bundle).confidence == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "changed", "message"),
+    [
+        ("<OD>", {"logits": [0.0, 0.0, 1.0]}, "confidence.<OD>: its logits do not ascend"),
+        ("<OD>", {"weights": [1.0]}, "confidence.<OD>: it has 1 weights, not 2"),
+        ("<OD>", {"bias": "a"}, "confidence.<OD>.bias"),
+        ("<ODD>", {}, "confidence: '<ODD>' is no task"),
+    ],
+)
+def test_impossible_calibrations(
+    task: str, changed: dict[str, Any], message: str, bundle: Path, manifest: dict[str, Any]
+) -> None:
+    """What no fit gives is refused."""
+    write(bundle, manifest | {"confidence": {task: CALIBRATION | changed}})
+    assert message in refused(bundle)
 
 
 @pytest.mark.parametrize("name", [*FILES, TOKENIZER, GOLDEN])

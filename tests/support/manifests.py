@@ -23,6 +23,16 @@ QUANTIZATION = {
 }
 """What ``--precision auto --report`` records."""
 
+CALIBRATION = {
+    "bias": 4.5,
+    "weights": [6.0, 8.5],
+    "logits": [-3.0, 0.5, 4.0],
+    "confidences": [0.05, 0.625, 0.995],
+    "objects": 120,
+    "right": 90,
+}
+"""What ``f2edge calibrate`` records for a task."""
+
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield every place in a manifest; of a list, only the first two entries."""
