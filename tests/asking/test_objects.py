@@ -118,7 +118,7 @@ def test_streams_and_batches_have_calibrated_confidences(beams: int, tiny_bundle
     (bundle / MANIFEST).write_text(json.dumps(manifest | {"confidence": {"<OD>": CALIBRATION}}))
     with f2edge.load(bundle, threads=1) as model:
         encoded = model.encode(np.random.default_rng(1).integers(0, 256, (80, 90, 3), dtype=np.uint8))
-        settings: dict[str, Any] = {"num_beams": beams, "max_new_tokens": 40}
+        settings: dict[str, Any] = {"num_beams": beams, "max_new_tokens": 40, "structured": True}
         whole = encoded.run("od", **settings)
         together = list(encoded.run_many([f2edge.Ask(None, task, **settings) for task in ("od", "region_proposal")]))
         streamed = list(encoded.stream_objects("od", **settings))
