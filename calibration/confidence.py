@@ -40,11 +40,14 @@ Marked: TypeAlias = "tuple[Features, bool]"
 LEAST = 10
 """A fit needs at least as many objects that are right, and as many that are wrong."""
 
+ENOUGH = 30
+"""A task with at least as many of each has a fit of its own.  With some 20 wrong objects, weights came out negative."""
+
 
 def fit_confidences(answers: Iterable[Asked]) -> dict[str, Calibration]:
     """Fit a calibration for each task from questions and their answers.
 
-    A task with too few objects gets what was fitted on the objects of all tasks together.
+    A task with few objects gets what was fitted on the objects of all tasks together.
 
     Returns:
         The calibration of each task whose answers have objects, by its name.
@@ -106,7 +109,7 @@ def _marked(answers: Iterable[Asked]) -> dict[str, list[Marked]]:
 
 def _enough(marked: Sequence[Marked]) -> bool:
     right = sum(one for _, one in marked)
-    return LEAST <= right <= len(marked) - LEAST
+    return ENOUGH <= right <= len(marked) - ENOUGH
 
 
 def _fit(marked: Sequence[Marked]) -> Calibration:
@@ -118,7 +121,7 @@ def _fit(marked: Sequence[Marked]) -> Calibration:
     features, right = np.array([one for one, _ in marked]), np.array([one for _, one in marked])
     scaler, regression = StandardScaler(), LogisticRegression()
     make_pipeline(scaler, regression).fit(features, right)
-    weights = regression.coef_[0] / scaler.scale_
+    weights = np.maximum(regression.coef_[0], 0) / scaler.scale_  # what is more certain is never less probable
     bias = float(regression.intercept_[0] - weights @ scaler.mean_)
     logits = features @ weights + bias
     steps = IsotonicRegression().fit_transform(logits, right)

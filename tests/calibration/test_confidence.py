@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from f2edge.calibration.confidence import LEAST, fit_confidences, marking
+from f2edge.calibration.confidence import ENOUGH, fit_confidences, marking
 from f2edge.errors import DatasetError
 from f2edge.evaluation import Asked, Question
 from f2edge.tasks.confidence import Features
@@ -60,10 +60,23 @@ def test_confidences_keep_the_order() -> None:
 
 def test_a_task_with_few_objects_gets_the_fit_of_all() -> None:
     """It has no fit of its own; that of a task with enough is not changed by it."""
-    many, few = answers(500, seed=0), answers(LEAST, seed=1, task="<DENSE_REGION_CAPTION>")
+    many, few = answers(500, seed=0), answers(ENOUGH, seed=1, task="<DENSE_REGION_CAPTION>")
     fitted = fit_confidences([*many, *few])
     assert fitted["<OD>"] == fit_confidences(many)["<OD>"]
-    assert fitted["<DENSE_REGION_CAPTION>"].objects == 500 + LEAST
+    assert fitted["<DENSE_REGION_CAPTION>"].objects == 500 + ENOUGH
+
+
+def test_a_more_certain_object_is_never_less_probable() -> None:
+    """A feature that goes the other way in the data, by chance or not, gets no weight."""
+    rng = np.random.default_rng(0)
+    turned = []
+    for one in answers(500, seed=0):
+        label = -float(rng.exponential(0.7))
+        box = FAR if rng.random() < np.exp(label) else BOX
+        features = Features(label, one.result.features[0].place)
+        result = answer("<OD>", labels=("dog",), boxes=(box,), features=(features,))
+        turned.append(Asked(0, SIZE, one.question, result))
+    assert fit_confidences(turned)["<OD>"].weights[0] == 0
 
 
 def test_too_few_objects_are_refused() -> None:
