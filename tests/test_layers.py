@@ -30,7 +30,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "faster_coco_eval": ("evaluation/",),
     "rapidfuzz": ("evaluation/",),
     "shapely": ("evaluation/",),
-    "sklearn": ("evaluation/", "calibration/"),
+    "sklearn": ("calibration/",),
     "click": ("cli/",),
     "filelock": ("core/bundle/",),
     "supervision": ("core/handover.py", "core/result.py"),

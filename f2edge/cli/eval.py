@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from f2edge.evaluation import Dataset, Report, Run
     from f2edge.model import Florence2
 
-_PACKAGES = {
-    "faster_coco_eval": "faster-coco-eval",
-    "rapidfuzz": "rapidfuzz",
-    "shapely": "shapely",
-    "sklearn": "scikit-learn",
-}
+_PACKAGES = {"faster_coco_eval": "faster-coco-eval", "rapidfuzz": "rapidfuzz", "shapely": "shapely"}
 
 _MEMORY_PER_BYTE = 8
 """Bytes of memory that there must be for each byte of a bundle that stays open: weights are expanded, and half of the

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from f2edge.errors import MissingExtraError
 from f2edge.evaluation.located import overlaps
 from f2edge.evaluation.overlap import MATCH
-
-try:
-    from sklearn.metrics import roc_auc_score
-except ImportError as error:
-    raise MissingExtraError("scikit-learn", "eval") from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,7 +114,7 @@ def _reliability(task: str | None, answers: list[Asked]) -> Reliability:
         _mean(right),
         _error(confidences, right.astype(float), places),
         _error(confidences, found, places),  # the mean overlap, 0 of what is wrong: precision x mean IoU
-        float(roc_auc_score(right, confidences)) if 0 < right.sum() < len(right) else float("nan"),
+        _auroc(confidences, right),
         tuple(_bin(number, confidences[places == number], right[places == number]) for number in range(BINS)),
         tuple(_threshold(wanted, confidences, right) for wanted in PRECISIONS),
     )
@@ -130,6 +124,14 @@ def _error(confidences: NDArray[np.float64], of_right: NDArray[np.float64], plac
     """Return the mean over all objects of the distance between the two means of each bin."""
     distances = np.abs(np.bincount(places, confidences - of_right, BINS))
     return float(distances.sum() / len(places)) if len(places) else float("nan")
+
+
+def _auroc(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Return the share of pairs of a right and a wrong object that are in the right order; ties count half."""
+    values, ranks = np.unique(confidences, return_inverse=True)
+    of_right, of_wrong = (np.bincount(ranks[which], minlength=len(values)) for which in (right, ~right))
+    pairs = of_right.sum() * of_wrong.sum()
+    return float(of_right @ (np.cumsum(of_wrong) - of_wrong / 2) / pairs) if pairs else float("nan")
 
 
 def _bin(number: int, confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> Bin:
