@@ -40,7 +40,7 @@ _ALIASES = (
 )
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
-    *("Encoded", "Model", "Thumbnail", "Verified"),
+    *("Calibration", "Encoded", "Model", "Thumbnail", "Verified"),
 )
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),

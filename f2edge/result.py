@@ -58,7 +58,7 @@ class Result:
         scores: the raw score of each object, 0 to 1, which ranks the objects of one task (docs/confidence.md).
         calibrated: whether the bundle has a calibration of the task, so that of objects with a confidence of 0.9 nine
             in ten are right: their label is right, and they overlap a true object by an IoU of at least 0.5.
-        features: what the scores are made of, for :mod:`f2edge.calibration`; not part of the JSON.
+        features: what the scores are made of, for ``f2edge calibrate``; not part of the JSON.
     """
 
     task: str
