@@ -49,9 +49,13 @@ class Model(Protocol):
 
 
 class _Prepared(NamedTuple):
-    """A question whose picture is encoded; ``place`` is its position in the order of the answers."""
+    """A question whose picture is encoded; ``place`` is its position in the order of the answers.
+
+    ``ask`` keeps the picture alive, by whose identity the window knows it: another one may get that of a dead one.
+    """
 
     place: int
+    ask: Ask
     image: Encoded
     asked: Asked
 
@@ -111,7 +115,7 @@ def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encode
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
     image = _encoded(model, ask, encoded)
-    return _Prepared(place, image, image.asked(ask.question))
+    return _Prepared(place, ask, image, image.asked(ask.question))
 
 
 def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded]) -> Encoded:
@@ -125,7 +129,7 @@ def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded]) -> Encode
 
 
 def _key(image: ImageSource | Encoded) -> Hashable:
-    """Return what tells pictures apart: a path, or the identity of anything else, which its question keeps alive."""
+    """Return what tells pictures apart: a path, or the identity of anything else, as long as that lives."""
     return str(image) if isinstance(image, (str, PathLike)) else id(image)
 
 

@@ -99,6 +99,17 @@ def test_a_picture_is_encoded_once(batched: Florence2, monkeypatch: pytest.Monke
     assert len(encoded) == 2
 
 
+def test_pictures_that_live_for_one_question_are_told_apart(
+    batched: Florence2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture may get the memory, and so the identity, of one that is gone, but not its features."""
+    encoded: list[Any] = []
+    encode = Florence2.encode
+    monkeypatch.setattr(Florence2, "encode", lambda self, image: (encoded.append(None), encode(self, image))[1])
+    asks = (Ask(picture(k), "od", max_new_tokens=3) for k in range(8))
+    assert len(list(batched.run_many(asks))) == len(encoded) == 8
+
+
 @pytest.mark.parametrize("filling", [0.0, 3.5, -1e4])
 def test_what_fills_up_shorter_questions_is_never_seen(
     batched: Florence2, monkeypatch: pytest.MonkeyPatch, filling: float
