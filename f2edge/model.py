@@ -16,6 +16,7 @@ from f2edge.asking.many import DEFAULT_BATCH, answer_many
 from f2edge.asking.questions import Question
 from f2edge.asking.stopped import stopped_error
 from f2edge.asking.stopwatch import Stopwatch
+from f2edge.asking.tiles import DEFAULT_NMS, DEFAULT_OVERLAP, answer_tiles, tiling_of
 from f2edge.asking.workers import Workers, threads_of_each
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
 from f2edge.decoding.settings import GenerationSettings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import IntArray
     from f2edge.asking.questions import Ask, Encoded
+    from f2edge.asking.tiles import Tiling
     from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Runtime
     from f2edge.image import ImageSource
@@ -149,6 +151,9 @@ class Florence2:
         max_new_tokens: int | None = None,
         structured: bool = False,
         settings: GenerationSettings | None = None,
+        tile: int | None = None,
+        overlap: float = DEFAULT_OVERLAP,
+        nms: float = DEFAULT_NMS,
         timeout: float | None = None,
         cancel: Cancel | None = None,
     ) -> Result:
@@ -175,6 +180,12 @@ class Florence2:
                 gives labels, boxes with x1 <= x2 and y1 <= y2, and no box twice with its label.  For tasks that
                 locate objects.
             settings: all settings of the search, in place of those of the bundle.
+            tile: also ask about every tile of this side, in pixels of the original image, and join what is found, so
+                that small objects of a large picture are seen.  For "od", "dense_region_caption", "region_proposal"
+                and "ocr_with_region".  The text and the tokens of the result are those about the whole picture.
+            overlap: the least share of a tile that it has in common with the next one, 0 to less than 1.
+            nms: of two objects of different tiles with an IoU of at least this, the more certain one stays; in "od"
+                only if they have the same label.
             timeout: seconds from the call after which the answer is stopped, the wait for a worker included.
             cancel: stops the answer once it is set, from any thread; a :class:`threading.Event`.
 
@@ -185,7 +196,8 @@ class Florence2:
             StoppedError: ``timeout`` is over or ``cancel`` was set; its ``result`` is what was decided until then.
         """
         question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
-        return self._run(image, question, StopSignal.of(timeout, cancel))
+        signal = StopSignal.of(timeout, cancel)
+        return self._answer(image, question, tiling_of(tile, overlap, nms), signal)
 
     async def arun(
         self,
@@ -199,6 +211,9 @@ class Florence2:
         max_new_tokens: int | None = None,
         structured: bool = False,
         settings: GenerationSettings | None = None,
+        tile: int | None = None,
+        overlap: float = DEFAULT_OVERLAP,
+        nms: float = DEFAULT_NMS,
         timeout: float | None = None,
         cancel: Cancel | None = None,
     ) -> Result:
@@ -211,7 +226,8 @@ class Florence2:
         """
         abandoned = Event()
         question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
-        ask = partial(self._run, image, question, StopSignal.of(timeout, cancel, abandoned))
+        tiling, signal = tiling_of(tile, overlap, nms), StopSignal.of(timeout, cancel, abandoned)
+        ask = partial(self._answer, image, question, tiling, signal)
         _ = self.runtime  # a closed model has no threads any more
         try:
             return await asyncio.get_running_loop().run_in_executor(self._workers.pool, ask)
@@ -244,7 +260,11 @@ class Florence2:
         """
         return answer_many(self, asks, batch)
 
-    def _run(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
+    def _answer(self, image: ImageSource, question: Question, tiling: Tiling | None, signal: StopSignal) -> Result:
+        return answer_tiles(self, image, question, tiling, signal) if tiling else self.answer(image, question, signal)
+
+    def answer(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
+        """Answer one question about one picture."""
         with self.worker(signal):
             encoded = self._encode(image, signal)
             return encoded.answer(encoded.asked(question), signal)

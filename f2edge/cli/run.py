@@ -12,6 +12,7 @@ import click
 
 import f2edge
 from f2edge.asking.stopped import StoppedError
+from f2edge.asking.tiles import check_tiled
 from f2edge.cli.completion import complete_path, complete_task
 from f2edge.cli.drawing import STANDARD_INPUT, destinations, save_drawing
 from f2edge.cli.failure import print_failure, reason, with_options
@@ -83,6 +84,13 @@ def _tasks() -> str:
     "label.",
 )
 @click.option(
+    "--tile",
+    metavar="N",
+    type=POSITIVE,
+    help="Also ask about every tile of N x N pixels, so that small objects of a large picture are seen.  For od, "
+    "dense_region_caption, region_proposal and ocr_with_region.",
+)
+@click.option(
     "--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of the bundle, usually 3."
 )
 @click.option(
@@ -121,6 +129,7 @@ def command(
     labels: tuple[str, ...],
     region: Region | None,
     structured: bool,
+    tile: int | None,
     num_beams: int | None,
     max_new_tokens: int | None,
     timeout: float | None,
@@ -132,6 +141,8 @@ def command(
 ) -> None:
     """Ask BUNDLE one question about each IMAGE; - is the picture on standard input."""
     wanted = _labels(task, labels, structured=structured)
+    if tile:
+        check_tiled(resolve(task))
     prompt = _prompt(task, text, wanted, region)
     drawings = destinations(draw, images)
     model = _open(bundle, device, threads, on_mismatch)
@@ -146,6 +157,7 @@ def command(
         region=region,
         structured=structured,
         settings=settings,
+        tile=tile,
         timeout=timeout,
     )
     pictures = {image: _picture(image) for image in dict.fromkeys(images)}  # standard input is read once
