@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ def test_tiles_cover_the_picture(size: tuple[int, int], tile: int, overlap: floa
     assert seen.all() or (tiles == [] and max(size) <= tile)
     for axis, length in enumerate(size):
         starts = sorted({box[axis] for box in tiles})
-        assert all(b - a <= tile * (1 - overlap) + 1 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= tile * (1 - overlap) + 1 for a, b in pairwise(starts))
         assert not starts or starts[-1] + min(tile, length) == length
 
 
