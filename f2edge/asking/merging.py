@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from f2edge.arrays import Boxes, Quads
 from f2edge.tasks.answer_types import Answers
 from f2edge.tasks.answers import to_answer
 from f2edge.tasks.parsers import Instance
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from f2edge.arrays import FloatArray
     from f2edge.result import Result
     from f2edge.tasks.confidence import Features
+    from f2edge.tasks.parsers import Kind
     from f2edge.tasks.table import Task
 
 _BY_LABEL = ("<OD>",)
@@ -58,30 +60,35 @@ def join(task: Task, parts: Sequence[Result], places: Sequence[tuple[int, int, i
     """
     things = [thing for part, place in zip(parts, places, strict=False) for thing in _things(part, place, places[0])]
     kept = _ordered(task, suppress(things, nms, by_label=task.name in _BY_LABEL))
-    kind = "quads" if task.parser == "ocr" else "boxes"
-    shapes = tuple(thing.shape for thing in kept)
-    scores = [thing.microsoft for thing in kept if thing.microsoft is not None]
-    instances = [Instance(kind, thing.label, (list(thing.shape),), ()) for thing in kept]
-    answer = to_answer(task, parts[0].text, instances, scores if len(scores) == len(kept) else ())
-    whole = replace(parts[0], boxes=(), quads=())
+    shapes, is_text = tuple(thing.shape for thing in kept), task.parser == "ocr"
     return replace(
-        whole,
-        answer=Answers({task.name: answer}),
+        parts[0],
+        answer=_answer(task, parts[0].text, kept),
         labels=tuple(thing.label for thing in kept),
+        boxes=Boxes(() if is_text else shapes),
+        quads=Quads(shapes if is_text else ()),
         confidences=tuple(thing.confidence for thing in kept),
         scores=tuple(thing.score for thing in kept),
         features=tuple(thing.features for thing in kept),
         truncated=any(part.truncated for part in parts),
         timings_ms=dict(sum((Counter(part.timings_ms) for part in parts), Counter())),
         steps=sum(part.steps for part in parts),
-        **{kind: shapes},
     )
+
+
+def _answer(task: Task, text: str, things: Sequence[Thing]) -> Answers:
+    """Return the objects in the schema of Microsoft, with its scores if all of them have one."""
+    kind: Kind = "quads" if task.parser == "ocr" else "boxes"
+    instances = [Instance(kind, thing.label, (list(thing.shape),), ()) for thing in things]
+    scores = [thing.microsoft for thing in things if thing.microsoft is not None]
+    return Answers({task.name: to_answer(task, text, instances, scores if len(scores) == len(things) else ())})
 
 
 def _things(part: Result, place: tuple[int, int, int, int], whole: tuple[int, int, int, int]) -> list[Thing]:
     """Return the objects of one part, moved to their place in the picture."""
     shapes = part.quads or part.boxes
-    microsoft: Sequence[float | None] = next(iter(part.answer.values())).get("scores") or [None] * len(shapes)  # type: ignore[union-attr]
+    answer: Any = next(iter(part.answer.values()))
+    microsoft = answer.get("scores") or [None] * len(shapes)
     things = []
     for label, shape, confidence, score, features, other in zip(
         part.labels, shapes, part.confidences, part.scores, part.features, microsoft, strict=True
@@ -107,7 +114,7 @@ def suppress(things: Sequence[Thing], nms: float, *, by_label: bool) -> list[Thi
     A part of an object is also the same as one that covers at least the share ``nms`` of it.
     """
     order = sorted(things, key=lambda thing: (thing.cut, -thing.confidence))
-    boxes = np.array([thing.box for thing in order], np.float64).reshape(-1, 4)
+    boxes = np.array([thing.box for thing in order], np.float32).reshape(-1, 4)
     kept: list[int] = []
     for index, thing in enumerate(order):
         rivals = [k for k in kept if not by_label or order[k].label == thing.label]

@@ -244,8 +244,8 @@ def _fits(manifest: dict[str, Any], path: tuple[Any, ...], value: Any) -> bool:
         there = there[key]
     if value is ... and (str(path[-1]).endswith(".bin") or path[-1] == "compute"):
         return True  # the engine decides which files a graph has beside its main one; it computes in fp32 by default
-    if path == ("quantization",) and value in ({}, ...):
-        return True  # INT8 was not measured
+    if path in (("quantization",), ("confidence",)) and value in ({}, ...):
+        return True  # INT8 was not measured, no confidence was calibrated
     if path[:2] == PROCESSING and value in ({}, ...):
         return value is ... or path == PROCESSING  # bundles from before it had the defaults
     kept = path[0] in ("tools", "recipe", "generation") or (path[0] == "golden" and len(path) > 1)

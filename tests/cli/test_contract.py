@@ -43,8 +43,8 @@ def test_help_names_every_command() -> None:
     """The help lists all subcommands with their summaries."""
     outcome = f2edge("--help")
     assert outcome.code == 0
-    assert len(COMMANDS) == 9
-    assert all(f"{name:8} {summary}" in outcome.stdout for name, summary in COMMANDS.items())
+    assert len(COMMANDS) == 10
+    assert all(f"{name:9}  {summary}" in outcome.stdout for name, summary in COMMANDS.items())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

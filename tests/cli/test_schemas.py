@@ -121,7 +121,7 @@ def test_eval(tiny_bundle: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None
 
 
 def test_eval_of_every_task(capsys: pytest.CaptureFixture[str]) -> None:
-    """The metrics of every task are described; two pictures each, about which the second bundle differs."""
+    """The metrics of every task are described; two pictures each, about which the second bundle differs, and one without what is asked for."""
     square = (0.0, 0.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0)
     truth: dict[str, Any] = {"answers": ("a dog",), "labels": ("dog",), "boxes": ((0.0, 0.0, 20.0, 20.0),)}
 
@@ -132,7 +132,9 @@ def test_eval_of_every_task(capsys: pytest.CaptureFixture[str]) -> None:
             question = Question(task, "x", **truth, polygons=(square,), quads=(square,))
             result = answer(task, "a dog", token_ids=ids, **shape)
             asked |= {(picture, index): Asked(picture, SIZE, question, result) for picture in (0, 1)}
-        return Run(asked, pictures=2)
+        absent = Question("<OPEN_VOCABULARY_DETECTION>", "x")
+        asked[2, 0] = Asked(2, SIZE, absent, answer(absent.task))
+        return Run(asked, pictures=3)
 
     note = Note("left out", "annotation", "a.json", "no box", 3)
     runs = {"one": run_of((2, 0, 2)), "two": run_of((2, 0, 5, 2))}
