@@ -31,7 +31,7 @@ REASONS = {
     "needs a Jetson": 2,
     "needs an Intel GPU": 3,
     "needs an Intel NPU": 2,
-    "needs an NVIDIA GPU": 2,
+    "needs an NVIDIA GPU": 3,
     "needs the data set's file": 2,
     "needs two bundles and a data set": 3,
     "sets up the shell of the reader": 3,

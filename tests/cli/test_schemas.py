@@ -121,7 +121,7 @@ def test_eval(tiny_bundle: Path, tiny_onnx_bundle: Path, tmp_path: Path) -> None
 
 
 def test_eval_of_every_task(capsys: pytest.CaptureFixture[str]) -> None:
-    """The metrics of every task are described; two pictures each, about which the second bundle differs, and one without what is asked for."""
+    """The metrics of every task are described; of three pictures the last lacks what is asked for."""
     square = (0.0, 0.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0)
     truth: dict[str, Any] = {"answers": ("a dog",), "labels": ("dog",), "boxes": ((0.0, 0.0, 20.0, 20.0),)}
 
