@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from batches import DECODER_START, TASKS, collate
+from batches import ABSENT_SHARE, DECODER_START, TASKS, collate
 from model import half_precision, image_features
 from questions import Question, ask
 from scenes import make_scene
@@ -50,7 +50,7 @@ def evaluate(model: ReferenceModel, tokenizer: Any) -> dict[str, float]:
 def _unseen(tokenizer: Any) -> tuple[list[Scene], list[tuple[int, Question]], Batch]:
     scenes = [make_scene(CURVE_SEED, k) for k in range(SCENES)]
     rngs = [np.random.default_rng([CURVE_SEED, k, 1]) for k in range(SCENES)]
-    questions = [(k, q) for k, scene in enumerate(scenes) for q in ask(scene, rngs[k], 0.2)]
+    questions = [(k, q) for k, scene in enumerate(scenes) for q in ask(scene, rngs[k], ABSENT_SHARE)]
     return scenes, questions, collate(scenes, questions, tokenizer)
 
 

@@ -18,6 +18,7 @@ from questions import ask as ask_about
 from scenes import make_scene
 
 import f2edge
+from f2edge.arrays import hull
 from f2edge.evaluation import Sample, ask, score
 from f2edge.evaluation.jsonl import parse_question
 from f2edge.evaluation.overlap import box_iou
@@ -70,12 +71,12 @@ def _quad_overlap(run: Run) -> float:
     """Return the mean IoU of the upright boxes around the word and around the first line that was read."""
     asked = [one for one in run.answers.values() if one.question.quads]
     pairs = [(one.result.quads[0] if one.result.quads else (), one.question.quads[0]) for one in asked]
-    return float(np.mean([box_iou(_hull(answer), _hull(truth)) for answer, truth in pairs])) if pairs else 0.0
+    return float(np.mean([box_iou(_hull(answer), hull(truth)) for answer, truth in pairs])) if pairs else 0.0
 
 
 def _hull(quad: Sequence[float]) -> tuple[float, ...]:
-    """Return the upright box around a quad."""
-    return (min(quad[::2]), min(quad[1::2]), max(quad[::2]), max(quad[1::2])) if quad else ()
+    """Return the upright box around a quad, if there is one."""
+    return hull(quad) if quad else ()
 
 
 def report(scores: Mapping[str, float]) -> str:

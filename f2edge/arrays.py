@@ -8,12 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import DTypeLike
 
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 ByteArray: TypeAlias = NDArray[np.uint8]
 Int8Array: TypeAlias = NDArray[np.int8]
+
+
+def hull(*shapes: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of the smallest upright box around shapes of corners x, y, x, y, ..., in any order."""
+    xs = [x for shape in shapes for x in shape[::2]]
+    ys = [y for shape in shapes for y in shape[1::2]]
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 class Rows(tuple[tuple[float, ...], ...]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from f2edge.arrays import hull
 from f2edge.draw import Located
 from f2edge.errors import InputError, MissingExtraError, TaskError
 
@@ -46,10 +47,8 @@ class _Thing(NamedTuple):
 
     @property
     def hull(self) -> tuple[float, float, float, float]:
-        """(x1, y1, x2, y2) of the smallest upright box around it, also where its corners are in another order."""
-        xs = [x for outline in self.outlines for x in outline[::2]]
-        ys = [y for outline in self.outlines for y in outline[1::2]]
-        return min(xs), min(ys), max(xs), max(ys)
+        """(x1, y1, x2, y2) of the smallest upright box around it."""
+        return hull(*self.outlines)
 
 
 def to_supervision(result: HandedOver, categories: Mapping[str, int] | None = None) -> Detections:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from f2edge.arrays import Boxes, Quads
+from f2edge.arrays import Boxes, Quads, hull
 from f2edge.tasks.answer_types import Answers
 from f2edge.tasks.answers import to_answer
 from f2edge.tasks.parsers import Instance
@@ -42,8 +42,7 @@ class Thing(NamedTuple):
     @property
     def box(self) -> tuple[float, float, float, float]:
         """(x1, y1, x2, y2) of the upright box around it."""
-        xs, ys = self.shape[::2], self.shape[1::2]
-        return min(xs), min(ys), max(xs), max(ys)
+        return hull(self.shape)
 
 
 def join(task: Task, parts: Sequence[Result], places: Sequence[tuple[int, int, int, int]], nms: float) -> Result:

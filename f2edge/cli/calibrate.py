@@ -38,7 +38,7 @@ def command(
     from f2edge.evaluation import ask
     from f2edge.evaluation.samples import summary
 
-    opened = open_bundle(bundle)
+    open_bundle(bundle, check_hashes=False)  # before the data is read, which may take minutes
     check_writable(bundle)
     dataset = marking(data, limit)
     for line in summary(dataset.notes):
@@ -46,7 +46,7 @@ def command(
     with f2edge.load(bundle, device, threads=threads) as model, progress_bar(len(dataset.samples)) as progress:
         run = ask(model, dataset.samples, 1, progress)
     fitted = fit_confidences(run.answers.values())
-    replace(opened, confidence=fitted).write_manifest()
+    replace(model.bundle, confidence=fitted).write_manifest()
     _print(bundle, run.pictures, fitted, as_json=as_json)
 
 

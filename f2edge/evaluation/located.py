@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from f2edge.evaluation.overlap import MATCH, box_iou, mask_iou, quad_iou
+from f2edge.evaluation.overlap import MATCH, box_iou, iou_table, mask_iou, paired, quad_iou
 from f2edge.evaluation.texts import plain
 from f2edge.tasks.table import FREE_TEXT, TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
-
     from numpy.typing import NDArray
 
     from f2edge.evaluation.measures import Asked
@@ -38,7 +35,7 @@ def overlaps(asked: Asked) -> NDArray[np.float64]:
     table[~_same_labels(result, question, table.shape[1])] = 0.0
     crowd = np.array(question.crowd if result.boxes and question.crowd else (False,) * table.shape[1], bool)
     in_crowd = (table[:, crowd] >= MATCH).any(axis=1)
-    found = _paired(table[:, ~crowd])
+    found = paired(table[:, ~crowd])
     found[(found == 0) & in_crowd] = np.nan
     return found
 
@@ -54,11 +51,7 @@ def _table(result: Result, question: Question, size: tuple[int, int]) -> NDArray
     iou, answered, truth = next((kind for kind in kinds if kind[1]), kinds[-1])
     if not truth and any(of_kind for _, _, of_kind in kinds):
         return None
-    return _each(iou, answered, truth)
-
-
-def _each(iou: Callable[[Any, Any], float], answered: Sequence[Any], truth: Sequence[Any]) -> NDArray[np.float64]:
-    return np.array([[iou(one, right) for right in truth] for one in answered]).reshape(len(answered), len(truth))
+    return iou_table(answered, truth, iou)
 
 
 def _same_labels(result: Result, question: Question, truths: int) -> NDArray[np.bool_]:
@@ -70,12 +63,3 @@ def _same_labels(result: Result, question: Question, truths: int) -> NDArray[np.
     )
     same: NDArray[np.bool_] = answered[:, None] == right[None, :]
     return same
-
-
-def _paired(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    left, found = table.copy(), np.zeros(len(table))
-    while left.size and left.max() >= MATCH:
-        row, column = np.unravel_index(left.argmax(), left.shape)
-        found[row] = left[row, column]
-        left[row, :] = left[:, column] = 0.0
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -69,11 +69,26 @@ def matched(
     iou: Callable[[Sequence[float], Sequence[float]], float] = quad_iou,
 ) -> int:
     """Count the pairs of quads, or boxes, with an IoU of at least ``MATCH``: the best pair first, each in one pair."""
-    table = [[iou(one, right) for right in truth] for one in answered]
-    overlaps = np.array(table).reshape(len(answered), len(truth))
-    count = 0
-    while overlaps.size and overlaps.max() >= MATCH:
-        row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
-        overlaps[row, :] = overlaps[:, column] = 0.0
-        count += 1
-    return count
+    return int(np.count_nonzero(paired(iou_table(answered, truth, iou))))
+
+
+def iou_table(answered: Sequence[Any], truth: Sequence[Any], iou: Callable[[Any, Any], float]) -> NDArray[np.float64]:
+    """Return the IoU of each answered shape with each true one, (answered, true) float64."""
+    return np.array([[iou(one, right) for right in truth] for one in answered]).reshape(len(answered), len(truth))
+
+
+def paired(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pair rows and columns with an IoU of at least ``MATCH``, the best pair first, each in one pair.
+
+    Args:
+        table: (rows, columns) IoU.
+
+    Returns:
+        (rows,) the IoU of the pair of each row; 0 for a row without one.
+    """
+    left, found = table.copy(), np.zeros(len(table))
+    while left.size and left.max() >= MATCH:
+        row, column = np.unravel_index(left.argmax(), left.shape)
+        found[row] = left[row, column]
+        left[row, :] = left[:, column] = 0.0
+    return found
