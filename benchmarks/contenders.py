@@ -82,13 +82,26 @@ def scaled(bundle: str) -> Entry:
     return Entry(bundle, "growing:Scaled", (*_INPUTS, bundle), {"bundle": bundle})
 
 
+def embedded(what: str) -> Entry:
+    """Return the contender of ``embed.py`` for "torch", or for "BUNDLE@WORKERSxTHREADS"."""
+    if what == "torch":
+        return Entry("transformers, torch fp32", "embedding:BatchedGenerate", _INPUTS, {"dtype": "float32"})
+    bundle, share = what.split("@")
+    workers, threads = map(int, share.split("x"))
+    options = {"bundle": bundle, "workers": workers, "threads": threads, "batches": workers == 1}
+    return Entry(f"{bundle}, {share}", "embedding:Asked", (*_INPUTS, bundle), options)
+
+
 def entry(name: str) -> Entry:
     """Return a contender by name.
 
     Args:
-        name: a key of :data:`ENTRIES` or :data:`GROWING`, or "scaled-BUNDLE", optionally followed by "@" and a suffix
-            that tells several contenders with the same bundle apart.
+        name: a key of :data:`ENTRIES` or :data:`GROWING`; "embedded-" and what :func:`embedded` takes; or
+            "scaled-BUNDLE", optionally followed by "@" and a suffix that tells several contenders with the same bundle
+            apart.
     """
+    if name.startswith("embedded-"):
+        return embedded(name.removeprefix("embedded-"))
     if name.startswith("scaled-"):
         return scaled(name.removeprefix("scaled-").split("@")[0])
     return {**ENTRIES, **GROWING}[name]

@@ -16,9 +16,13 @@ from f2edge.tasks.table import build_prompt, resolve
 from tests.support.checkpoints import GENERATION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artefacts import Cache
     from torch import Tensor
     from workload import Workload
+
+    from f2edge.arrays import ByteArray
 
 THREE = 3
 
@@ -51,18 +55,23 @@ class Generating(WholeModel):
 
     @abstractmethod
     def inputs(self, pixel_values: Tensor, prompt: list[int]) -> dict[str, Tensor]:
-        """Return the model inputs of ``generate`` for a whole answer."""
+        """Return the model inputs of ``generate`` for whole answers about pixels (B, 3, H, W)."""
 
     def answer(self, case: str, tokens: int) -> str:
         """Preprocess, generate, detokenize."""
-        inputs = self.inputs(self._pixels(), self._prompt(case))
-        answer = self._generate(tokens, THREE, **inputs)
-        return str(self._tokenizer.decode(answer[0].tolist()))
+        return self.answers([self._picture], case, tokens)[0]
+
+    def answers(self, pictures: Sequence[ByteArray], case: str, tokens: int) -> list[str]:
+        """Answer one question about each picture (H, W, 3), all in one batch."""
+        pixels = torch.cat([self._pixels(picture) for picture in pictures])
+        inputs = self.inputs(pixels, self._prompt(case))
+        ids = self._generate(tokens, THREE, **inputs)
+        return [self._tokenizer.decode(sequence) for sequence in ids.tolist()]
 
     @torch.inference_mode()
     def stages(self) -> dict[str, float]:
         """Time the tower and the encoder, each called by itself."""
-        pixels, prompt = self._pixels(), self._prompt("caption")
+        pixels, prompt = self._pixels(self._picture), self._prompt("caption")
         started = time.perf_counter()
         features = self.encode_image(pixels)
         seen = time.perf_counter()
@@ -89,8 +98,8 @@ class Generating(WholeModel):
         settings = {**GENERATION, "num_beams": num_beams, "early_stopping": num_beams > 1, "do_sample": False}
         return self.model.generate(**inputs, **settings, min_new_tokens=tokens, max_new_tokens=tokens)
 
-    def _pixels(self) -> Tensor:
-        return torch.from_numpy(preprocess(self._picture, self.workload.geometry)).to(self.dtype)
+    def _pixels(self, picture: ByteArray) -> Tensor:
+        return torch.from_numpy(preprocess(picture, self.workload.geometry)).to(self.dtype)
 
     def _prompt(self, case: str) -> list[int]:
         prompt = build_prompt(resolve(case), None, None, (1, 1))

@@ -12,6 +12,7 @@ import openvino as ov
 import pytest
 import torch
 from artefacts import Cache
+from embedding import BATCHES, CLIENTS
 from measuring import step_name
 from notebook_conversion import PARTS
 from rounds import Outcome, prepare, run
@@ -126,3 +127,14 @@ def test_curves(report: dict[str, Any], directory: Path) -> None:
     assert axes == ["tokens", "beams", "prompts", "images", "size, caption", "size, vision", "size, encoder"]
     assert all(len(curve["amounts"]) == len(curve["departures"]) > 1 for curve in written["curves"])
     assert (directory / "results" / "curves.png").stat().st_size > 1000
+
+
+def test_embedded(directory: Path) -> None:
+    """Threads and batches are measured, and transformers' batches in the same run."""
+    script("embed.py", "--rounds", 1, "--cache", directory, "--output", directory / "results")
+    written = json.loads((directory / "results" / "embed.json").read_text(encoding="utf-8"))
+    ours, peer = (written["rounds"][name][0] for name in ("embedded-cpu-int8@1x1", "embedded-torch"))
+    assert written["failures"] == {}
+    assert {f"clients_{count}_latency" for count in CLIENTS} <= ours.keys()
+    assert {f"{kind}_{size}_peak_mb" for kind in ("pictures", "questions") for size in BATCHES} <= ours.keys()
+    assert peer.keys() <= ours.keys()

@@ -57,11 +57,11 @@ def native_config(geometry: Geometry) -> Florence2Config:
 
 
 def native_inputs(geometry: Geometry, pixel_values: torch.Tensor, prompt_ids: list[int]) -> dict[str, torch.Tensor]:
-    """What transformers' ``generate`` takes: a placeholder for each image token in front of the prompt."""
+    """What transformers' ``generate`` takes: a placeholder for each image token in front of each picture's prompt."""
     ids = [geometry.vocab_size - 1] * geometry.num_image_tokens + prompt_ids
     return {
-        "input_ids": torch.tensor([ids]),
-        "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
+        "input_ids": torch.tensor([ids] * len(pixel_values)),
+        "attention_mask": torch.ones(len(pixel_values), len(ids), dtype=torch.int64),
         "pixel_values": pixel_values,
     }
 

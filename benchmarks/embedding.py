@@ -1,0 +1,157 @@
+"""Contenders of ``embed.py``: a bundle asked by several threads and in batches, and transformers' batched answers."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from measuring import Contender, decoded_photograph, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from artefacts import Cache
+    from measuring import Samples
+    from workload import Workload
+
+    from f2edge import Ask
+    from f2edge.arrays import ByteArray
+
+CLIENTS = (1, 2, 4, 8)
+"""Threads that ask at the same time."""
+BATCHES = (1, 2, 4, 8, 16)
+"""Questions that are answered together."""
+ANSWERS = 4
+"""Answers that are measured for each number of clients, if each client then gets two or more."""
+BEAMS = 3
+TASK = "caption"
+_T = TypeVar("_T")
+
+
+def pictures_of(cache: Cache, count: int) -> list[ByteArray]:
+    """Return different pictures: the photograph (H, W, 3) moved sideways by some pixels each time."""
+    photograph = decoded_photograph(cache)
+    return [np.ascontiguousarray(np.roll(photograph, 8 * number, axis=1)) for number in range(count)]
+
+
+class Asked(Contender):
+    """A bundle asked by several threads at once.
+
+    Args:
+        workload: the model size and the length of a caption.
+        cache: the cache that holds the bundle and the photograph.
+        bundle: name of the bundle's artefact.
+        workers: answers that are computed at the same time.
+        threads: CPU threads of each worker.
+        batches: whether to measure batches too.
+    """
+
+    def __init__(
+        self, workload: Workload, cache: Cache, bundle: str, *, workers: int, threads: int, batches: bool
+    ) -> None:
+        import f2edge
+
+        self.model = f2edge.load(cache.get(bundle), workers=workers, threads=threads)
+        settings = self.model.settings(BEAMS, workload.caption_tokens)
+        self._ask = {"task": TASK, "settings": never_ending(settings, self.model.bundle.geometry.vocab_size)}
+        self._pictures = pictures_of(cache, max(BATCHES))
+        self._batches = BATCHES if batches else ()
+
+    def warm_up(self) -> None:
+        """Answer once on each worker."""
+        self._clients(max(CLIENTS), 1)
+
+    def measure(self) -> Samples:
+        """Measure each number of clients, then each batch."""
+        samples: Samples = {}
+        for count in CLIENTS:
+            latencies: list[float] = []
+            taken = timed(
+                lambda count=count, seen=latencies: seen.extend(self._clients(count, max(2, ANSWERS // count)))
+            )
+            samples[f"clients_{count}_answers_per_s"] = [1e3 * len(latencies) / taken]
+            samples[f"clients_{count}_latency"] = latencies
+        for size in self._batches:
+            samples |= measured_batch("pictures", size, lambda size=size: self._about_pictures(size))
+            samples |= measured_batch("questions", size, lambda size=size: self._about_one_picture(size))
+        return samples
+
+    def _clients(self, count: int, answers: int) -> list[float]:
+        """Let threads ask at the same time, each one question after the other; return all latencies in ms."""
+
+        def client(number: int) -> list[float]:
+            picture = self._pictures[number]
+            return [timed(lambda: self.model.run(picture, **self._ask)) for _ in range(answers)]
+
+        with ThreadPoolExecutor(count) as pool:
+            return [latency for latencies in pool.map(client, range(count)) for latency in latencies]
+
+    def _about_pictures(self, size: int) -> list[str]:
+        asks = (self._question(picture) for picture in self._pictures[:size])
+        return [result.text for result in self.model.run_many(asks, batch=size)]
+
+    def _about_one_picture(self, size: int) -> list[str]:
+        encoded = self.model.encode(self._pictures[0])
+        return [result.text for result in encoded.run_many([self._question(None)] * size, batch=size)]
+
+    def _question(self, picture: ByteArray | None) -> Ask:
+        import f2edge
+
+        return f2edge.Ask(picture, **self._ask)
+
+
+def never_ending(settings: _T, vocab_size: int) -> _T:
+    """Return settings of a search that only the limit of tokens ends."""
+    from dataclasses import replace
+
+    return replace(settings, eos_token_id=vocab_size)  # type: ignore[type-var]
+
+
+class BatchedGenerate(Contender):
+    """transformers' own ``generate`` for batches; its tower sees the picture again for each question about it."""
+
+    def __init__(self, workload: Workload, cache: Cache, dtype: str) -> None:
+        import torch
+        from transformers_model import TransformersModel
+
+        self._torch = torch
+        self._peer = TransformersModel(workload, cache, dtype)
+        self._workload, self._pictures = workload, pictures_of(cache, max(BATCHES))
+
+    def warm_up(self) -> None:
+        """Answer one batch."""
+        self._generate(self._pictures[:1])
+
+    def measure(self) -> Samples:
+        """Measure each batch of pictures, and of questions about one picture."""
+        samples: Samples = {}
+        for size in BATCHES:
+            samples |= measured_batch("pictures", size, lambda size=size: self._generate(self._pictures[:size]))
+            samples |= measured_batch("questions", size, lambda size=size: self._generate(self._pictures[:1] * size))
+        return samples
+
+    def _generate(self, pictures: list[ByteArray]) -> list[str]:
+        return self._peer.answers(pictures, TASK, self._workload.caption_tokens)
+
+
+def measured_batch(kind: str, size: int, answer: Callable[[], list[str]]) -> Samples:
+    """Answer a batch; return its time in ms and the peak memory of the process meanwhile in MB."""
+    _forget_the_peak()
+    started = time.perf_counter()
+    answers: Any = answer()
+    taken = (time.perf_counter() - started) * 1e3
+    assert len(answers) == size
+    return {f"{kind}_{size}": [taken], f"{kind}_{size}_peak_mb": [_peak_mb()]}
+
+
+def _forget_the_peak() -> None:
+    """Let the kernel count the peak of the resident memory anew."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 / 1e6
