@@ -48,7 +48,9 @@ class Attention(nn.Module):
         key, value = key_value
         scores = query @ key.transpose(-1, -2)
         weights = (scores if mask is None else scores + mask).softmax(-1)
-        return self.out_proj((weights @ value).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        mixed = (weights @ value).transpose(1, 2)
+        # An ONNX graph computes the shape of a flattened tensor at run time; it knows that of a reshaped one.
+        return self.out_proj(mixed.reshape(*mixed.shape[:2], -1))  # type: ignore[no-any-return]
 
     def _heads(self, x: Tensor) -> Tensor:
         batch, tokens, d_model = x.shape
