@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from f2edge.errors import ImageError
-from f2edge.png import pixels_only
+from f2edge.png import is_png, pixels_only
 from f2edge.processing import ImageProcessing
+from f2edge.video.frame import Frame
+from f2edge.video.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +39,7 @@ MAX_STREAM_BYTES = 2**30
 """Longest file that is read from an open file."""
 
 ImageSource: TypeAlias = (
-    "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[np.uint8]"
+    "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[np.uint8] | Frame"
 )
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -52,13 +54,15 @@ def load_image(source: ImageSource) -> Image.Image:
     damaged or too long are ignored.
 
     Args:
-        source: a path, the bytes of a picture file, an open binary file, a PIL image, or an array of uint8, (height,
-            width), (height, width, 3) in the order RGB, or (height, width, 4).  A frame of OpenCV is in the order BGR:
-            give ``f2edge.from_bgr(frame)``.
+        source: a path, the bytes of a picture file, an open binary file, a PIL image, a frame of ``f2edge.frames``, or
+            an array of uint8, (height, width), (height, width, 3) in the order RGB, or (height, width, 4).  A frame of
+            OpenCV is in the order BGR: give ``f2edge.from_bgr(frame)``.
 
     Raises:
         ImageError: the file is missing, is not a picture or is damaged, or has more than ``MAX_PIXELS``.
     """
+    if isinstance(source, Frame):
+        source = source.array
     if isinstance(source, np.ndarray):
         return _convert(_from_array(source), "the array")
     if isinstance(source, Image.Image):
@@ -189,10 +193,23 @@ def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
         except ImageError:
             raise
         except Exception:
-            sound = pixels_only(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+            sound = _sound(file, name)
             if sound is None:
                 raise
         return _decode(io.BytesIO(sound), name)
+
+
+def _sound(file: Path | io.BytesIO, name: str) -> bytes | None:
+    """Return what pixels need of a PNG that Pillow refuses; None if the file is no PNG, or has nothing else.
+
+    Raises:
+        ImageError: it is a video.
+    """
+    with file.open("rb") if isinstance(file, Path) else nullcontext(io.BytesIO(file.getbuffer())) as content:
+        head = content.read(HEAD)
+        if is_video(head):
+            raise ImageError(f"{name} is a video, not a picture: read its frames with f2edge.frames in Python")
+        return pixels_only(head + content.read()) if is_png(head) else None
 
 
 def _decode(file: Path | io.BytesIO, name: str) -> Image.Image:

@@ -15,6 +15,11 @@ _OPTIONAL = {b"tRNS", b"eXIf"}
 """Chunks that transparency and rotation need; they are kept if their checksum is right."""
 
 
+def is_png(head: bytes) -> bool:
+    """Tell whether a file that begins with these bytes is a PNG."""
+    return head.startswith(_SIGNATURE)
+
+
 def pixels_only(content: bytes) -> bytes | None:
     """Return a PNG without texts, colour profiles and other chunks that its pixels do not need.
 
@@ -24,7 +29,7 @@ def pixels_only(content: bytes) -> bytes | None:
     Returns:
         The smaller file; None if ``content`` is not a PNG, or has nothing to take out.
     """
-    if not content.startswith(_SIGNATURE):
+    if not is_png(content):
         return None
     kept = b"".join((_SIGNATURE, *_needed_chunks(content)))
     return kept if len(kept) < len(content) else None
