@@ -22,6 +22,8 @@ from f2edge.errors import F2EdgeError
 from f2edge.image import from_bgr
 from f2edge.model import Florence2, load
 from f2edge.result import Result
+from f2edge.video.frame import Frame
+from f2edge.video.frames import frames
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,10 +33,12 @@ __all__ = [
     "EncodedImage",
     "F2EdgeError",
     "Florence2",
+    "Frame",
     "GenerationSettings",
     "Result",
     "StoppedError",
     "draw",
+    "frames",
     "from_bgr",
     "load",
     "open_bundle",

@@ -8,6 +8,7 @@
     ├── BundleError           a bundle that is damaged, foreign or of another version
     ├── InputError            input of one question that cannot be used
     │   ├── ImageError        not a picture, or one too large to open safely
+    │   ├── VideoError        a source of frames that cannot be opened, or that breaks off
     │   ├── TaskError         unknown task, missing or superfluous text, region out of the image
     │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
     ├── DatasetError          a data set that cannot be read, or that has nothing to measure
@@ -58,6 +59,10 @@ class InputError(F2EdgeError):
 
 class ImageError(InputError):
     """Not a picture, or one too large to open safely."""
+
+
+class VideoError(InputError):
+    """A video, camera, stream or folder that gives no frames, or that breaks off after some."""
 
 
 class TaskError(InputError):

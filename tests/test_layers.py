@@ -31,6 +31,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "rapidfuzz": ("evaluation/",),
     "shapely": ("evaluation/",),
     "sklearn": ("calibration/",),
+    "av": ("core/video/container.py", "core/video/decoding.py"),
     "click": ("cli/",),
     "filelock": ("core/bundle/",),
     "supervision": ("core/handover.py", "core/result.py"),
