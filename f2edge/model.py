@@ -30,6 +30,7 @@ from f2edge.selfcheck import SelfCheck
 from f2edge.tasks.confidence import Judge
 from f2edge.tasks.vocabulary import Vocabulary
 from f2edge.tokenizer import Tokenizer
+from f2edge.video.asking import answer_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from f2edge.selfcheck import OnMismatch
     from f2edge.tasks.labels import Labels
     from f2edge.tasks.table import RegionSource
+    from f2edge.video.asking import Answered, FrameSource
 
 
 def load(
@@ -259,6 +261,50 @@ class Florence2:
             DeviceError: the engine failed.
         """
         return answer_many(self, asks, batch)
+
+    def run_frames(
+        self,
+        source: FrameSource,
+        task: str,
+        text: str | None = None,
+        *,
+        labels: Labels | None = None,
+        region: RegionSource | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        structured: bool = False,
+        settings: GenerationSettings | None = None,
+        unchanged: float | None = None,
+    ) -> Iterator[Answered]:
+        """Ask one question about every frame, one after the other.
+
+        Example:
+            >>> for seen in model.run_frames("rtsp://192.168.0.20/stream", "od", unchanged=8):
+            ...     print(seen.frame.seconds, seen.result.labels, seen.reused)
+
+        Args:
+            source: a source of :func:`f2edge.frames`, which is opened as by default, what that returns, or any other
+                pictures one after the other.
+            task: the arguments up to ``settings`` are those of :meth:`run`.
+            text: see above.
+            labels: see above.
+            region: see above.
+            num_beams: see above.
+            max_new_tokens: see above.
+            structured: see above.
+            settings: see above.
+            unchanged: a frame that differs by at most as many levels of 255 from the last frame that was asked about
+                has its answer, without a question.  What counts is the block of 4 x 4 pixels, in the size that the
+                model takes, that differs most.  8 is more than the noise of most cameras.  By default the model is
+                asked about every frame.
+
+        Raises:
+            InputError: there is no such source, the question is wrong, or ``unchanged`` is.
+            VideoError: the source breaks off; after the answers about the frames before that.
+            DeviceError: the engine failed.
+        """
+        question = Question(task, text, region, num_beams, max_new_tokens, settings, labels, structured)
+        return answer_frames(self, source, question, unchanged)
 
     def _answer(self, image: ImageSource, question: Question, tiling: Tiling | None, signal: StopSignal) -> Result:
         return answer_tiles(self, image, question, tiling, signal) if tiling else self.answer(image, question, signal)

@@ -1,0 +1,87 @@
+"""Ask one question about every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from os import PathLike
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from f2edge.decoding.stopping import NEVER
+from f2edge.errors import InputError
+from f2edge.image import ImageSource, fit, load_image
+from f2edge.lines import shown
+from f2edge.video.frames import frames
+from f2edge.video.still import largest_difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from f2edge.arrays import ByteArray
+    from f2edge.asking.questions import Question
+    from f2edge.bundle.manifest import Bundle
+    from f2edge.decoding.stopping import StopSignal
+    from f2edge.result import Result
+    from f2edge.video.sources import VideoSource
+
+FrameSource: TypeAlias = "VideoSource | Iterable[ImageSource]"
+
+
+class Model(Protocol):
+    """What frames need of a model; :class:`f2edge.Florence2` is one."""
+
+    bundle: Bundle
+
+    def answer(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
+        """Answer one question about one picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A frame and what the model says about it.
+
+    Args:
+        frame: the frame, or the picture as the caller's own source gave it.
+        result: the answer.
+        reused: whether the frame counts as unchanged, so that ``result`` is that of an earlier frame, times included.
+    """
+
+    frame: ImageSource
+    result: Result
+    reused: bool = False
+
+
+def answer_frames(model: Model, source: FrameSource, question: Question, unchanged: float | None) -> Iterator[Answered]:
+    """Ask one question about every frame; see :meth:`f2edge.Florence2.run_frames`.
+
+    Raises:
+        InputError: ``unchanged`` is no positive number, or there is no such source; at the call.
+    """
+    if unchanged is not None and (isinstance(unchanged, bool) or not isinstance(unchanged, Real) or not unchanged > 0):
+        raise InputError(f"`unchanged` is {shown(unchanged)}; give a positive number of levels, such as 8")
+    named = isinstance(source, (str, PathLike, Integral))
+    pictures = frames(source) if named else source  # type: ignore[arg-type]
+    return _answers(model, pictures, question, unchanged)
+
+
+def _answers(
+    model: Model, pictures: Iterable[ImageSource], question: Question, unchanged: float | None
+) -> Iterator[Answered]:
+    asked: tuple[ByteArray, tuple[int, int]] | None = None
+    result: Result | None = None
+    for picture in pictures:
+        if unchanged is not None:
+            seen = _seen(model, picture)
+            if asked and result and asked[1] == seen[1] and largest_difference(asked[0], seen[0]) <= unchanged:
+                yield Answered(picture, result, reused=True)
+                continue
+            asked = seen
+        result = model.answer(picture, question, NEVER)
+        yield Answered(picture, result)
+
+
+def _seen(model: Model, picture: ImageSource) -> tuple[ByteArray, tuple[int, int]]:
+    """Return the pixels (H, W, 3) as the model takes them, and the size of the picture, to which an answer belongs."""
+    image, geometry = load_image(picture), model.bundle.geometry
+    return fit(image, geometry.image_size, geometry.image_processing), image.size
