@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import f2edge
+from tests.support.videos import save_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 def test_every_example_is_short_and_says_how_to_run_it() -> None:
     """An example has at most 30 lines, its docstring has the command, and the README links to it."""
-    assert len(PROGRAMS) == 5
+    assert len(PROGRAMS) == 6
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     for path in PROGRAMS:
         text = path.read_text("utf-8")
@@ -92,6 +93,14 @@ def test_many_questions(tiny_bundle: Path, photo: Path) -> None:
     assert [task[1] for task in tasks if task] == [
         *("<CAPTION>", "<OD>", "<CAPTION_TO_PHRASE_GROUNDING>", "<REGION_TO_CATEGORY>", "<OCR_WITH_REGION>")
     ]
+
+
+def test_camera(tiny_bundle: Path, tmp_path: Path) -> None:
+    """``camera.py`` answers about a frame that differs from the one before, and not about one that does not."""
+    dark, light = (np.full((48, 64, 3), level, np.uint8) for level in (30, 200))
+    path = save_video(tmp_path / "clip.mp4", [dark, dark, light, light])
+    lines = run("camera.py", tiny_bundle, path, "od").splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["0.0 s, 0 frames dropped", "0.2 s, 0 frames dropped"]
 
 
 def test_a_folder_is_watched(

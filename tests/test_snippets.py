@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from scenes import make_scene, write_scenes
 
@@ -17,6 +18,7 @@ from f2edge.cli import cli
 from f2edge.compile.stages import open_stages
 from tests.support.command import f2edge
 from tests.support.snippets import NOT_RUN, Block, blocks, commands
+from tests.support.videos import save_video
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {page.name: list(blocks(page)) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -29,6 +31,7 @@ REASONS = {
     "calibrates on pictures of yours": 3,
     "needs TensorRT for RTX": 1,
     "needs a Jetson": 2,
+    "needs a camera": 1,
     "needs an Intel GPU": 3,
     "needs an Intel NPU": 2,
     "needs an NVIDIA GPU": 3,
@@ -64,7 +67,9 @@ def _reader_directory(
         (tmp_path / name).symlink_to(tiny_checkpoint)
     (tmp_path / "florence-2-base.cpu").symlink_to(tiny_bundle)
     write_scenes(tmp_path / "scenes", 8, 2000)
-    make_scene(2000, 7).image.save(tmp_path / "street.jpg")
+    street = make_scene(2000, 7).image
+    street.save(tmp_path / "street.jpg")
+    save_video(tmp_path / "street.mp4", [np.asarray(street)] * 6)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compiling, "open_stages", lambda place, _, **rest: open_stages(place, stages, **rest))
 

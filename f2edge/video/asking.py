@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -15,7 +16,7 @@ from f2edge.video.frames import frames
 from f2edge.video.still import largest_difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from f2edge.arrays import ByteArray
     from f2edge.asking.questions import Question
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from f2edge.decoding.stopping import StopSignal
     from f2edge.result import Result
     from f2edge.video.sources import VideoSource
+
+_STACK = 4
+"""Axes of an array of several pictures."""
 
 FrameSource: TypeAlias = "VideoSource | Iterable[ImageSource]"
 
@@ -60,9 +64,20 @@ def answer_frames(model: Model, source: FrameSource, question: Question, unchang
     """
     if unchanged is not None and (isinstance(unchanged, bool) or not isinstance(unchanged, Real) or not unchanged > 0):
         raise InputError(f"`unchanged` is {shown(unchanged)}; give a positive number of levels, such as 8")
-    named = isinstance(source, (str, PathLike, Integral))
-    pictures = frames(source) if named else source  # type: ignore[arg-type]
-    return _answers(model, pictures, question, unchanged)
+    return _answers(model, _pictures(source), question, unchanged)
+
+
+def _pictures(source: FrameSource) -> Iterable[ImageSource]:
+    """Open a source that is named; pictures are taken as they come.
+
+    Raises:
+        InputError: there is no such source, or it is a single picture, whose rows would pass for pictures.
+    """
+    if isinstance(source, (str, PathLike)) or not isinstance(source, Iterable):
+        return frames(source)
+    if isinstance(source, (bytes, bytearray)) or getattr(source, "ndim", _STACK) < _STACK:
+        raise InputError("one picture is no source of frames: ask about it with model.run")
+    return source
 
 
 def _answers(

@@ -96,7 +96,10 @@ def reason(error: Exception, timeout: float | None) -> str:
     """Say why FFmpeg failed, and what to do."""
     if isinstance(error, av.error.ExitError):
         return f"nothing came for {timeout:g} s: see whether it sends, or raise `timeout`"
-    if isinstance(error, av.error.InvalidDataError):
+    unusable = isinstance(error, av.error.ArgumentError)  # what FFmpeg says of an empty file and of a barred protocol
+    if unusable and timeout is not None:
+        return "it leads to another protocol, which is not followed, or it does not take one of its `options`"
+    if unusable or isinstance(error, av.error.InvalidDataError):
         return "FFmpeg reads no video there, or it is damaged: convert it to MP4"
     number = getattr(error, "errno", None)
     known = _HINTS.get(number) if isinstance(number, int) else None

@@ -48,8 +48,8 @@ def frames(
     Args:
         source: the path of a video file or of a folder of pictures; an address of ``rtsp://``, ``rtsps://``,
             ``http://`` or ``https://``; or a camera of Linux, by its number or as ``/dev/video0``.
-        every: the least time between two frames in seconds of the video, to leave the others out; by default none
-            is left out.
+        every: of each so many seconds of the video the first frame comes, and the others are left out; by default
+            none is.
         live: whether only the newest frame counts.  By default it does for cameras, RTSP, and addresses that tell no
             duration.
         timeout: seconds to wait for a connection, and for more data of a camera or stream.
@@ -130,9 +130,10 @@ def _read(video: Video, every: float | None, closing: ExitStack) -> Frames:
 
 
 def thinned(pictures: Iterator[Picture], every: float) -> Iterator[Picture]:
-    """Leave out pictures that come less than ``every`` seconds after the one before them, on a grid of such steps.
+    """Keep the first picture of each ``every`` seconds.
 
-    A time that jumps back, as when a stream begins anew, begins a new grid.
+    The steps are those of the clock, so that no delay adds up.  A time that jumps back, as when a stream begins anew,
+    is another step.
     """
     last: float | None = None
     lost = 0

@@ -36,5 +36,4 @@ def _block_means(values: FloatArray, axis: int) -> FloatArray:
     shape = [1] * values.ndim
     shape[axis] = -1
     lengths = np.diff([*starts, values.shape[axis]]).reshape(shape)
-    means: FloatArray = np.add.reduceat(values, starts, axis) / lengths
-    return means
+    return (np.add.reduceat(values, starts, axis) / lengths).astype(np.float32)

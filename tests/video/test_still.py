@@ -132,6 +132,11 @@ def test_faults_of_frames_and_of_the_threshold(model: f2edge.Florence2, tmp_path
     """A source that is not there and a threshold that is none are refused at the call."""
     with pytest.raises(VideoError, match="is not there"):
         model.run_frames(tmp_path / "nowhere.mp4", "od")
+    for picture in (scenes(1)[0], b"picture"):
+        with pytest.raises(InputError, match=r"one picture is no source of frames"):
+            model.run_frames(picture, "od")
+    with pytest.raises(VideoError, match="None is no source"):
+        model.run_frames(None, "od")  # type: ignore[arg-type]
     for value in (0, -1, True, "8"):
         with pytest.raises(InputError, match=r"`unchanged` is .*; give a positive number of levels"):
             model.run_frames([], "od", unchanged=value)  # type: ignore[arg-type]
