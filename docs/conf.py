@@ -34,9 +34,20 @@ napoleon_numpy_docstring = False
 # fetches nothing, so there is nothing to link to), and those of f2edge that users read or hand on but do not make.
 nitpicky = True
 _OTHERS = ("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "NDArray", "uint8", "Detections")
+_OTHERS += ("ByteArray", "ExitStack")
 _ALIASES = (
-    *("Answer", "Cancel", "Features", "ImageSource", "Labels", "OnMismatch", "Precision", "RegionSource"),
-    "WeightFormat",
+    *(
+        "Answer",
+        "Cancel",
+        "Features",
+        "FrameSource",
+        "ImageSource",
+        "Labels",
+        "OnMismatch",
+        "Precision",
+        "RegionSource",
+    ),
+    *("VideoSource", "WeightFormat"),
 )
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),

@@ -8,10 +8,13 @@ from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import numpy as np
+
 from f2edge.decoding.stopping import NEVER
 from f2edge.errors import InputError
 from f2edge.image import ImageSource, fit, load_image
 from f2edge.lines import shown
+from f2edge.video.frame import Frame
 from f2edge.video.frames import frames
 from f2edge.video.still import largest_difference
 
@@ -46,12 +49,12 @@ class Answered:
     """A frame and what the model says about it.
 
     Args:
-        frame: the frame, or the picture as the caller's own source gave it.
+        frame: the frame; a picture of a source that gives others is one without a time.
         result: the answer.
         reused: whether the frame counts as unchanged, so that ``result`` is that of an earlier frame, times included.
     """
 
-    frame: ImageSource
+    frame: Frame
     result: Result
     reused: bool = False
 
@@ -85,18 +88,19 @@ def _answers(
 ) -> Iterator[Answered]:
     asked: tuple[ByteArray, tuple[int, int]] | None = None
     result: Result | None = None
-    for picture in pictures:
+    for index, picture in enumerate(pictures):
+        frame = picture if isinstance(picture, Frame) else Frame(np.array(load_image(picture)), index, None)
         if unchanged is not None:
-            seen = _seen(model, picture)
+            seen = _seen(model, frame)
             if asked and result and asked[1] == seen[1] and largest_difference(asked[0], seen[0]) <= unchanged:
-                yield Answered(picture, result, reused=True)
+                yield Answered(frame, result, reused=True)
                 continue
             asked = seen
-        result = model.answer(picture, question, NEVER)
-        yield Answered(picture, result)
+        result = model.answer(frame, question, NEVER)
+        yield Answered(frame, result)
 
 
-def _seen(model: Model, picture: ImageSource) -> tuple[ByteArray, tuple[int, int]]:
+def _seen(model: Model, frame: Frame) -> tuple[ByteArray, tuple[int, int]]:
     """Return the pixels (H, W, 3) as the model takes them, and the size of the picture, to which an answer belongs."""
-    image, geometry = load_image(picture), model.bundle.geometry
+    image, geometry = load_image(frame), model.bundle.geometry
     return fit(image, geometry.image_size, geometry.image_processing), image.size

@@ -96,12 +96,12 @@ def reason(error: Exception, timeout: float | None) -> str:
     """Say why FFmpeg failed, and what to do."""
     if isinstance(error, av.error.ExitError):
         return f"nothing came for {timeout:g} s: see whether it sends, or raise `timeout`"
-    unusable = isinstance(error, av.error.ArgumentError)  # what FFmpeg says of an empty file and of a barred protocol
+    number = getattr(error, "errno", None)
+    unusable = number == errno.EINVAL  # what FFmpeg says of a protocol that is barred, among others
     if unusable and timeout is not None:
         return "it leads to another protocol, which is not followed, or it does not take one of its `options`"
     if unusable or isinstance(error, av.error.InvalidDataError):
         return "FFmpeg reads no video there, or it is damaged: convert it to MP4"
-    number = getattr(error, "errno", None)
     known = _HINTS.get(number) if isinstance(number, int) else None
     return known or str(getattr(error, "strerror", None) or error or type(error).__name__)
 

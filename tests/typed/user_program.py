@@ -106,3 +106,17 @@ def mistakes(model: f2edge.Florence2, result: f2edge.Result) -> None:
     model.run("street.jpg", "od", beams=3)  # type: ignore[call-arg]
     f2edge.load("bundle", on_mismatch="ignore")  # type: ignore[arg-type]
     result.boxes = ()  # type: ignore[misc, assignment]
+
+
+def frames(model: f2edge.Florence2) -> Iterator[str]:
+    """Use frames of a video as pictures, and answers about frames."""
+    with f2edge.frames("street.mp4", every=1) as video:
+        for frame in video:
+            assert_type(frame, f2edge.Frame)
+            yield model.run(frame, "caption").plain_text
+    for seen in model.run_frames(0, "od", unchanged=8):
+        assert_type(seen.result, f2edge.Result)
+        assert_type(seen.frame, f2edge.Frame)
+    for seen in model.run_frames((f2edge.from_bgr(np.zeros((4, 4, 3), np.uint8)) for _ in range(3)), "od"):
+        assert_type(seen.reused, bool)
+    model.run_frames(None, "od")  # type: ignore[arg-type]

@@ -110,7 +110,8 @@ def test_unchanged_frames_have_the_answer_of_the_one_that_was_asked_about(model:
     seen = list(model.run_frames([a, a ^ 1, b, a], "od", max_new_tokens=5, unchanged=THRESHOLD))
     assert [one.reused for one in seen] == [False, True, False, False]
     assert seen[1].result is seen[0].result
-    assert np.array_equal(seen[1].frame, a ^ 1)  # type: ignore[arg-type]
+    assert np.array_equal(seen[1].frame, a ^ 1)
+    assert [one.frame.index for one in seen] == [0, 1, 2, 3]
 
 
 def test_slow_changes_add_up(model: f2edge.Florence2) -> None:
