@@ -33,21 +33,13 @@ napoleon_numpy_docstring = False
 # Docstrings and annotations name types that the API reference has no entry for: those of other packages (the build
 # fetches nothing, so there is nothing to link to), and those of f2edge that users read or hand on but do not make.
 nitpicky = True
-_OTHERS = ("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "NDArray", "uint8", "Detections")
-_OTHERS += ("ByteArray", "ExitStack")
+_OTHERS = (
+    *("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "ByteArray", "NDArray", "uint8"),
+    *("Detections", "ExitStack"),
+)
 _ALIASES = (
-    *(
-        "Answer",
-        "Cancel",
-        "Features",
-        "FrameSource",
-        "ImageSource",
-        "Labels",
-        "OnMismatch",
-        "Precision",
-        "RegionSource",
-    ),
-    *("VideoSource", "WeightFormat"),
+    *("Answer", "Cancel", "Features", "FrameSource", "ImageSource", "Labels", "OnMismatch", "Precision"),
+    *("RegionSource", "VideoSource", "WeightFormat"),
 )
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
