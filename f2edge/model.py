@@ -236,7 +236,14 @@ class Florence2:
         finally:
             abandoned.set()
 
-    def run_many(self, asks: Iterable[Ask], *, batch: int = DEFAULT_BATCH) -> Iterator[Result]:
+    def run_many(
+        self,
+        asks: Iterable[Ask],
+        *,
+        batch: int = DEFAULT_BATCH,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Iterator[Result]:
         """Ask many questions about any pictures, and let the decoder take its steps for a batch of them together.
 
         Pictures and prompts are encoded one after the other, a picture of neighbouring questions once.  A batch gains
@@ -251,6 +258,8 @@ class Florence2:
             asks: the questions; they are read as they are needed, some batches ahead.
             batch: how many questions are decoded together.  Bundles of fixed shapes and TensorRT's answer one after
                 the other, whatever it is.
+            timeout: seconds from the call after which the answers stop.
+            cancel: stops the answers once it is set, from any thread; a :class:`threading.Event`.
 
         Yields:
             The results, in the order of the questions.  Their times of encoder and decoder are the batch's, divided by
@@ -259,8 +268,9 @@ class Florence2:
         Raises:
             InputError: a question is wrong, or ``batch`` is; after the answers to the questions before it.
             DeviceError: the engine failed.
+            StoppedError: ``timeout`` is over or ``cancel`` was set; after the answers that are whole, in their order.
         """
-        return answer_many(self, asks, batch)
+        return answer_many(self, asks, batch, StopSignal.of(timeout, cancel))
 
     def run_frames(
         self,
@@ -345,14 +355,16 @@ class Florence2:
         with self.worker(signal):
             return self._encode(image, signal)
 
-    def encoded(self, image: ImageSource | Encoded) -> EncodedImage:
+    def encoded(self, image: ImageSource | Encoded, signal: StopSignal) -> EncodedImage:
         """Return the encoded image, which a question of many may hold already.
 
         Raises:
             InputError: another model has encoded it.
+            StoppedError: the signal asked to stop.
         """
         if not isinstance(image, EncodedImage):
-            return self.encode(image)  # type: ignore[arg-type]
+            with self.worker(signal):
+                return self._encode(image, signal)  # type: ignore[arg-type]
         if image.model is not self:
             raise InputError("an encoded image belongs to another model; encode the picture with this one")
         return image

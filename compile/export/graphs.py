@@ -240,7 +240,7 @@ def _traced(graph: Graph) -> torch.export.ExportedProgram:
     Left alone, it would trace the module twice more, to take composite operators apart.  ONNX has translations of all
     operators of Florence-2, so the graph is the same in half the time; an operator without one is an error.
     """
-    with config.patch(backed_size_oblivious=True):  # as torch.onnx.export does: any size may be 1
+    with config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # any size may be 1
         program = torch.export.export(
             graph.module,
             (),
@@ -251,7 +251,7 @@ def _traced(graph: Graph) -> torch.export.ExportedProgram:
         )
     in_place = [node.name for node in program.graph.nodes if _is_in_place(node)]
     assert not in_place, f"{in_place} would be translated as if they left their inputs alone"
-    program.run_decompositions = lambda *_: program  # type: ignore[method-assign]
+    program.run_decompositions = lambda *_: program
     return program
 
 

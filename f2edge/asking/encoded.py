@@ -155,7 +155,14 @@ class EncodedImage:
         timings = {**clock.laps, **(timings_ms or {}), "total": sum(clock.laps.values())}
         return replace(result, timings_ms=timings, thumbnail=self.thumbnail)
 
-    def run_many(self, asks: Iterable[Ask | str], *, batch: int = DEFAULT_BATCH) -> Iterator[Result]:
+    def run_many(
+        self,
+        asks: Iterable[Ask | str],
+        *,
+        batch: int = DEFAULT_BATCH,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Iterator[Result]:
         """Ask several questions, and let the decoder take its steps for all of them together.
 
         Example:
@@ -165,12 +172,15 @@ class EncodedImage:
         Args:
             asks: names of tasks, or questions whose ``image`` is None.
             batch: as for :meth:`Florence2.run_many`.
+            timeout: as for :meth:`Florence2.run_many`.
+            cancel: as for :meth:`Florence2.run_many`.
 
         Raises:
             InputError: a question is wrong or names another image, or ``batch`` is; after the answers before it.
             DeviceError: the engine failed.
+            StoppedError: ``timeout`` is over or ``cancel`` was set; after the answers that are whole, in their order.
         """
-        return answer_many(self.model, about(self, asks), batch)
+        return answer_many(self.model, about(self, asks), batch, StopSignal.of(timeout, cancel))
 
     def stream(
         self,

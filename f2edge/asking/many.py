@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from f2edge.asking.questions import Ask
+from f2edge.asking.stopped import StoppedError, many_stopped_error
 from f2edge.asking.stopwatch import Stopwatch
 from f2edge.decoding import generate_together
-from f2edge.decoding.stopping import NEVER
+from f2edge.decoding.stopping import NEVER, StopRequestedError
 from f2edge.engine import takes_batches
 from f2edge.errors import F2EdgeError, InputError
 from f2edge.lines import shown
@@ -39,7 +40,7 @@ class Model(Protocol):
         """The engine."""
         ...
 
-    def encoded(self, image: ImageSource | Encoded) -> Encoded:
+    def encoded(self, image: ImageSource | Encoded, signal: StopSignal) -> Encoded:
         """Return the encoded image, which a question may hold already."""
         ...
 
@@ -75,7 +76,7 @@ def about(image: Encoded, asks: Iterable[Ask | str]) -> Iterator[Ask]:
         yield replace(one, image=image)
 
 
-def answer_many(model: Model, asks: Iterable[Ask], batch: int) -> Iterator[Result]:
+def answer_many(model: Model, asks: Iterable[Ask], batch: int, signal: StopSignal = NEVER) -> Iterator[Result]:
     """Answer questions in batches; see :meth:`f2edge.Florence2.run_many`.
 
     Raises:
@@ -83,48 +84,56 @@ def answer_many(model: Model, asks: Iterable[Ask], batch: int) -> Iterator[Resul
     """
     if not isinstance(batch, Integral) or isinstance(batch, bool) or batch < 1:
         raise InputError(f"`batch` is {shown(batch)}; it must be a whole number of at least 1")
-    return _answers(model, iter(asks), int(batch))
+    return _answers(model, iter(asks), int(batch), signal)
 
 
-def _answers(model: Model, asks: Iterator[Ask], batch: int) -> Iterator[Result]:
+def _answers(model: Model, asks: Iterator[Ask], batch: int, signal: StopSignal) -> Iterator[Result]:
     error: Exception | None = None
+    answered = 0
     while error is None:
-        window, error = _prepare(model, asks, batch * _BATCHES_AHEAD)
+        window, error = _prepare(model, asks, batch * _BATCHES_AHEAD, signal)
         if not window and error is None:
             return
         results: dict[int, Result] = {}
-        for group in _batches(window, batch):
-            results.update(_answer(model, group))
-        yield from (results[place] for place in range(len(window)))
-    raise error
+        try:
+            for group in _batches(window, batch):
+                results.update(_answer(model, group, signal))
+        except StoppedError as stopped:
+            error = stopped
+        in_order = list(takewhile(results.__contains__, range(len(window))))
+        yield from (results[place] for place in in_order)
+        answered += len(in_order)
+    raise many_stopped_error(signal, answered) if isinstance(error, StoppedError) else error
 
 
-def _prepare(model: Model, asks: Iterator[Ask], count: int) -> tuple[list[_Prepared], Exception | None]:
+def _prepare(
+    model: Model, asks: Iterator[Ask], count: int, signal: StopSignal
+) -> tuple[list[_Prepared], Exception | None]:
     """Encode the pictures of the next questions; return also the error of the first question that is wrong."""
     window: list[_Prepared] = []
     encoded: dict[Hashable, Encoded] = {}
     try:
         for place, ask in enumerate(islice(asks, count)):
-            window.append(_prepared(model, place, ask, encoded))
+            window.append(_prepared(model, place, ask, encoded, signal))
     except F2EdgeError as error:
         return window, error
     return window, None
 
 
-def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encoded]) -> _Prepared:
+def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> _Prepared:
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
-    image = _encoded(model, ask, encoded)
+    image = _encoded(model, ask, encoded, signal)
     return _Prepared(place, ask, image, image.asked(ask.question))
 
 
-def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded]) -> Encoded:
+def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> Encoded:
     """Return the encoded picture of a question; a picture that an earlier question of the window has is there."""
     if ask.image is None:
         raise InputError(f"the question about {shown(ask.task)} has no image; give one as its first argument")
     key = _key(ask.image)
     if key not in encoded:
-        encoded[key] = model.encoded(ask.image)
+        encoded[key] = model.encoded(ask.image, signal)
     return encoded[key]
 
 
@@ -145,22 +154,29 @@ def _beams(one: _Prepared) -> int:
     return one.asked.settings.num_beams
 
 
-def _answer(model: Model, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
+def _answer(model: Model, batch: Sequence[_Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
     """Yield the place and the result of each question of a batch."""
-    with model.worker(NEVER):
+    with model.worker(signal):
         if len(batch) == 1 or not takes_batches(model.runtime):
-            yield from ((one.place, one.image.answer(one.asked, NEVER)) for one in batch)
+            yield from ((one.place, one.image.answer(one.asked, signal)) for one in batch)
         else:
-            yield from _answer_together(model, batch)
+            yield from _answer_together(model, batch, signal)
 
 
-def _answer_together(model: Model, batch: Sequence[_Prepared]) -> Iterator[tuple[int, Result]]:
+def _answer_together(model: Model, batch: Sequence[_Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
+    """Yield the place and the result of each question; the decoder takes its steps for all of them.
+
+    Raises:
+        StopRequestedError: the signal asked to stop.
+    """
     runtime, clock = model.runtime, Stopwatch()
     assert takes_batches(runtime)
-    session = runtime.start_many([(one.image.features, one.asked.prompt_ids) for one in batch])
+    session = runtime.start_many([(one.image.features, one.asked.prompt_ids) for one in batch], signal)
     clock.lap("encoder", len(batch))
-    generations = generate_together(session, [(one.asked.settings, one.asked.structure) for one in batch])
+    generations = generate_together(session, [(one.asked.settings, one.asked.structure) for one in batch], signal)
     clock.lap("decode", len(batch))
+    if signal.reason:
+        raise StopRequestedError
     for one, (generation, steps) in zip(batch, generations, strict=True):
         own = Stopwatch({**one.image.timings_ms, **clock.laps})
         yield one.place, replace(one.image.result(one.asked.task, generation, own), steps=steps)

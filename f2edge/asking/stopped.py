@@ -37,6 +37,15 @@ def stopped_error(signal: StopSignal, result: Result | None = None) -> StoppedEr
     """Return the error for the reason that a signal gave, with what was decided until then."""
     tokens = len(result.token_ids) - 1 if result else 0
     decided = f"after token {tokens}" if tokens else "before its first token"
+    return _error(signal, f"the answer was stopped {decided}", result)
+
+
+def many_stopped_error(signal: StopSignal, answered: int) -> StoppedError:
+    """Return the error for answers to many questions, of which so many were whole."""
+    return _error(signal, f"the answers were stopped after {answered} of them", None)
+
+
+def _error(signal: StopSignal, what: str, result: Result | None) -> StoppedError:
     if signal.reason == "timeout":
-        return AnswerTimeoutError(f"the answer was stopped {decided}: `timeout` {signal.timeout:g} s is over", result)
-    return AnswerCancelledError(f"the answer was stopped {decided}: `cancel` was set", result)
+        return AnswerTimeoutError(f"{what}: `timeout` {signal.timeout:g} s is over", result)
+    return AnswerCancelledError(f"{what}: `cancel` was set", result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 import f2edge
 from f2edge import Ask
+from f2edge.asking.stopped import AnswerTimeoutError, StoppedError
+from f2edge.decoding import generate_together
 from f2edge.engine import takes_batches
 from f2edge.errors import ImageError, InputError, TaskError
 from f2edge.model import Florence2
@@ -91,8 +94,8 @@ def test_several_questions_about_one_picture(model: Florence2) -> None:
 def test_a_picture_is_encoded_once(batched: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbouring questions about the same picture share its features, whether it is given as an array or encoded."""
     encoded: list[Any] = []
-    encode = Florence2.encode
-    monkeypatch.setattr(Florence2, "encode", lambda self, image: (encoded.append(image), encode(self, image))[1])
+    encode = Florence2._encode
+    monkeypatch.setattr(Florence2, "_encode", lambda self, image, _: (encoded.append(image), encode(self, image, _))[1])
     shared, other = picture(0), picture(1)
     asks = [Ask(image, task, max_new_tokens=4) for image in (shared, other) for task in ("od", "caption", "ocr")]
     assert len(list(batched.run_many(asks))) == 6
@@ -104,8 +107,8 @@ def test_pictures_that_live_for_one_question_are_told_apart(
 ) -> None:
     """A picture may get the memory, and so the identity, of one that is gone, but not its features."""
     encoded: list[Any] = []
-    encode = Florence2.encode
-    monkeypatch.setattr(Florence2, "encode", lambda self, image: (encoded.append(None), encode(self, image))[1])
+    encode = Florence2._encode
+    monkeypatch.setattr(Florence2, "_encode", lambda self, image, _: (encoded.append(None), encode(self, image, _))[1])
     asks = (Ask(picture(k), "od", max_new_tokens=3) for k in range(8))
     assert len(list(batched.run_many(asks))) == len(encoded) == 8
 
@@ -177,3 +180,47 @@ def test_images_of_others(batched: Florence2, tiny_bundle: Any) -> None:
             list(batched.run_many([Ask(stranger, "od")]))
         with pytest.raises(InputError, match="is no question about this image"):
             list(stranger.run_many([Ask(picture(1), "od")]))
+
+
+def test_a_cancel_ends_the_answers_after_those_that_are_whole(model: Florence2) -> None:
+    """Answers come in their order until the caller cancels between two of them; then the error says how many came."""
+    cancel = Event()
+    asks = [Ask(picture(seed), "caption", max_new_tokens=8) for seed in range(5)]
+    answers = model.run_many(asks, batch=1, cancel=cancel)
+    first = [next(answers), next(answers)]
+    cancel.set()
+    with pytest.raises(StoppedError, match=r"^the answers were stopped after 2 of them: `cancel` was set$"):
+        next(answers)
+    assert [result.token_ids for result in first] == [alone(model, ask).token_ids for ask in asks[:2]]
+
+
+def test_a_cancel_in_the_middle_of_a_batch(batched: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch stops at its next step, and no half answer is handed out; other questions can be asked afterwards."""
+    cancel, steps = Event(), 0
+
+    def cancelled_at_step_2(session: Any, *searches: Any) -> Any:
+        def step(*rows: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == 2:
+                cancel.set()
+            return take(*rows)
+
+        take, session.step = session.step, step
+        return generate_together(session, *searches)
+
+    asks = [Ask(picture(seed), "caption", max_new_tokens=30) for seed in range(3)]
+    monkeypatch.setattr("f2edge.asking.many.generate_together", cancelled_at_step_2)
+    with pytest.raises(StoppedError, match="after 0 of them"):
+        list(batched.run_many(asks, cancel=cancel))
+    assert steps == 2
+    monkeypatch.undo()
+    assert len(list(batched.run_many(asks))) == len(asks)
+
+
+def test_the_time_of_many_questions(model: Florence2) -> None:
+    """The time counts from the call, also while pictures are encoded; a bad `timeout` is refused at the call."""
+    with pytest.raises(AnswerTimeoutError, match="after 0 of them: `timeout` 1e-06 s is over"):
+        list(model.run_many([Ask(picture(0), "caption")], timeout=1e-6))
+    with pytest.raises(InputError, match="`timeout` is 0"):
+        model.encode(picture(0)).run_many(["caption"], timeout=0)
