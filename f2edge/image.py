@@ -7,7 +7,7 @@ import warnings
 from contextlib import contextmanager, nullcontext, suppress
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,7 +19,7 @@ from f2edge.video.frame import Frame
 from f2edge.video.signatures import HEAD, is_video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,9 @@ MAX_STREAM_BYTES = 2**30
 ImageSource: TypeAlias = (
     "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[np.uint8] | Frame"
 )
+
+_IN_MEMORY = "the picture in memory"
+T = TypeVar("T")
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _ARRAY_CHANNELS = (3, 4)
@@ -68,7 +71,7 @@ def load_image(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return _convert(source, "the picture")
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(io.BytesIO(source), "the picture in memory")
+        return _open(io.BytesIO(source), _IN_MEMORY)
     if isinstance(source, (str, PathLike)):
         return _open(Path(source), str(source))
     if hasattr(source, "read"):
@@ -76,6 +79,18 @@ def load_image(source: ImageSource) -> Image.Image:
     raise ImageError(
         f"a {type(source).__name__} is not a picture: give a path, bytes, an open binary file, a PIL image or an array"
     )
+
+
+def picture_size(content: bytes, most_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return (width, height) of a picture file in memory as its header gives them; nothing is decoded.
+
+    The rotation that its metadata ask for is not applied.
+
+    Raises:
+        ImageError: it is not a picture, or has more than ``most_pixels``.
+    """
+    with _reading(_IN_MEMORY):
+        return _opened(io.BytesIO(content), _IN_MEMORY, lambda file, name: _size(file, name, most_pixels))
 
 
 def from_bgr(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -188,15 +203,27 @@ def _read(file: IO[bytes]) -> io.BytesIO:
 
 def _open(file: Path | io.BytesIO, name: str) -> Image.Image:
     with _reading(name):
-        try:
-            return _decode(file, name)
-        except ImageError:
+        return _opened(file, name, _decode)
+
+
+def _opened(file: Path | io.BytesIO, name: str, read: Callable[[Path | io.BytesIO, str], T]) -> T:
+    """Read a file, or only its pixels if that fails because of something else in it."""
+    try:
+        return read(file, name)
+    except ImageError:
+        raise
+    except Exception:
+        sound = _sound(file, name)
+        if sound is None:
             raise
-        except Exception:
-            sound = _sound(file, name)
-            if sound is None:
-                raise
-        return _decode(io.BytesIO(sound), name)
+    return read(io.BytesIO(sound), name)
+
+
+def _size(file: Path | io.BytesIO, name: str, most_pixels: int) -> tuple[int, int]:
+    with Image.open(file) as image:
+        _check_size(image.size, name, most_pixels)
+        _check_header(image, file, name)
+        return image.size
 
 
 def _sound(file: Path | io.BytesIO, name: str) -> bytes | None:
@@ -247,13 +274,12 @@ def _reason(error: Exception) -> str:
     return f"cannot be decoded, it seems damaged ({first_line}): save or fetch it again"
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def _check_size(size: tuple[int, int], name: str, most: int = MAX_PIXELS) -> None:
     width, height = size
     if width * height == 0:
         raise ImageError(f"{name} is empty: {width}x{height} pixels")
-    if width * height > MAX_PIXELS:
-        limit = MAX_PIXELS // 10**6
-        raise ImageError(f"{name} has {width}x{height} pixels, more than {limit} million: scale it down")
+    if width * height > most:
+        raise ImageError(f"{name} has {width}x{height} pixels, more than {most / 10**6:g} million: scale it down")
 
 
 def _check_header(image: Image.Image, file: Path | io.BytesIO, name: str) -> None:

@@ -193,15 +193,15 @@ class Result:
             "truncated": self.truncated,
             "steps": self.steps,
         }
-        return {**_plain(value), "timings_ms": {name: round(time, 3) for name, time in self.timings_ms.items()}}
+        return {**plain(value), "timings_ms": {name: round(time, 3) for name, time in self.timings_ms.items()}}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value with lists in place of tuples, and with short floats."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return _short(value) if isinstance(value, float) else value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
+from f2edge.asking.followed import Followed
 from f2edge.asking.many import DEFAULT_BATCH, about, answer_many
 from f2edge.asking.many import Model as BatchModel
 from f2edge.asking.objects import ObjectReader
@@ -241,23 +242,75 @@ class EncodedImage:
         """
         question = Question(task, text, region, num_beams, max_new_tokens, None, labels, structured)
         asked = self.asked(question)
-        if asked.task.parser == "pure_text":
+        if not _locates(asked.task):
             raise TaskError(
                 f"task {asked.task.name or 'with a free prompt'} locates no objects; stream yields its text"
             )
         return self._objects(asked, StopSignal.of(timeout, cancel))
 
     def _objects(self, asked: Asked, signal: StopSignal) -> Iterator[Detection]:
-        reader, decided = ObjectReader(asked.task, self.model.tokenizer, self.size, self.model.judge), None
-        for decided in self._steps(decide, asked, signal):
-            yield from reader.read(decided, whole=False)
-        if decided:
-            yield from reader.read(decided, whole=True)
+        return self._objects_of(self._steps(decide, asked, signal), asked)
 
     def _token_ids(self, asked: Asked, signal: StopSignal) -> Iterator[int]:
         """Yield the tokens of the answer; nothing is computed before the first one is read."""
         tokens = (token.token_id for token in self._steps(stream, asked, signal))
         return tokens if asked.structure is None else whole_objects(tokens, asked.structure)
+
+    def follow(
+        self,
+        task: str,
+        text: str | None = None,
+        *,
+        labels: Labels | None = None,
+        region: RegionSource | None = None,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        structured: bool = False,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Iterator[Detection | str | Result]:
+        """Ask one question and yield the parts of the answer as soon as they are decided, and at the end the whole.
+
+        The parts are objects, as :meth:`stream_objects` yields them, or the pieces of a text, if the task is answered
+        in text.  With several beams a piece comes once all sequences that may still win have it.  The last item is the
+        result, the same as that of :meth:`run`.  The answer keeps its worker while the parts are read, so read them
+        without a pause.
+
+        Example:
+            >>> *parts, result = model.encode("street.jpg").follow("caption")
+
+        Raises:
+            InputError: the task, its text, labels or region, or a limit is wrong; at the call.
+            DeviceError: the engine failed; while the parts are read.
+            StoppedError: ``timeout``, in seconds from the call, is over or ``cancel`` was set; after the parts that
+                were decided until then, with the result that they make.
+        """
+        question = Question(task, text, region, num_beams, max_new_tokens, None, labels, structured)
+        return self._parts(self.asked(question), StopSignal.of(timeout, cancel))
+
+    def _parts(self, asked: Asked, signal: StopSignal) -> Iterator[Detection | str | Result]:
+        with self.model.worker(signal):
+            clock = Stopwatch(self.timings_ms)
+            session = TimedSession(self.model.runtime.start(self.features, asked.prompt_ids, signal))
+            clock.lap("encoder")
+            followed = Followed(decide(session, asked.settings, signal, asked.structure))
+            yield from self._objects_of(followed, asked) if _locates(asked.task) else self._pieces_of(followed)
+            clock.lap("decode")
+            result = self.result(asked.task, followed.last, clock, session.timings_ms())
+        result = replace(result, steps=session.steps)
+        if signal.reason:
+            raise stopped_error(signal, result)
+        yield result
+
+    def _objects_of(self, steps: Iterable[Generation], asked: Asked) -> Iterator[Detection]:
+        reader, decided = ObjectReader(asked.task, self.model.tokenizer, self.size, self.model.judge), None
+        for decided in steps:
+            yield from reader.read(decided, whole=False)
+        if decided:
+            yield from reader.read(decided, whole=True)
+
+    def _pieces_of(self, followed: Followed) -> Iterator[str]:
+        return filter(None, map(without_special_tokens, self.model.tokenizer.pieces(followed.tokens())))
 
     def _steps(self, search: Search[T], asked: Asked, signal: StopSignal) -> Iterator[T]:
         """Yield what a search yields, and take a worker for each step alone.
@@ -292,3 +345,8 @@ class EncodedImage:
         if question.structured or labels:
             structure = make_grammar(task, labels, self.model.vocabulary, settings)
         return Asked(task, self.model.prompt_ids(prompt), settings, structure)
+
+
+def _locates(task: Task) -> bool:
+    """Tell whether the answers of a task have objects, not a text alone."""
+    return task.parser != "pure_text"

@@ -22,6 +22,7 @@ COMMANDS = {
     "compile": "Turn a checkpoint into a bundle.",
     "build": "Build the engines of a bundle on this device.",
     "run": "Ask a bundle a question about pictures.",
+    "serve": "Answer questions over HTTP, and show a page for them.",
     "bench": "Measure the latency of every stage of an answer.",
     "eval": "Measure the accuracy of bundles on a data set.",
     "calibrate": "Fit the confidences of a bundle to a data set.",

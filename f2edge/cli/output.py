@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from contextlib import contextmanager
 from itertools import count
@@ -14,6 +12,7 @@ import click
 
 from f2edge.bundle.writing import nearest_directory, takes_content, whole_file
 from f2edge.errors import InputError
+from f2edge.json_text import json_text
 from f2edge.lines import one_line
 
 if TYPE_CHECKING:
@@ -29,15 +28,7 @@ _KIB = 1024
 
 def print_json(value: Any, indent: int | None = None) -> None:
     """Print JSON on stdout, in one line unless indented; null stands for a number that is not finite."""
-    click.echo(json.dumps(_finite(value), indent=indent, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+    click.echo(json_text(value, indent))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
