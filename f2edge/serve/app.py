@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from starlette.routing import Route
 
 from f2edge.json_text import json_text
 from f2edge.serve import events
+from f2edge.serve.chat import Chat, read_chat
+from f2edge.serve.completions import Completion, describe, list_models
 from f2edge.serve.describing import describe_model, describe_tasks
 from f2edge.serve.guards import Guard
 from f2edge.serve.logs import GONE, Watch
+from f2edge.serve.openapi import document
 from f2edge.serve.page_files import Page, page_files
-from f2edge.serve.reading import read_question
+from f2edge.serve.reading import read_json, read_question
 from f2edge.serve.refusals import Refusal, draining, refusal_of
-from f2edge.serve.service import Service
+from f2edge.serve.service import Answer, Service
 from f2edge.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,10 +80,14 @@ def _routes(service: Service) -> list[Route]:
         "/metrics": partial(_metrics, service),
         "/v1/tasks": _tasks,
         "/v1/model": partial(_model, service),
+        "/v1/models": partial(_models, service),
+        "/v1/models/{name}": partial(_one_model, service),
+        "/openapi.json": partial(_openapi, document(service)),
     }
     post: dict[str, Callable[[Request], Awaitable[Any]]] = {
         "/v1/ask": partial(_ask, service),
         "/v1/stream": partial(_stream, service),
+        "/v1/chat/completions": partial(_chat, service),
     }
     return [
         *(Route(path, _named(path, handler), methods=["GET"]) for path, handler in get.items()),
@@ -105,23 +113,50 @@ def _named(path: str, handler: Callable[[Request], Awaitable[Any]]) -> Callable[
 
 async def _ask(service: Service, request: Request) -> dict[str, object]:
     wanted = await service.arrive(partial(read_question, request))
-    _note(request, wanted)
+    return (await _answered(service, request, wanted)).record()
+
+
+async def _answered(service: Service, request: Request, wanted: Wanted) -> Answer:
+    request.state.task = wanted.task
     patience = service.patience(wanted)
     work = service.room.enter(lambda: service.answer(wanted, patience))
     answer = await service.attend(request, work, patience)
     request.state.tokens = len(answer.result.token_ids) - 1
-    return answer.record()
+    return answer
 
 
 async def _stream(service: Service, request: Request) -> events.EventStream:
     wanted = await service.arrive(partial(read_question, request))
-    _note(request, wanted)
+    request.state.task = wanted.task
     return await events.stream(service, request, wanted)
 
 
-def _note(request: Request, wanted: Wanted) -> None:
-    """Note the task of a request, for the log; it is a known one by now."""
-    request.state.task = wanted.task
+async def _chat(service: Service, request: Request) -> dict[str, Any] | events.EventStream:
+    chat = await service.arrive(partial(_read_chat, service, request), lambda chat: chat.wanted)
+    completion = Completion(service, chat)
+    if chat.stream:
+        request.state.task = chat.wanted.task
+        return await completion.stream(request)
+    return completion.whole(await _answered(service, request, chat.wanted))
+
+
+async def _read_chat(service: Service, request: Request) -> Chat:
+    value = await read_json(request)
+    chat = await asyncio.to_thread(read_chat, value, service.model.bundle.limits.new_tokens)
+    describe(service, chat.model)
+    return chat
+
+
+async def _models(service: Service, _: Request) -> dict[str, Any]:
+    return list_models(service)
+
+
+async def _one_model(service: Service, request: Request) -> dict[str, Any]:
+    return describe(service, request.path_params["name"])
+
+
+async def _openapi(value: dict[str, Any], _: Request) -> dict[str, Any]:
+    return value
 
 
 async def _tasks(_: Request) -> list[dict[str, str]]:

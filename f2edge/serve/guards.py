@@ -46,10 +46,10 @@ class Guard:
                 self._check(scope["path"], headers)
             except Refusal as refusal:
                 scope["state"]["code"] = refusal.code
-                await refusal.response()(scope, receive, send)
+                await refusal.response()(scope, receive, _unsniffed(send))
                 return
             receive = _Body(receive, self._settings)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _unsniffed(send))
 
     def _check(self, path: str, headers: Headers) -> None:
         self._check_host(headers.get("host", ""))
@@ -72,6 +72,17 @@ class Guard:
         right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
         if scheme.lower() != "bearer" or not right:
             raise Refusal(401, "token", "send the header Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
+
+
+def _unsniffed(send: Send) -> Send:
+    """Tell browsers that a response is what its type says, whatever it looks like."""
+
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]}
+        await send(message)
+
+    return wrapped
 
 
 def _host_name(host: str) -> str:

@@ -44,7 +44,7 @@ async def read_question(request: Request) -> Wanted:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _from_form(request)
-    return _wanted(await read_json(request))
+    return await asyncio.to_thread(_wanted, await read_json(request))
 
 
 async def read_json(request: Request) -> dict[str, Any]:

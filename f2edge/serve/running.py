@@ -24,18 +24,26 @@ if TYPE_CHECKING:
 _KEEP_ALIVE_SECONDS = 15
 
 
-class _Server(uvicorn.Server):
-    """Tells the application when it begins to end, and the caller when it listens."""
+class Server(uvicorn.Server):
+    """Tells the application when it begins to end, and the caller when it listens.
 
-    def __init__(self, config: uvicorn.Config, app: Starlette, started: Callable[[], None]) -> None:
-        super().__init__(config)
+    Args:
+        app: an application of :func:`f2edge.serve.app.create_app`.
+        settings: its settings.
+        started: called once the server listens.
+    """
+
+    def __init__(self, app: Starlette, settings: Settings, started: Callable[[], None]) -> None:
+        super().__init__(_config(app, settings))
         self._service, self._started = app.state.service, started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
         await super().startup(sockets)
         self._started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, at a signal."""
         self._service.draining = True
         super().handle_exit(sig, frame)
 
@@ -82,7 +90,7 @@ def run(
     app = create_app(model, settings, workers=workers)
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when all is done
     try:
-        _Server(_config(app, settings), app, started).run(sockets=[bound])
+        Server(app, settings, started).run(sockets=[bound])
     finally:
         signal.signal(signal.SIGTERM, before)
         app.state.service.room.close()

@@ -35,6 +35,10 @@ T = TypeVar("T")
 _LAST_STEP = 1.0  # second that a worker has to stop by itself
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
 class Patience:
     """Tells an answer to stop: its client has gone, or its time is over.
 
@@ -95,12 +99,14 @@ class Service:
         model: the model; its number of workers is that of the questions answered at the same time.
         settings: the settings.
         draining: set once the server is about to end.
+        started: seconds since 1970.
     """
 
     model: Florence2
     settings: Settings
     workers: int = 1
     draining: bool = False
+    started: int = field(default_factory=lambda: int(time.time()))
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
@@ -111,8 +117,12 @@ class Service:
         self.room = WaitingRoom(self.workers, self.settings.queue)
         self.metrics.watch(self.room, self.pictures)
 
-    async def arrive(self, read: Callable[[], Awaitable[Wanted]]) -> Wanted:
+    async def arrive(self, read: Callable[[], Awaitable[T]], wanted: Callable[[T], Wanted] = _itself) -> T:
         """Read a question and check it, if there is a place for one more.
+
+        Args:
+            read: reads the request.
+            wanted: returns the question in what was read.
 
         Raises:
             Refusal: there is none, the server is about to end, or the question is wrong.
@@ -121,9 +131,9 @@ class Service:
         if self.draining:
             raise draining()
         with self.room.arrival():
-            wanted = await read()
-            await asyncio.to_thread(check, wanted, self.model, self.settings)
-            return wanted
+            asked = await read()
+            await asyncio.to_thread(check, wanted(asked), self.model, self.settings)
+            return asked
 
     def patience(self, wanted: Wanted) -> Patience:
         """Return the patience with a question: the time that its client gives it, within the server's own.
