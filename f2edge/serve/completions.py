@@ -129,7 +129,7 @@ class Stripped:
 def content(answer: Answer) -> str:
     """Return an answer as the content of a message: its text, or as JSON what was located."""
     located = resolve(answer.result.task).parser != "pure_text"
-    return json_text(dict(answer.result.answer)) if located else answer.result.plain_text
+    return json_text(answer.record()["result"]) if located else answer.result.plain_text
 
 
 def _reason(answer: Answer) -> str:

@@ -21,13 +21,15 @@ HEADER_BYTES = 16 * 1024
 """Bytes of the longest headers of a request, all together."""
 
 _TOO_LONG = 431
+_LINGER_SECONDS = 2.0
 
 
 class Connection(H11Protocol):
     """A connection whose client is waited for ``header_seconds`` at the beginning of each request."""
 
     header_seconds = 10.0
-    _header_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -35,9 +37,16 @@ class Connection(H11Protocol):
         self._wait_for_headers()
 
     def data_received(self, data: bytes) -> None:
-        """Read what has come; once that is a request, its headers are there."""
-        super().data_received(data)
-        self._wait_for_headers()
+        """Read what has come; what follows a refusal is thrown away."""
+        if not self._refused:
+            super().data_received(data)
+            self._wait_for_headers()
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of the next request, if its beginning came with this one."""
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End to wait."""
@@ -57,19 +66,21 @@ class Connection(H11Protocol):
 
         What is left of the body of a request that was refused early counts as waiting, too.
         """
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._refused:
+            return
+        if self._in_progress():
             self._stop_waiting()
-        elif self._header_timer is None and not self.transport.is_closing():
-            self._header_timer = self.loop.call_later(self.header_seconds, self._give_up)
+        elif self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(self.header_seconds, self._give_up)
 
     def _stop_waiting(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
         """Close the connection; a client that has begun a request is told why."""
-        self._header_timer = None
+        self._timer = None
         if self.transport.is_closing():
             return
         if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
@@ -78,16 +89,29 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
-        body = json.dumps(refusal.body()).encode()
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
-        for event in (
-            h11.Response(status_code=refusal.status, headers=headers),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        """Send a refusal and close the connection, but let the client read it first.
+
+        A connection that is closed while its client still sends is reset, and the client would never see the refusal.
+        """
+        self._stop_waiting()
+        if self._in_progress():  # the body is no HTTP; whoever reads it learns that there is no more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.close()
+            return
+        self._refused = True
+        self.transport.write(_response(self.conn, refusal))
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _in_progress(self) -> bool:
+        """Tell whether a request is read or answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+
+def _response(connection: h11.Connection, refusal: Refusal) -> bytes:
+    body = json.dumps(refusal.body()).encode()
+    headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+    parts = (h11.Response(status_code=refusal.status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+    return b"".join(connection.send(part) or b"" for part in parts)

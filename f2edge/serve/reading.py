@@ -10,6 +10,7 @@ import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import python_multipart  # noqa: F401 - starlette reads forms with it, and imports without it
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 

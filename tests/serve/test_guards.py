@@ -12,7 +12,6 @@ from f2edge.serve.app import create_app
 from f2edge.serve.settings import Settings, read_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from f2edge.model import Florence2
@@ -58,9 +57,9 @@ def test_pages_of_other_sites(client: TestClient) -> None:
 
 
 @pytest.fixture(scope="module")
-def secured(model: Florence2) -> Iterator[TestClient]:
+def secured(model: Florence2) -> TestClient:
     """Return a client of a server that wants a token."""
-    yield TestClient(create_app(model, Settings(token=TOKEN)), base_url="http://localhost")
+    return TestClient(create_app(model, Settings(token=TOKEN)), base_url="http://localhost")
 
 
 @pytest.mark.parametrize(
