@@ -223,7 +223,7 @@ def _size(file: Path | io.BytesIO, name: str, most_pixels: int) -> tuple[int, in
     with Image.open(file) as image:
         _check_size(image.size, name, most_pixels)
         _check_header(image, file, name)
-        return image.size
+        return image.width, image.height
 
 
 def _sound(file: Path | io.BytesIO, name: str) -> bytes | None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from f2edge.serve.refusals import Refusal
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from importlib.abc import Traversable
 
     from starlette.requests import Request
 

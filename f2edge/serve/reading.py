@@ -144,7 +144,7 @@ async def _value(name: str, parts: list[UploadFile | str]) -> Any:
         raise bad_request(f"the field {name} is a file; send it as text")
     if name == "labels":
         return texts
-    return _PARSERS.get(name, lambda _, text: text)(name, texts[0])
+    return _PARSERS[name](name, texts[0]) if name in _PARSERS else texts[0]
 
 
 def _refuse_unknown(value: FormData | dict[str, Any]) -> None:

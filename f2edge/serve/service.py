@@ -194,8 +194,9 @@ class Service:
             Refusal: the time is over while the question waited for a worker, or the server ends.
         """
         gone = asyncio.ensure_future(_disconnect(request))
+        both: set[asyncio.Future[Any]] = {work, gone}
         try:
-            await asyncio.wait({work, gone}, timeout=patience.left() + _LAST_STEP, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, timeout=patience.left() + _LAST_STEP, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             raise ClientDisconnect if gone.done() else patience.over()
