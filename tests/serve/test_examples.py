@@ -29,7 +29,7 @@ def test_options_are_known(path: Path) -> None:
 
 
 def test_the_unit_gives_answers_the_time_to_end() -> None:
-    """systemd waits longer than the server does before it kills."""
+    """Systemd waits longer than the server does before it kills."""
     unit = (FOLDER / "f2edge.service").read_text("utf-8")
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
     assert int(seconds) > Settings().grace_seconds
