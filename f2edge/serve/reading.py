@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
@@ -15,6 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from f2edge.lines import shown
+from f2edge.serve.beside import beside
 from f2edge.serve.questions import Wanted
 from f2edge.serve.refusals import Refusal, bad_request
 
@@ -45,7 +45,9 @@ async def read_question(request: Request) -> Wanted:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _from_form(request)
-    return await asyncio.to_thread(_wanted, await read_json(request))
+    value = await read_json(request)
+    image = value.get("image")
+    return await beside(len(image) if isinstance(image, str) else 0, lambda: _wanted(value))
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -57,7 +59,8 @@ async def read_json(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(415, "content_type", "send application/json or multipart/form-data")
-    return await asyncio.to_thread(_parsed, await request.body())
+    body = await request.body()
+    return await beside(len(body), lambda: _parsed(body))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

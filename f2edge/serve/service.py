@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from f2edge.asking.objects import Detection
 from f2edge.asking.stopped import StoppedError
 from f2edge.result import Result
+from f2edge.serve.beside import beside
 from f2edge.serve.metrics import Metrics
 from f2edge.serve.pictures import Pictures, bytes_of_features
 from f2edge.serve.questions import check
@@ -132,7 +133,8 @@ class Service:
             raise draining()
         with self.room.arrival():
             asked = await read()
-            await asyncio.to_thread(check, wanted(asked), self.model, self.settings)
+            question = wanted(asked)
+            await beside(len(question.image or b""), lambda: check(question, self.model, self.settings))
             return asked
 
     def patience(self, wanted: Wanted) -> Patience:
