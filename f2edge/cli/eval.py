@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 import f2edge
-from f2edge.bundle.manifest import open_bundle
+from f2edge.bundle.manifest import open_bundle, sha256
+from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.options import PATH, POSITIVE, device_option, threads_option
 from f2edge.cli.output import print_json, print_note, progress_bar
 from f2edge.errors import MissingExtraError
@@ -93,7 +94,7 @@ def _measure(
     try:
         with progress_bar(len(places) * len(dataset.samples)) as progress:
             for name, bundle in places.items():
-                runs[name] = Run()
+                runs[name] = Run(bundle_sha256=sha256(bundle / MANIFEST))
                 with models.pop(name, None) or load(bundle) as model:
                     ask(model, dataset.samples, num_beams, progress, runs[name])
     except KeyboardInterrupt:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 100_000
 _KIB = 1024
+NOTHING = "\N{EN DASH}"
+"""Stands in a table where there is no number."""
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
@@ -32,13 +34,13 @@ def print_json(value: Any, indent: int | None = None) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = False) -> None:
-    """Print a table; columns of numbers are aligned to the right."""
+    """Print a table; columns of numbers, and of dashes where there is none, are aligned to the right."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, name in enumerate(columns):
-        numbers = all(row[index][:1].isdigit() for row in rows)
+        numbers = all(row[index][:1].isdigit() or row[index] == NOTHING for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
@@ -137,7 +139,7 @@ class Bar:
 
 
 class _TerminalBar(Bar):
-    def __init__(self, bar: Progress, total: int) -> None:
+    def __init__(self, bar: Progress, total: int | None) -> None:
         self._bar, self._task, self._done = bar, bar.add_task("", total=total), count()
 
     def __call__(self, name: str) -> None:
@@ -148,8 +150,8 @@ class _TerminalBar(Bar):
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Bar]:
-    """Show a progress bar on stderr, if stderr is a terminal."""
+def progress_bar(total: int | None) -> Iterator[Bar]:
+    """Show a progress bar on stderr, if stderr is a terminal; without a total, it only shows that work goes on."""
     if not sys.stderr.isatty():
         yield Bar()
         return

@@ -47,12 +47,14 @@ class Run:
         pictures: the number of pictures that were asked about.
         skipped: the pictures that cannot be read, with the reason.
         refused: the questions that the model cannot be asked, with the reason.
+        bundle_sha256: the hash of the manifest of the model's bundle; empty for a model without one.
     """
 
     answers: dict[tuple[int, int], Asked] = field(default_factory=dict)
     pictures: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    bundle_sha256: str = ""
 
 
 def ask(

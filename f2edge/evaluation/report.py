@@ -102,7 +102,9 @@ class Report:
             if index:
                 metric["difference"] = row.differences[index - 1].to_json()
             metrics.setdefault(row.task, {})[row.metric.key] = metric
-        answers = {"bundle": name, "refused": len(self.runs[name].refused), "metrics": metrics}
+        run = self.runs[name]
+        answers = {"bundle": name, "refused": len(run.refused), "metrics": metrics}
+        answers |= {"bundle_sha256": run.bundle_sha256} if run.bundle_sha256 else {}
         answers["confidence"] = [one.to_json() for one in self._reliabilities(name)]
         return answers | ({"agreement": asdict(self.agreements[index - 1])} if index else {})
 

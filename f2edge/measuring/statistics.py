@@ -1,0 +1,79 @@
+"""Statistics of times: percentiles from enough runs only, and the interval of a ratio by a bootstrap."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEAST_RUNS = {50: 1, 90: 10, 99: 100}
+"""The runs that each percentile takes: with fewer of them, no run or only the slowest one is above it."""
+
+LEVEL = 0.99
+"""The confidence level of a comparison: of A against A, one comparison in a hundred finds a difference by chance."""
+
+RESAMPLES = 2000
+LEAST_ROUNDS = 10
+"""Fewer rounds give an interval that is too narrow: in simulations one comparison in fourteen of A against A with 5
+rounds found a difference, and at most one in thirty with 10."""
+_SEED = 0
+
+
+def percentile(samples: Sequence[float], rank: int) -> float | None:
+    """Return a percentile; None if there are too few samples for it."""
+    return float(np.percentile(samples, rank)) if len(samples) >= LEAST_RUNS[rank] else None
+
+
+def statistics(samples: Sequence[float]) -> dict[str, float | None]:
+    """Return ``p50``, ``p90``, ``p99``, ``mean`` and ``stdev``, rounded to 4 digits behind the point."""
+    values = {f"p{rank}": percentile(samples, rank) for rank in LEAST_RUNS}
+    values |= {"mean": float(np.mean(samples)), "stdev": float(np.std(samples))}
+    return {name: None if value is None else round(value, 4) for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of medians, with its confidence interval at :data:`LEVEL`.
+
+    Args:
+        ratio: the median of the first divided by the median of the second.
+        low: the lower end of the interval; None with fewer than :data:`LEAST_ROUNDS` rounds.
+        high: the upper end of the interval; None with fewer rounds than that.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+
+    @property
+    def differs(self) -> bool | None:
+        """Whether the interval leaves out 1; None without an interval."""
+        return None if self.low is None or self.high is None else not self.low <= 1 <= self.high
+
+    def to_json(self) -> dict[str, float | bool | None]:
+        """Return everything as plain values."""
+        return {**asdict(self), "differs": self.differs}
+
+
+def ratio_of_medians(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Ratio:
+    """Compare samples that were taken in rounds of both.
+
+    The bootstrap draws whole rounds, so that what slows down both in a round does not widen the interval.
+
+    Args:
+        first: for each round, the samples of the first; as many in each round.
+        second: for each round, the samples of the second.
+    """
+    one, two = np.asarray(first, float), np.asarray(second, float)
+    rounds = len(one)
+    value = round(float(np.median(one) / np.median(two)), 5)
+    if rounds < LEAST_ROUNDS:
+        return Ratio(value, None, None)
+    picks = np.random.default_rng(_SEED).integers(0, rounds, (RESAMPLES, rounds))
+    drawn = np.median(one[picks], axis=(1, 2)) / np.median(two[picks], axis=(1, 2))
+    low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Ratio(value, round(float(low), 5), round(float(high), 5))
