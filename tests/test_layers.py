@@ -41,6 +41,8 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "filelock": ("core/bundle/",),
     "supervision": ("core/handover.py", "core/result.py"),
     "rich": ("cli/",),
+    "jinja2": ("core/reporting/",),
+    "markupsafe": ("core/reporting/",),
     "PyInstaller": ("core/freezing/",),
     "numpy": ("",),
     "PIL": ("",),
