@@ -174,7 +174,11 @@ def _accuracy(results: Results) -> Iterator[tuple[str, str, str, str, str, bool]
     for one, data in results.evaluated:
         for task, metrics in one.metrics.items():
             for key, metric in metrics.items():
-                texts = (one.bundle, f"{PurePath(data.path).name}, {_count(data.pictures, 'picture')}", figures.task(task))
+                texts = (
+                    one.bundle,
+                    f"{PurePath(data.path).name}, {_count(data.pictures, 'picture')}",
+                    figures.task(task),
+                )
                 yield (*texts, figures.metric_title(key), figures.points(metric), one.bundle_sha256 in measured)
 
 
