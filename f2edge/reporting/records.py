@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from f2edge.bundle.schema import parse
+from f2edge.measuring.statistics import LEAST_RUNS
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,17 @@ class Measured:
             raise ValueError("there are no times of the stage total")
 
     def percentile(self, stage: str, rank: int) -> float | None:
-        """Return a percentile of a stage in milliseconds; None if there are too few runs, or none of that stage."""
-        return self.stages_ms.get(stage, {}).get(f"p{rank}")
+        """Return a percentile of a stage in milliseconds; None if there are too few runs, or none of that stage.
+
+        Results of early versions have a 99th percentile of five runs, which is none.
+        """
+        enough = len(self.samples_ms.get(stage, ())) >= LEAST_RUNS[rank]
+        return self.stages_ms.get(stage, {}).get(f"p{rank}") if enough else None
+
+    def statistics(self, stage: str) -> list[float | None]:
+        """Return the percentiles, the mean and the standard deviation of a stage in milliseconds."""
+        rest = [self.stages_ms[stage].get(name) for name in ("mean", "stdev")]
+        return [*(self.percentile(stage, rank) for rank in LEAST_RUNS), *rest]
 
 
 @dataclass(frozen=True)

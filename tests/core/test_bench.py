@@ -7,24 +7,34 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from f2edge.bench import STAGES, LatencyReport, bench
+import f2edge.bench as bench_module
+from f2edge.bench import STAGES, LatencyReport, bench, compare
 from f2edge.errors import InputError, LimitError, TaskError
 from f2edge.machine import cores, cpu_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.planted import planted
 
 
 @pytest.fixture(scope="module")
 def report(tiny_bundle: Path) -> LatencyReport:
     """Return the report of three measured runs of a seven-token answer."""
     return bench(tiny_bundle, num_beams=3, new_tokens=7, runs=3, warmup=1)
+
+
+@pytest.fixture
+def photo_bytes() -> bytes:
+    """Return a picture file."""
+    buffer = BytesIO()
+    Image.effect_noise((60, 40), 80).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_samples(report: LatencyReport) -> None:
@@ -86,6 +96,41 @@ def test_report_says_what_was_measured(report: LatencyReport, tiny_bundle: Path)
     assert "compiling the checkpoint" in printed["excluded"]
 
 
+def test_conditions_are_recorded(report: LatencyReport, tiny_bundle: Path) -> None:
+    """A report names the bundle and its precision, the moment, and the machine before and after the runs."""
+    printed = report.to_json()
+    assert printed["bundle"] == tiny_bundle.resolve().name
+    assert set(printed["precision"]) == {"vision", "encoder", "decoder"}
+    assert datetime.fromisoformat(printed["date"]).tzinfo
+    assert printed["answers_per_s"] == pytest.approx(1e3 / printed["stages_ms"]["total"]["mean"], rel=1e-3)
+    assert set(printed["conditions"]["before"]) == set(printed["conditions"]["after"])
+    if Path("/proc/self/statm").exists():
+        assert 0 < printed["mean_rss_mib"] <= printed["peak_rss_mib"]
+
+
+def test_a_busy_machine_is_told(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning says that the machine ran on its battery; energy is that of the runs."""
+    files = {
+        "sys/class/power_supply/BAT0/type": "Battery",
+        "sys/class/power_supply/BAT0/status": "Discharging",
+        "sys/class/hwmon/hwmon0/name": "power_meter",
+        "sys/class/hwmon/hwmon0/power1_average": 20_000_000,
+    }
+    monkeypatch.setattr(bench_module, "SYSTEM", planted(tmp_path, files))
+    measured = bench(tiny_bundle, new_tokens=2, runs=2, warmup=0)
+    assert measured.warnings == ("the machine ran on its battery",)
+    assert measured.energy
+    assert measured.seconds
+    assert measured.energy.joules == pytest.approx(20 * measured.seconds, rel=0.01)
+
+
+def test_the_picture_of_several_questions_is_another_one(photo_bytes: bytes, tiny_bundle: Path) -> None:
+    """Whatever the picture is given as, each question of many is about a copy, so that none is spared its encoding."""
+    for picture in (photo_bytes, BytesIO(photo_bytes), Image.open(BytesIO(photo_bytes))):
+        report = bench(tiny_bundle, None, picture, new_tokens=2, runs=3, warmup=0, scenario="offline", batch=3)
+        assert len(set(report.samples_ms["vision"])) == 3
+
+
 def test_progress(tiny_bundle: Path) -> None:
     """Progress is reported for each run, including the warm-up."""
     messages: list[str] = []
@@ -97,6 +142,16 @@ def test_wrong_questions(tiny_bundle: Path) -> None:
     """Zero runs, a task that needs an input, an unknown task and too many tokens are refused."""
     with pytest.raises(InputError, match="at least 1"):
         bench(tiny_bundle, runs=0)
+    with pytest.raises(InputError, match="`duration` is nan"):
+        bench(tiny_bundle, duration=float("nan"))
+    with pytest.raises(InputError, match="`scenario` is 'server'"):
+        bench(tiny_bundle, scenario="server")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="`workers` and `batch` go with `scenario` offline"):
+        bench(tiny_bundle, workers=2)
+    with pytest.raises(InputError, match="`starts` are measured in other processes"):
+        bench(tiny_bundle, image=np.zeros((9, 9, 3), np.uint8), starts=1)
+    with pytest.raises(InputError, match="`warmup` is 0"):
+        compare(tiny_bundle, tiny_bundle, warmup=0)
     with pytest.raises(TaskError, match="needs one"):
         bench(tiny_bundle, task="region_to_ocr")
     with pytest.raises(TaskError, match="a free prompt needs one"):

@@ -44,6 +44,15 @@ def test_both_bundles_of_a_comparison_have_rows(tmp_path: Path) -> None:
     assert sentence in markdown(found, "Results")
 
 
+def test_percentiles_of_few_runs_are_left_out() -> None:
+    """A result of an early version has a 99th percentile of a few runs, which no report shows."""
+    old = measurement(runs=9)
+    old["stages_ms"]["total"] |= {"p90": 777.0, "p99": 777.0}
+    found = Results.of([("old", old)])
+    assert found.measured[0].statistics("total")[:3] == [104.0, None, None]
+    assert "777" not in markdown(found, "Results") + str(bencher(found))
+
+
 def test_fields_of_other_versions() -> None:
     """A result of a version before the scenarios is read, and so is one of a later version with more fields."""
     old = measurement()
