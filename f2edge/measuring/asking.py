@@ -113,11 +113,11 @@ def _copy(picture: Any) -> Any:
     """Return the picture as another object, of the same content."""
     if isinstance(picture, (str, PathLike)):
         return Path(picture).read_bytes()
-    if isinstance(picture, bytes):
-        return bytes(bytearray(picture))
     if hasattr(picture, "read"):
         picture.seek(0)
-        return picture.read()
+        picture = picture.read()
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return bytes(bytearray(picture))  # bytes of bytes would be the same object
     return picture.copy()  # an array, or a picture of PIL
 
 

@@ -126,7 +126,7 @@ def test_a_busy_machine_is_told(tiny_bundle: Path, tmp_path: Path, monkeypatch: 
 
 def test_the_picture_of_several_questions_is_another_one(photo_bytes: bytes, tiny_bundle: Path) -> None:
     """Whatever the picture is given as, each question of many is about a copy, so that none is spared its encoding."""
-    for picture in (photo_bytes, BytesIO(photo_bytes), Image.open(BytesIO(photo_bytes))):
+    for picture in (photo_bytes, memoryview(photo_bytes), BytesIO(photo_bytes), Image.open(BytesIO(photo_bytes))):
         report = bench(tiny_bundle, None, picture, new_tokens=2, runs=3, warmup=0, scenario="offline", batch=3)
         assert len(set(report.samples_ms["vision"])) == 3
 
