@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from f2edge.reporting.records import Evaluated, Measured, Metric
     from f2edge.reporting.results import Pair
 
+TITLE = "Florence-2 on the edge"
+"""The title of a report that has none."""
 NOTHING = "\N{EN DASH}"
 _SECOND = 1000.0
 _GIB = 1024.0

@@ -30,15 +30,15 @@ _ASSETS = files("f2edge.reporting") / "assets"
 _STYLES = ("uPlot.min.css", "page.css")
 _SCRIPTS = ("uPlot.iife.min.js", "page.js")
 _MOST_BESTS = 4
-_BESTS: dict[str, tuple[str, Callable[..., tuple[float, int]]]] = {
-    "p50": ("fastest answer, median", min),
-    "answers/s": ("most answers a second", max),
-    "peak memory": ("least memory", min),
-    "accuracy": ("most accurate", max),
-    "energy per answer": ("least energy an answer", min),
-    "warm start": ("fastest start", min),
+_BESTS: dict[str, tuple[str, str, Callable[..., tuple[float, int]]]] = {
+    "p50": ("median answer", "fastest answer, median", min),
+    "answers/s": ("answers a second", "most answers a second", max),
+    "peak memory": ("peak memory", "least memory", min),
+    "accuracy": ("accuracy", "most accurate", max),
+    "energy per answer": ("energy of an answer", "least energy an answer", min),
+    "warm start": ("first answer of a new process", "fastest start", min),
 }
-"""The columns of which the best row is told at the top, with the heading and the direction of each."""
+"""The columns whose best value is told at the top: headings for one row and for several, and what is best."""
 _WIDEST_RATIO = 0.02
 """How far the scale of ratios reaches at least from 1 to each side."""
 
@@ -59,7 +59,7 @@ def render(results: Results, title: str | None = None, picture: Path | None = No
         _environment()
         .get_template("page.html")
         .render(
-            title=title or (rows[0].title if len(rows) == 1 else "Florence-2 on the edge"),
+            title=title or (rows[0].title if len(rows) == 1 else figures.TITLE),
             summary=summary(rows),
             rows=rows,
             columns=[index for index, _ in enumerate(rows[0].cells) if _is_shown(rows, index)],
@@ -114,12 +114,12 @@ def _count(number: int, thing: str) -> str:
 def bests(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
     """Yield a heading, a value, and the row that it is of; rows under bad conditions count if there are no others."""
     trusted = [row for row in rows if not row.doubtful] or list(rows)
-    for column, (heading, choose) in _BESTS.items():
+    for column, (alone, among_others, choose) in _BESTS.items():
         known = [(cell, row) for row in trusted for cell in row.cells if cell.column == column]
         numbers = {(float(cell.value), row.index): (cell, row) for cell, row in known if isinstance(cell.value, float)}
         if numbers:
             cell, row = numbers[choose(numbers)]
-            yield heading, cell.text, row.title if len(rows) > 1 else ""
+            yield (among_others, cell.text, row.title) if len(rows) > 1 else (alone, cell.text, "")
 
 
 def _is_shown(rows: Sequence[Row], index: int) -> bool:
