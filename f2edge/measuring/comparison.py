@@ -64,6 +64,8 @@ class Comparison:
         """Say in one line what was found."""
         ratio = self.total
         names = f"{self.first.bundle} takes {ratio.ratio:.3f} of the time of {self.second.bundle}"
+        if self.first.tokens != self.second.tokens:
+            names += f", but their answers have {self.first.tokens} and {self.second.tokens} tokens"
         if ratio.low is None or ratio.high is None:
             return f"{names}; {self.rounds} rounds are too few for an interval, which takes {2 * LEAST_ROUNDS} runs"
         told = "a difference" if ratio.differs else "no difference that these runs can tell from chance"

@@ -77,7 +77,8 @@ class Crowd:
         if scenario not in get_args(Scenario):
             raise InputError(f"`scenario` is {shown(scenario)}; it is one of {', '.join(get_args(Scenario))}")
         if scenario == "offline":
-            return cls(scenario, whole("workers", workers or 1, 1), whole("batch", batch or DEFAULT_BATCH, 1))
+            many = whole("batch", DEFAULT_BATCH if batch is None else batch, 1)
+            return cls(scenario, whole("workers", 1 if workers is None else workers, 1), many)
         if workers is not None or batch is not None:
             raise InputError(f"`workers` and `batch` go with `scenario` offline, not with {scenario}")
         return cls(scenario, 1, 1)

@@ -127,6 +127,8 @@ def verdict(pair: Pair) -> str:
     """Say what a comparison of two bundles found."""
     ratio = pair.compared.ratios["total"]
     told = f"{name(pair.first)} takes {ratio.ratio:.3f} of the time of {name(pair.second)}"
+    if pair.first.tokens != pair.second.tokens:
+        told += f", but their answers have {pair.first.tokens} and {pair.second.tokens} tokens"
     if ratio.low is None or ratio.high is None:
         return f"{told}; there were too few rounds for an interval"
     found = "a difference" if ratio.differs else "no difference that these runs can tell from chance"

@@ -148,6 +148,8 @@ def test_wrong_questions(tiny_bundle: Path) -> None:
         bench(tiny_bundle, scenario="server")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="`workers` and `batch` go with `scenario` offline"):
         bench(tiny_bundle, workers=2)
+    with pytest.raises(InputError, match="`batch` is 0"):
+        bench(tiny_bundle, scenario="offline", batch=0)
     with pytest.raises(InputError, match="`starts` are measured in other processes"):
         bench(tiny_bundle, image=np.zeros((9, 9, 3), np.uint8), starts=1)
     with pytest.raises(InputError, match="`warmup` is 0"):

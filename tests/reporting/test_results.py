@@ -44,6 +44,12 @@ def test_both_bundles_of_a_comparison_have_rows(tmp_path: Path) -> None:
     assert sentence in markdown(found, "Results")
 
 
+def test_unequal_work_is_told(tmp_path: Path) -> None:
+    """Two bundles whose answers differ in length did not do the same work."""
+    found = read_results(written(tmp_path, {**compared(1.05), "tokens": 40}))
+    assert "other.int8, but their answers have 40 and 32 tokens (99% interval" in markdown(found, "Results")
+
+
 def test_percentiles_of_few_runs_are_left_out() -> None:
     """A result of an early version has a 99th percentile of a few runs, which no report shows."""
     old = measurement(runs=9)
