@@ -6,6 +6,7 @@ adds what a reader does with them: choosing rows, sorting, and the two charts of
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def render(results: Results, title: str | None = None, picture: Path | None = No
     )
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

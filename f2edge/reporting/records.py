@@ -6,6 +6,7 @@ Fields that a later version added are left out before the rest is checked.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -194,10 +195,15 @@ def read_record(kind: Any, value: Any, where: str) -> Any:
     return parse(kind, known(kind, value), where)
 
 
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def known(kind: Any, value: Any) -> Any:
     """Return a JSON value without the fields that its record does not have."""
     if is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         return {name: known(hint, value[name]) for name, hint in hints.items() if name in value}
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType) and value is not None:

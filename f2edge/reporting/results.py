@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 64 * 2**20
 """Bytes; a day of answers of 10 ms is half as large."""
+_MOST = 1e15
+"""Numbers up to here can be multiplied by every unit that a report has."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def _load(path: Path) -> Any:
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path} is larger than {_LARGEST // 2**20} MiB; it is no result of f2edge")
-        return json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+        text = path.read_text("utf-8")
+        return json.loads(text, parse_constant=_refuse, parse_float=_decimal, parse_int=_whole)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name files that f2edge bench --json has printed") from error
     except (ValueError, RecursionError) as error:
@@ -94,6 +97,17 @@ def _load(path: Path) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
+
+
+def _decimal(text: str) -> float:
+    if abs(value := float(text)) > _MOST:
+        raise ValueError(f"{text:.20} is larger than anything that is measured")
+    return value
+
+
+def _whole(text: str) -> int:
+    _decimal(text)
+    return int(text)
 
 
 def _read(name: str, value: Any) -> list[Measured] | Evaluation:

@@ -76,6 +76,8 @@ def test_fields_of_other_versions() -> None:
         ("{", "is no JSON"),
         ('{"stages_ms": NaN}', "NaN is no number"),
         ("[" * 100_000, "is no JSON"),
+        ('{"stages_ms": 1e400}', "1e400 is larger than anything that is measured"),
+        ('{"stages_ms": ' + "9" * 5000 + "}", "is larger than anything that is measured"),
         ([], "is neither of f2edge bench nor of f2edge eval"),
         ({"images": []}, "is neither of f2edge bench nor of f2edge eval"),
         ({**measurement(), "runs": "ten"}, "is damaged (bench.runs is 'ten', not int)"),
