@@ -8,10 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from f2edge.bundle.schema import parse
 from f2edge.measuring.statistics import LEAST_RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,9 @@ class Evaluation:
     bundles: tuple[Evaluated, ...]
 
 
+_hints = cache(get_type_hints)
+
+
 def read_record(kind: Any, value: Any, where: str) -> Any:
     """Return a record of a JSON value.
 
@@ -195,15 +201,11 @@ def read_record(kind: Any, value: Any, where: str) -> Any:
     return parse(kind, known(kind, value), where)
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
 def known(kind: Any, value: Any) -> Any:
     """Return a JSON value without the fields that its record does not have."""
+    record: Hashable = kind
     if is_dataclass(kind) and isinstance(value, dict):
-        hints = _hints(kind)
+        hints = _hints(record)
         return {name: known(hint, value[name]) for name, hint in hints.items() if name in value}
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType) and value is not None:
