@@ -1,0 +1,233 @@
+/** The page: picture, question and answer, and what happens between them. */
+
+import { addWords, clearAnswer, countOf, listMarks, milliseconds, showRecord, summaryOf } from "./answer.js";
+import { copy, listingOf } from "./code.js";
+import { byId, show, tell } from "./dom.js";
+import { boundsOf, marksOf, objectsOf } from "./marks.js";
+import { pickMark, render, showMarks } from "./overlay.js";
+import { listenForPictures, shapeFrame, showPicture } from "./picture.js";
+import { chosenTask, clearRegion, fillForm, locates, missingField, readQuestion, showFields, wantsRegion, writeRegion } from "./question.js";
+import { listenForRegion, showRegion } from "./region.js";
+import { saveJson, savePicture } from "./save.js";
+import { ask, readJson } from "./server.js";
+import { askToken } from "./token.js";
+
+const state = {
+  model: {}, // of /v1/model
+  picture: null, // {file, name, id, size}
+  objects: [], // of the answer on the screen, as they came
+  marks: [], // the same as marks
+  answered: null, // {question, name, record, bundle} of the answer on the screen
+  stop: null, // the AbortController of the running question
+  pinned: null, // the index of the mark that stays picked
+};
+
+async function start() {
+  listen();
+  await guarded(async () => {
+    const [tasks, model] = await authorized(() => Promise.all([readJson("v1/tasks"), readJson("v1/model")]));
+    state.model = model;
+    fillForm(tasks, model);
+    byId("model").textContent = [model.name, model.precision, model.engine, model.device].filter(Boolean).join(" · ");
+    readyToAsk();
+  });
+}
+
+function listen() {
+  listenForPictures((file) => guarded(() => take(file)));
+  listenForRegion(() => state.picture?.size);
+  new ResizeObserver(redraw).observe(byId("frame"));
+  byId("task").addEventListener("change", () => { showFields(); showRegion(state.picture?.size); });
+  byId("question").addEventListener("submit", (event) => { event.preventDefault(); guarded(askOnce); });
+  byId("text").addEventListener("keydown", submitOnEnter);
+  byId("stop").addEventListener("click", () => state.stop?.abort());
+  byId("languages").addEventListener("change", showListing);
+  byId("copy").addEventListener("click", () => guarded(copyListing));
+  byId("save-json").addEventListener("click", () => saveJson(state.picture.name, state.answered.record));
+  byId("save-picture").addEventListener("click", () => guarded(() => savePicture(state.picture.name, state.marks, state.picture.size)));
+  for (const id of ["overlay", "objects"]) listenForPicks(byId(id));
+}
+
+/** Runs an action; a failure becomes the one line of the page. */
+async function guarded(action) {
+  tell("error", "");
+  await action().catch((error) => tell("error", error.message.split("\n")[0]));
+}
+
+/** Runs an action, and again with a token if the server wants one. */
+async function authorized(action) {
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (error.status !== 401 || !(await askToken())) throw error;
+    }
+  }
+}
+
+async function take(file) {
+  if (!file) throw new Error("What was dropped is not a picture file; save the picture, and drop the file.");
+  state.stop?.abort();
+  checkLength(file);
+  forgetAnswer();
+  clearRegion();
+  state.picture = await showPicture(file);
+  show(false, "empty");
+  show(true, "frame", "under");
+  sized(state.picture.size ?? [4, 3]);
+  byId("status").textContent = "Ready to ask.";
+  readyToAsk();
+  (missingField() ?? byId("ask")).focus();
+}
+
+function checkLength(file) {
+  const most = state.model.limits?.bytes;
+  if (most && file.size > most) {
+    throw new Error(`${file.name} has ${megabytes(file.size)}, the server takes ${megabytes(most)}: scale the picture down.`);
+  }
+}
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+
+function sized([width, height]) {
+  shapeFrame([width, height]);
+  byId("picture-name").textContent = state.picture.name;
+  byId("picture-size").textContent = state.picture.size ? `${width} × ${height} pixels` : "";
+  redraw();
+}
+
+function redraw() {
+  render();
+  showRegion(state.picture?.size);
+}
+
+function forgetAnswer() {
+  Object.assign(state, { objects: [], marks: [], answered: null, pinned: null });
+  clearAnswer();
+  showMarks([], state.picture?.size ?? [1, 1]);
+  byId("save-picture").disabled = byId("save-json").disabled = true;
+}
+
+function readyToAsk() {
+  byId("ask").disabled = !state.picture || !chosenTask();
+}
+
+async function askOnce() {
+  const missing = missingField();
+  if (missing) {
+    missing.focus();
+    throw new Error(wantsRegion() ? "Draw the region on the picture first." : `Fill in the field “${chosenTask().ask}” first.`);
+  }
+  const question = readQuestion();
+  forgetAnswer();
+  await running(question, () => authorized(() => answerAnew(question)));
+}
+
+/** Asks again with the picture itself if the server has dropped what it kept of it. */
+async function answerAnew(question) {
+  try {
+    await answer(question);
+  } catch (error) {
+    if (error.code !== "image_gone" || !state.picture.id) throw error;
+    state.picture.id = null;
+    await answer(question);
+  }
+}
+
+async function answer(question) {
+  const { picture, stop } = state;
+  for await (const { event, data } of ask(question, picture, stop.signal)) handlers[event]?.(data, picture, question);
+}
+
+const handlers = {
+  image: ({ image_id: id, image_size: size }, picture) => {
+    Object.assign(picture, { id, size });
+    sized(size);
+    byId("status").textContent = "Picture encoded, deciding the answer …";
+  },
+  object: (object, { size }) => {
+    state.objects.push(object);
+    state.marks = marksOf(state.objects);
+    byId("status").textContent = `${countOf(state.marks)} so far …`;
+    requestAnimationFrame(() => { showMarks(state.marks, size); listMarks(state.marks); });
+  },
+  text: ({ text }) => addWords(text),
+  answer: (record, picture, question) => {
+    Object.assign(picture, { id: record.image_id ?? picture.id, size: record.image_size });
+    state.marks = marksOf(objectsOf(record));
+    state.answered = { question, name: picture.name, record, bundle: state.model.name };
+    showMarks(state.marks, picture.size);
+    showRecord(record, state.marks);
+    showListing();
+    byId("save-picture").disabled = byId("picture").hidden;
+    byId("save-json").disabled = false;
+  },
+};
+
+/** Runs a question with the clock going and the button to stop it. */
+async function running(question, action) {
+  const began = performance.now();
+  const seconds = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
+  const clock = setInterval(() => (byId("clock").textContent = seconds()), 100);
+  state.stop = new AbortController();
+  busy(true);
+  byId("status").textContent = state.picture.id ? "Asking about the same picture …" : "Sending and encoding the picture …";
+  try {
+    await action();
+    byId("status").textContent = `${summaryOf(state.answered.record, state.marks)} in ${milliseconds(performance.now() - began)}.`;
+  } catch (error) {
+    byId("status").textContent = error.name === "AbortError" ? "Stopped." : "No answer.";
+    if (error.name !== "AbortError") throw error;
+  } finally {
+    clearInterval(clock);
+    byId("clock").textContent = "";
+    busy(false);
+  }
+}
+
+function busy(now) {
+  const focused = document.activeElement === byId(now ? "ask" : "stop") || document.activeElement === document.body;
+  show(now, "stop", "progress");
+  show(!now, "ask");
+  byId("answer").setAttribute("aria-busy", now);
+  if (focused) byId(now ? "stop" : "ask").focus();
+}
+
+function submitOnEnter(event) {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (!byId("ask").hidden) byId("question").requestSubmit();
+}
+
+/** Lets marks and rows stand out under the pointer and with the focus; a click keeps them so. */
+function listenForPicks(element) {
+  const indexOf = (event) => Number(event.target.closest("[data-index]")?.dataset.index ?? NaN);
+  const pick = (index) => {
+    const picked = Number.isNaN(index) || index < 0 ? state.pinned : index;
+    pickMark(picked);
+    for (const row of byId("objects").querySelectorAll("button")) row.classList.toggle("picked", Number(row.dataset.index) === picked);
+  };
+  for (const type of ["pointerover", "focusin"]) element.addEventListener(type, (event) => pick(indexOf(event)));
+  for (const type of ["pointerleave", "focusout"]) element.addEventListener(type, () => pick(NaN));
+  element.addEventListener("click", (event) => { pin(indexOf(event)); pick(NaN); });
+}
+
+function pin(index) {
+  state.pinned = Number.isNaN(index) || index === state.pinned ? null : index;
+  for (const row of byId("objects").querySelectorAll("button")) row.setAttribute("aria-pressed", Number(row.dataset.index) === state.pinned);
+  if (state.pinned === null || !wantsRegion()) return;
+  writeRegion(boundsOf(state.marks[state.pinned]));
+  showRegion(state.picture.size);
+}
+
+function showListing() {
+  if (state.answered) byId("listing").textContent = listingOf(new FormData(byId("code-form")).get("language"), state.answered);
+}
+
+async function copyListing() {
+  await copy(byId("listing").textContent, byId("listing"));
+  byId("copy").textContent = "Copied";
+  setTimeout(() => (byId("copy").textContent = "Copy"), 2000);
+}
+
+start();
