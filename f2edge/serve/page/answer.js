@@ -9,14 +9,13 @@ const STAGES = [
 
 /** Empties the answer before another question. */
 export function clearAnswer() {
-  show(false, "words", "objects", "remark", "times", "code");
+  show(false, "objects", "remark", "times", "code");
   byId("objects").replaceChildren();
   byId("words").textContent = "";
 }
 
 /** Adds a piece of text as it is decided. */
 export function addWords(piece) {
-  byId("words").hidden = false;
   byId("words").append(piece);
 }
 
@@ -40,13 +39,18 @@ function rowOf(mark, index) {
   return make("li", {}, button);
 }
 
-/** Shows a whole answer of /v1/ask: its text, remarks and times. */
-export function showRecord(record, marks) {
-  const text = plainText(record);
-  tell("words", marks.length ? "" : text);
+/**
+ * Shows a whole answer of /v1/ask: its text, objects, remarks and times.
+ *
+ * @param {object} record
+ * @param {Array} marks its objects
+ * @param {boolean} kept whether the picture had been encoded before
+ */
+export function showRecord(record, marks, kept) {
+  byId("words").textContent = plainText(record);
   listMarks(marks, true);
   tell("remark", remarksOf(record, marks).join(" "));
-  showTimes(record.timings_ms);
+  showTimes(record.timings_ms, kept ? ["preprocess", "vision"] : []);
   show(true, "code");
 }
 
@@ -76,12 +80,15 @@ function remarksOf(record, marks) {
   return [record.truncated && "The answer was cut off at its longest allowed length.", marks.length && sure].filter(Boolean);
 }
 
-function showTimes(timings) {
+/** Shows the time of each stage; `kept` names those whose result was there from an earlier question. */
+function showTimes(timings, kept) {
   const parts = STAGES.filter(([stage]) => timings?.[stage] !== undefined);
-  byId("bar").replaceChildren(...parts.map(([stage]) => pieceOf(stage, timings[stage])));
-  byId("stages").replaceChildren(...parts.map(([stage, name]) => (
-    make("div", { className: stage }, make("dt", {}, name), make("dd", {}, milliseconds(timings[stage])))
-  )));
+  const spent = parts.filter(([stage]) => !kept.includes(stage));
+  byId("bar").replaceChildren(...spent.map(([stage]) => pieceOf(stage, timings[stage])));
+  byId("stages").replaceChildren(...parts.map(([stage, name]) => {
+    const time = kept.includes(stage) ? "kept" : milliseconds(timings[stage]);
+    return make("div", { className: stage }, make("dt", {}, name), make("dd", {}, time));
+  }));
   show(parts.length, "times");
 }
 

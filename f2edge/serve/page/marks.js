@@ -5,7 +5,7 @@
  * those of `f2edge run --draw`: objects of one label have one colour.
  */
 
-const COLOURS = [
+export const COLOURS = [
   "#e6194b", "#0a7cff", "#ffb000", "#12a150", "#9b3bdc", "#f5700a",
   "#00a5b5", "#e33fb4", "#7a9a01", "#7c4a2d", "#7fd1ff", "#3d4ed8",
 ];
@@ -51,11 +51,14 @@ export function areaOf(mark) {
   return (x2 - x1) * (y2 - y1);
 }
 
-/** Returns black or white, whichever stands out from a colour #rrggbb. */
+/** Returns black or white, whichever has more contrast with a colour #rrggbb, as WCAG defines it. */
 export function inkOn(colour) {
-  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 150 ? "#000000" : "#ffffff";
+  const [red, green, blue] = [1, 3, 5].map((start) => linear(parseInt(colour.slice(start, start + 2), 16) / 255));
+  const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  return (luminance + 0.05) ** 2 > 1.05 * 0.05 ? "#000000" : "#ffffff";
 }
+
+const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
 
 /** Returns a confidence as a percentage; small ones have a decimal. */
 export function percent(confidence) {

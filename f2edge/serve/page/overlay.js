@@ -79,7 +79,7 @@ function tip() {
   if (picked === null || !marks[picked]) return [];
   const mark = marks[picked];
   const [width, height] = areaShown();
-  const caption = captionOf(`${nameOf(mark, picked)}  ${percent(mark.confidence)}`.trim(), width, FONT + 1);
+  const caption = captionOf(`${nameOf(mark, picked)} ${percent(mark.confidence)}`.trim(), width, FONT + 1);
   const [left, top] = boundsOf(mark).map((value) => value * scaleOf(size));
   const x = Math.max(0, Math.min(left, width - caption.width));
   const y = Math.max(0, Math.min(top - caption.height, height - caption.height));

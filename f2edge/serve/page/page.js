@@ -4,12 +4,13 @@ import { addWords, clearAnswer, countOf, listMarks, milliseconds, showRecord, su
 import { copy, listingOf } from "./code.js";
 import { byId, show, tell } from "./dom.js";
 import { boundsOf, marksOf, objectsOf } from "./marks.js";
-import { pickMark, render, showMarks } from "./overlay.js";
+import { render, showMarks } from "./overlay.js";
+import { forgetPick, listenForPicks } from "./picks.js";
 import { listenForPictures, shapeFrame, showPicture } from "./picture.js";
 import { chosenTask, clearRegion, fillForm, locates, missingField, readQuestion, showFields, wantsRegion, writeRegion } from "./question.js";
 import { listenForRegion, showRegion } from "./region.js";
 import { saveJson, savePicture } from "./save.js";
-import { ask, readJson } from "./server.js";
+import { ask, isKept, readJson } from "./server.js";
 import { askToken } from "./token.js";
 
 const state = {
@@ -18,8 +19,8 @@ const state = {
   objects: [], // of the answer on the screen, as they came
   marks: [], // the same as marks
   answered: null, // {question, name, record, bundle} of the answer on the screen
+  kept: false, // whether the server had encoded the picture before the question
   stop: null, // the AbortController of the running question
-  pinned: null, // the index of the mark that stays picked
 };
 
 async function start() {
@@ -28,9 +29,16 @@ async function start() {
     const [tasks, model] = await authorized(() => Promise.all([readJson("v1/tasks"), readJson("v1/model")]));
     state.model = model;
     fillForm(tasks, model);
-    byId("model").textContent = [model.name, model.precision, model.engine, model.device].filter(Boolean).join(" · ");
+    byId("model").textContent = modelInWords(model);
     readyToAsk();
   });
+}
+
+const ENGINES = { openvino: "OpenVINO", onnxruntime: "ONNX Runtime", tensorrt: "TensorRT" };
+
+function modelInWords({ name, precision, engine, device }) {
+  const precisions = [...new Set(Object.values(precision))].join(", ");
+  return `${name} · ${precisions} · ${ENGINES[engine] ?? engine} on ${device}`;
 }
 
 function listen() {
@@ -45,7 +53,7 @@ function listen() {
   byId("copy").addEventListener("click", () => guarded(copyListing));
   byId("save-json").addEventListener("click", () => saveJson(state.picture.name, state.answered.record));
   byId("save-picture").addEventListener("click", () => guarded(() => savePicture(state.picture.name, state.marks, state.picture.size)));
-  for (const id of ["overlay", "objects"]) listenForPicks(byId(id));
+  listenForPicks(useAsRegion);
 }
 
 /** Runs an action; a failure becomes the one line of the page. */
@@ -60,7 +68,8 @@ async function authorized(action) {
     try {
       return await action();
     } catch (error) {
-      if (error.status !== 401 || !(await askToken())) throw error;
+      if (error.status !== 401) throw error;
+      if (!(await askToken())) throw new Error("The server answers only with its token; ask again to enter it.");
     }
   }
 }
@@ -81,7 +90,7 @@ async function take(file) {
 }
 
 function checkLength(file) {
-  const most = state.model.limits?.bytes;
+  const most = state.model.limits?.body_bytes;
   if (most && file.size > most) {
     throw new Error(`${file.name} has ${megabytes(file.size)}, the server takes ${megabytes(most)}: scale the picture down.`);
   }
@@ -102,7 +111,8 @@ function redraw() {
 }
 
 function forgetAnswer() {
-  Object.assign(state, { objects: [], marks: [], answered: null, pinned: null });
+  Object.assign(state, { objects: [], marks: [], answered: null });
+  forgetPick();
   clearAnswer();
   showMarks([], state.picture?.size ?? [1, 1]);
   byId("save-picture").disabled = byId("save-json").disabled = true;
@@ -119,7 +129,6 @@ async function askOnce() {
     throw new Error(wantsRegion() ? "Draw the region on the picture first." : `Fill in the field “${chosenTask().ask}” first.`);
   }
   const question = readQuestion();
-  forgetAnswer();
   await running(question, () => authorized(() => answerAnew(question)));
 }
 
@@ -136,6 +145,7 @@ async function answerAnew(question) {
 
 async function answer(question) {
   const { picture, stop } = state;
+  state.kept = isKept(question, picture);
   for await (const { event, data } of ask(question, picture, stop.signal)) handlers[event]?.(data, picture, question);
 }
 
@@ -148,7 +158,6 @@ const handlers = {
   object: (object, { size }) => {
     state.objects.push(object);
     state.marks = marksOf(state.objects);
-    byId("status").textContent = `${countOf(state.marks)} so far …`;
     requestAnimationFrame(() => { showMarks(state.marks, size); listMarks(state.marks); });
   },
   text: ({ text }) => addWords(text),
@@ -157,7 +166,7 @@ const handlers = {
     state.marks = marksOf(objectsOf(record));
     state.answered = { question, name: picture.name, record, bundle: state.model.name };
     showMarks(state.marks, picture.size);
-    showRecord(record, state.marks);
+    showRecord(record, state.marks, state.kept);
     showListing();
     byId("save-picture").disabled = byId("picture").hidden;
     byId("save-json").disabled = false;
@@ -167,10 +176,10 @@ const handlers = {
 /** Runs a question with the clock going and the button to stop it. */
 async function running(question, action) {
   const began = performance.now();
-  const seconds = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
-  const clock = setInterval(() => (byId("clock").textContent = seconds()), 100);
+  const clock = setInterval(() => (byId("clock").textContent = progressSince(began)), 100);
   state.stop = new AbortController();
   busy(true);
+  forgetAnswer();
   byId("status").textContent = state.picture.id ? "Asking about the same picture …" : "Sending and encoding the picture …";
   try {
     await action();
@@ -185,11 +194,17 @@ async function running(question, action) {
   }
 }
 
+function progressSince(began) {
+  const seconds = `${((performance.now() - began) / 1000).toFixed(1)} s`;
+  return state.marks.length ? `${countOf(state.marks)}, ${seconds}` : seconds;
+}
+
 function busy(now) {
   const focused = document.activeElement === byId(now ? "ask" : "stop") || document.activeElement === document.body;
   show(now, "stop", "progress");
   show(!now, "ask");
-  byId("answer").setAttribute("aria-busy", now);
+  byId("words").setAttribute("aria-busy", now); // read out once it is whole
+  byId("answer").style.minHeight = now ? `${byId("answer").offsetHeight}px` : "";
   if (focused) byId(now ? "stop" : "ask").focus();
 }
 
@@ -199,24 +214,10 @@ function submitOnEnter(event) {
   if (!byId("ask").hidden) byId("question").requestSubmit();
 }
 
-/** Lets marks and rows stand out under the pointer and with the focus; a click keeps them so. */
-function listenForPicks(element) {
-  const indexOf = (event) => Number(event.target.closest("[data-index]")?.dataset.index ?? NaN);
-  const pick = (index) => {
-    const picked = Number.isNaN(index) || index < 0 ? state.pinned : index;
-    pickMark(picked);
-    for (const row of byId("objects").querySelectorAll("button")) row.classList.toggle("picked", Number(row.dataset.index) === picked);
-  };
-  for (const type of ["pointerover", "focusin"]) element.addEventListener(type, (event) => pick(indexOf(event)));
-  for (const type of ["pointerleave", "focusout"]) element.addEventListener(type, () => pick(NaN));
-  element.addEventListener("click", (event) => { pin(indexOf(event)); pick(NaN); });
-}
-
-function pin(index) {
-  state.pinned = Number.isNaN(index) || index === state.pinned ? null : index;
-  for (const row of byId("objects").querySelectorAll("button")) row.setAttribute("aria-pressed", Number(row.dataset.index) === state.pinned);
-  if (state.pinned === null || !wantsRegion()) return;
-  writeRegion(boundsOf(state.marks[state.pinned]));
+/** Takes the place of a chosen mark for the region, if the task is about one. */
+function useAsRegion(index) {
+  if (!wantsRegion() || !state.marks[index]) return;
+  writeRegion(boundsOf(state.marks[index]));
   showRegion(state.picture.size);
 }
 

@@ -5,16 +5,19 @@ import { byId, make } from "./dom.js";
 import { areaOf, inkOn, nameOf, percent } from "./marks.js";
 import { pathOf } from "./overlay.js";
 
-/** Draws the marks on the picture in its own size, and saves it as PNG. */
-export async function savePicture(name, marks, [width, height]) {
+const LEGIBLE = 960; // pixels of the longer side; smaller pictures are enlarged by a whole number
+
+/** Draws the marks on the picture, and saves it as PNG. */
+export async function savePicture(name, marks, size) {
+  const scale = Math.ceil(LEGIBLE / Math.max(...size, 1)); // 1 for all that are large enough
+  const [width, height] = size.map((side) => side * scale);
   const canvas = make("canvas", { width, height });
   const pen = canvas.getContext("2d");
   pen.drawImage(byId("picture"), 0, 0, width, height);
   const unit = Math.max(2, Math.round(Math.sqrt(width * height) / 280));
-  for (const mark of [...marks].sort((a, b) => areaOf(b) - areaOf(a))) stroke(pen, mark, unit);
+  for (const mark of [...marks].sort((a, b) => areaOf(b) - areaOf(a))) stroke(pen, mark, scale, unit);
   const texts = marks.map((mark, k) => `${nameOf(mark, k)} ${percent(mark.confidence)}`.trim());
-  const font = Math.max(12, unit * 5);
-  for (const caption of placeCaptions(marks, texts, [width, height], 1, font)) write(pen, caption);
+  for (const caption of placeCaptions(marks, texts, [width, height], scale, unit * 6)) write(pen, caption);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   if (!blob) throw new Error("This browser cannot draw a picture of this size; `f2edge run --draw` can.");
   save(blob, `${stem(name)}-answer.png`);
@@ -33,8 +36,8 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads it a little later
 }
 
-function stroke(pen, mark, unit) {
-  const path = new Path2D(pathOf(mark, 1));
+function stroke(pen, mark, scale, unit) {
+  const path = new Path2D(pathOf(mark, scale));
   pen.fillStyle = mark.colour + (mark.kind === "mask" ? "6e" : "18");
   pen.fill(path);
   pen.lineJoin = "round";

@@ -40,12 +40,13 @@ export async function readJson(path) {
  * Asks a question and yields the events of its answer; the last one is "answer".
  *
  * @param {object} question the fields of /v1/stream without the picture
- * @param {{file: Blob, name: string, id: ?string}} picture sent by its id if it has one
+ * @param {{file: Blob, name: string, id: ?string}} picture its id is sent in its place, if that is enough
  * @param {AbortSignal} signal
  */
 export async function* ask(question, picture, signal) {
-  const body = picture.id ? JSON.stringify({ ...question, image_id: picture.id }) : formOf(question, picture);
-  const headers = picture.id ? { "Content-Type": "application/json" } : {};
+  const kept = isKept(question, picture);
+  const body = kept ? JSON.stringify({ ...question, image_id: picture.id }) : formOf(question, picture);
+  const headers = kept ? { "Content-Type": "application/json" } : {};
   const response = await request("v1/stream", { method: "POST", body, headers, signal });
   let last = "";
   for await (const { event, data } of readEvents(response.body)) {
@@ -55,6 +56,9 @@ export async function* ask(question, picture, signal) {
   }
   if (last !== "answer") throw new ServerError("The connection ended before the answer was complete; ask again.");
 }
+
+/** Tells whether a question needs only what the server kept of the picture; tiles are cut out of the file itself. */
+export const isKept = (question, picture) => Boolean(picture.id) && !question.tile;
 
 async function request(path, options = {}) {
   const bearer = token ? { Authorization: `Bearer ${token}` } : {};

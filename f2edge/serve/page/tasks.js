@@ -28,8 +28,8 @@ const WORDS = {
   caption: ["Caption", "One sentence about the picture."],
   detailed_caption: ["Detailed caption", "A longer sentence about the picture."],
   more_detailed_caption: ["Paragraph", "A paragraph about the picture."],
-  region_to_category: ["Name", "What kind of thing is in the region."],
-  region_to_description: ["Description", "A description of what is in the region."],
+  region_to_category: ["Name of a region", "What kind of thing is in the region."],
+  region_to_description: ["Description of a region", "A description of what is in the region."],
 };
 
 const FREE = ["Free prompt", "The text is the prompt, for models that were tuned on prompts of their own.", "Prompt", ""];

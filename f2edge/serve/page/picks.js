@@ -1,0 +1,43 @@
+/** Marks and rows that stand out: under the pointer, with the focus, or for good after a click. */
+
+import { byId } from "./dom.js";
+import { pickMark } from "./overlay.js";
+
+let pinned = null; // the index of the mark that stays picked
+
+/**
+ * Lets marks on the picture and rows of the list stand out.
+ *
+ * @param {(index: number) => void} chosen called with the index of a mark that was clicked
+ */
+export function listenForPicks(chosen) {
+  for (const element of [byId("overlay"), byId("objects")]) {
+    for (const type of ["pointerover", "focusin"]) element.addEventListener(type, (event) => pick(indexOf(event)));
+    for (const type of ["pointerleave", "focusout"]) element.addEventListener(type, () => pick(null));
+    element.addEventListener("click", (event) => pin(indexOf(event), chosen));
+  }
+}
+
+/** Lets no mark stand out: there is another answer. */
+export function forgetPick() {
+  pinned = null;
+}
+
+function indexOf(event) {
+  const element = event.target.closest("[data-index]");
+  return element ? Number(element.dataset.index) : null;
+}
+
+function pick(index) {
+  pickMark(index ?? pinned);
+  for (const row of rows()) row.classList.toggle("picked", Number(row.dataset.index) === (index ?? pinned));
+}
+
+function pin(index, chosen) {
+  pinned = index === pinned ? null : index;
+  for (const row of rows()) row.setAttribute("aria-pressed", Number(row.dataset.index) === pinned);
+  pick(null);
+  if (pinned !== null) chosen(pinned);
+}
+
+const rows = () => byId("objects").querySelectorAll("button");
