@@ -68,8 +68,9 @@ function json({ record }) {
 function pretty(value, indent) {
   const inner = `${indent}  `;
   const all = (pairs, [open, close]) => (pairs.length ? `${open}\n${inner}${pairs.join(`,\n${inner}`)}\n${indent}${close}` : open + close);
-  if (Array.isArray(value) && value.some(Array.isArray)) return all(value.map((item) => JSON.stringify(item)), "[]");
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value);
+  if (Array.isArray(value) && value.some(Array.isArray)) return all(value.map((item) => pretty(item, inner)), "[]");
+  if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
   return all(Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${pretty(item, inner)}`), "{}");
 }
 

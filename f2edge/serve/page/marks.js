@@ -63,6 +63,7 @@ const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) /
 /** Returns a confidence as a percentage; small ones have a decimal. */
 export function percent(confidence) {
   if (confidence === null || confidence === undefined) return "";
+  if (confidence < 0.0005) return "< 0.1 %";
   return `${(confidence * 100).toFixed(confidence < 0.1 ? 1 : 0)} %`;
 }
 
