@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from f2edge.model import Florence2
     from tests.support.serving import Live
+
+FORM, JSON = "multipart/form-data", "application/json"
+ANSWERED = re.compile(r" in [\d.]+ m?s\.$")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_text_appears_while_it_is_decided(page: Visit, model: Florence2) -> None
     with gated(model) as gate:
         page.start("caption", tokens="12", beams="1")
         gate.open(6)
-        page.page.wait_for_function("document.querySelector('#words').textContent.length > 0")
+        page.page.locator("#words:not(:empty)").wait_for()
         assert gate.steps <= 6
         beginning = page.text("#words")
         gate.remove()
@@ -81,7 +85,7 @@ def test_a_question_can_be_stopped(page: Visit, live: Live, model: Florence2) ->
         assert page.text("#status") == "Stopped."
         gate.open()
         assert eventually(lambda: live.service.room.inside == 0)
-    assert page.ask("caption", tokens="4").startswith("Done in")
+    assert ANSWERED.search(page.ask("caption", tokens="4"))
 
 
 def test_the_picture_is_sent_once(page: Visit, live: Live) -> None:
@@ -89,14 +93,11 @@ def test_the_picture_is_sent_once(page: Visit, live: Live) -> None:
     page.give(picture(seed=7))
     page.ask("caption", tokens="4")
     page.ask("ocr", tokens="4")
-    assert [len(sent.post_data_buffer or b"") > 500 for sent in page.questions] == [True, False]
+    assert page.sent == [FORM, JSON]
     assert "kept" in page.text("#stages .vision")
     forget(live)
-    assert page.ask("caption", tokens="4").startswith("Done in")
-    assert [sent.headers["content-type"].partition(";")[0] for sent in page.questions[2:]] == [
-        "application/json",
-        "multipart/form-data",
-    ]
+    assert ANSWERED.search(page.ask("caption", tokens="4"))
+    assert page.sent[2:] == [JSON, FORM]
     assert "kept" not in page.text("#stages .vision")
 
 
@@ -111,7 +112,7 @@ def test_tiles_are_cut_out_of_the_picture_itself(page: Visit) -> None:
     page.ask("caption", tokens="4")
     page.ask("od", tile="80", tokens="12", beams="1")
     assert page.text("#error") == ""
-    assert page.questions[-1].headers["content-type"].startswith("multipart/form-data")
+    assert page.sent == [FORM, FORM]
 
 
 def test_a_failure_is_one_line(page: Visit) -> None:
@@ -122,14 +123,14 @@ def test_a_failure_is_one_line(page: Visit) -> None:
     assert "\n" not in page.text("#error")
     page.give()
     assert page.text("#error") == ""
-    assert page.ask("caption", tokens="4").startswith("Done in")
+    assert ANSWERED.search(page.ask("caption", tokens="4"))
 
 
 def test_a_picture_comes_by_drop_and_by_paste(page: Visit) -> None:
     """A dropped file and a pasted one are taken as a chosen one is."""
     for kind, carrier in (("drop", "dataTransfer"), ("paste", "clipboardData")):
-        page.page.evaluate(_HAND_IN, [kind, carrier, list(picture(kind=("PNG")))])
-        page.page.wait_for_function(f"document.querySelector('#picture-name').textContent === '{kind}.png'")
+        page.page.evaluate(_HAND_IN, [kind, carrier, list(picture())])
+        page.page.get_by_text(f"{kind}.png").wait_for()
         assert page.text("#picture-size") == "120 × 90 pixels"
 
 
@@ -144,7 +145,7 @@ _HAND_IN = """([kind, carrier, bytes]) => {
 
 def test_the_page_asks_for_the_token(browser: Browser, model: Florence2) -> None:
     """A server with a token gets it from the person at the page; a wrong one is asked for again."""
-    token = "0123456789abcdef"
+    token = "0123456789abcdef"  # noqa: S105 - of a server that lives as long as this test
     with serving(model, Settings(port=0, token=token)) as guarded, visit(browser, guarded) as page:
         for given in ("wrong", token):
             page.page.wait_for_selector("#token-dialog[open]")
@@ -152,7 +153,7 @@ def test_the_page_asks_for_the_token(browser: Browser, model: Florence2) -> None
             page.page.press("#token", "Enter")
         wait_for_tasks(page)
         page.give()
-        assert page.ask("caption", tokens="4").startswith("Done in")
+        assert ANSWERED.search(page.ask("caption", tokens="4"))
         assert token not in page.listing("curl") + page.listing("http")
 
 
@@ -164,7 +165,7 @@ def test_nothing_is_cut_off(browser: Browser, live: Live, size: tuple[int, int],
         wait_for_tasks(page)
         assert page.page.evaluate(_BEYOND) == []
         page.give(name="a-long-name-without-a-blank-" * 4 + ".png")
-        page.ask("od", labels="cat", tokens="40")
+        page.ask("od", labels="cat, dog", tokens="40")
         assert page.page.evaluate(_BEYOND) == []
 
 

@@ -63,6 +63,11 @@ class Visit:
         return self.page.text_content("#listing") or ""
 
     @property
+    def sent(self) -> list[str]:
+        """How each question came to the server: as a form with the picture, or as JSON with its id."""
+        return [question.headers["content-type"].partition(";")[0] for question in self.questions]
+
+    @property
     def record(self) -> dict[str, Any]:
         """The answer as the page shows it in JSON."""
         record: dict[str, Any] = json.loads(self.listing("json"))
@@ -84,4 +89,4 @@ def visit(browser: Browser, live: Live, size: tuple[int, int] = WIDE, **context:
 
 def wait_for_tasks(visited: Visit) -> None:
     """Wait until the page has read the tasks of its server."""
-    visited.page.wait_for_function("document.querySelector('#task').options.length > 0")
+    visited.page.locator("#task option").first.wait_for(state="attached")

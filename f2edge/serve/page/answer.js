@@ -55,7 +55,7 @@ export function showRecord(record, marks, kept) {
 }
 
 /** Returns the answer of a task in text; empty for a task that locates something. */
-export function plainText(record) {
+function plainText(record) {
   const answer = record.result?.[record.task];
   return typeof answer === "string" ? answer.trim() : "";
 }
@@ -64,7 +64,7 @@ export function plainText(record) {
 export function summaryOf(record, marks) {
   if (marks.length) return countOf(marks);
   if (plainText(record)) return "Done";
-  return typeof record.result?.[record.task] === "string" ? "The answer is empty" : "Nothing found";
+  return typeof record.result?.[record.task] === "string" ? "Empty answer" : "Nothing found";
 }
 
 /** Returns the number of marks with their noun. */

@@ -5,7 +5,7 @@
  * those of `f2edge run --draw`: objects of one label have one colour.
  */
 
-export const COLOURS = [
+const COLOURS = [
   "#e6194b", "#0a7cff", "#ffb000", "#12a150", "#9b3bdc", "#f5700a",
   "#00a5b5", "#e33fb4", "#7a9a01", "#7c4a2d", "#7fd1ff", "#3d4ed8",
 ];

@@ -20,15 +20,19 @@ export function showMarks(marks, size) {
 export function pickMark(index) {
   if (shown.picked === index) return;
   shown.picked = index;
+  markPicked();
+}
+
+function markPicked() {
   for (const group of byId("marks").querySelectorAll(".mark")) {
-    group.classList.toggle("picked", Number(group.dataset.index) === index);
+    group.classList.toggle("picked", Number(group.dataset.index) === shown.picked);
   }
-  byId("marks").classList.toggle("picking", index !== null);
-  byId("marks").querySelector(".tip")?.replaceChildren(...tip());
+  byId("marks").classList.toggle("picking", shown.picked !== null);
+  byId("marks").querySelector(".tip").replaceChildren(...tip());
 }
 
 /** Returns units of the screen for one pixel of the picture. */
-export const scaleOf = (size) => byId("overlay").clientWidth / size[0];
+const scaleOf = (size) => byId("overlay").clientWidth / size[0];
 
 /** Draws again, after the frame has got another size. */
 export function render() {
@@ -39,8 +43,9 @@ export function render() {
   overlay.setAttribute("viewBox", `0 0 ${overlay.clientWidth} ${overlay.clientHeight}`);
   const large = [...marks.keys()].sort((a, b) => areaOf(marks[b]) - areaOf(marks[a]));
   const captions = placeCaptions(marks, marks.map((mark) => mark.label), areaShown(), scale, FONT);
-  const tips = draw("g", { class: "tip" }, ...tip());
-  byId("marks").replaceChildren(...large.map((k) => shapeOf(marks[k], k, scale)), ...captions.map(drawCaption), tips);
+  const shapes = large.map((k) => shapeOf(marks[k], k, scale));
+  byId("marks").replaceChildren(...shapes, ...captions.map(drawCaption), draw("g", { class: "tip" }));
+  markPicked();
   overlay.setAttribute("aria-label", marks.length ? `Marked: ${marks.map(nameOf).join(", ")}` : "Nothing is marked");
 }
 

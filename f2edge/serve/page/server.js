@@ -6,7 +6,7 @@ const TOKEN = "f2edge-token";
 let token = sessionStorage.getItem(TOKEN);
 
 /** What the server refused, in one line. */
-export class ServerError extends Error {
+class ServerError extends Error {
   /**
    * @param {string} message one line
    * @param {number} status the HTTP status; 0 if there was no answer
