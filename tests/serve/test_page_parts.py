@@ -127,6 +127,7 @@ def test_an_object_stands_out_and_becomes_the_region(page: Visit) -> None:
     """The focus on a row shows the object with its confidence; a click makes it the region of the next question."""
     page.ask("od", **OBJECTS)
     box, label = page.record["boxes"][1], page.record["labels"][1]
+    page.page.keyboard.press("Tab")  # the keyboard is in use, so the focus is visible
     page.page.focus("#objects li:nth-child(2) button")
     assert page.page.text_content("#marks .tip") == f"{label} < 0.1 %"
     assert page.page.get_attribute("#marks .picked", "data-index") == "1"
@@ -200,7 +201,7 @@ def test_the_keyboard_reaches_everything(page: Visit) -> None:
     seen = ["skip"]
     for _ in range(60):
         page.page.keyboard.press("Tab")
-        seen.append(page.page.evaluate("() => document.activeElement.id || document.activeElement.className"))
+        seen.append(page.page.evaluate("() => document.activeElement.id || document.activeElement.classList[0]"))
         if seen[-1] == "listing":
             break
     wanted = ["skip", "choose-other", "save-picture", "save-json", "task", "labels", "structured", "tile", "beams"]

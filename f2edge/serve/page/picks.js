@@ -12,7 +12,8 @@ let pinned = null; // the index of the mark that stays picked
  */
 export function listenForPicks(chosen) {
   for (const element of [byId("overlay"), byId("objects")]) {
-    for (const type of ["pointerover", "focusin"]) element.addEventListener(type, (event) => pick(indexOf(event)));
+    // not pointerover: that also comes when the list scrolls under a pointer at rest, and the keyboard makes it scroll
+    for (const type of ["pointermove", "focusin"]) element.addEventListener(type, (event) => pick(indexOf(event)));
     for (const type of ["pointerleave", "focusout"]) element.addEventListener(type, () => pick(null));
     element.addEventListener("click", (event) => pin(indexOf(event), chosen));
   }
@@ -28,9 +29,12 @@ function indexOf(event) {
   return element ? Number(element.dataset.index) : null;
 }
 
+/** Lets a mark stand out; without one, that of the row with the focus, or the one that was clicked. */
 function pick(index) {
-  pickMark(index ?? pinned);
-  for (const row of rows()) row.classList.toggle("picked", Number(row.dataset.index) === (index ?? pinned));
+  const focused = byId("objects").querySelector("button:focus-visible")?.dataset.index;
+  const picked = index ?? (focused === undefined ? pinned : Number(focused));
+  pickMark(picked);
+  for (const row of rows()) row.classList.toggle("picked", Number(row.dataset.index) === picked);
 }
 
 function pin(index, chosen) {
