@@ -57,6 +57,7 @@ def test_an_answer_is_drawn_and_listed(page: Visit, model: Florence2) -> None:
     assert rows == list(expected.labels)
     assert page.page.locator("#objects .percent").first.inner_text() == "< 0.1 %"
     assert page.record["token_ids"] == list(expected.token_ids)
+    assert page.faults.refused == []
 
 
 def test_text_appears_while_it_is_decided(page: Visit, model: Florence2) -> None:
@@ -67,10 +68,12 @@ def test_text_appears_while_it_is_decided(page: Visit, model: Florence2) -> None
         gate.open(6)
         page.page.locator("#words:not(:empty)").wait_for()
         assert gate.steps <= 6
+        page.page.press("#tokens", "Enter")  # does not ask once more
         beginning = page.text("#words")
         gate.remove()
         page.page.wait_for_selector("#ask:not([hidden])")
     assert page.text("#words").startswith(beginning)
+    assert len(page.questions) == 1
     assert page.text("#words") == page.record["result"]["<CAPTION>"].strip()
 
 

@@ -116,6 +116,21 @@ def test_a_question_that_lacks_something_is_not_sent(page: Visit) -> None:
     assert page.questions == []
 
 
+def test_wrong_numbers_are_not_sent(page: Visit) -> None:
+    """A number that is none is told with its field, unless the task does not have the field."""
+    page.page.click("#more summary")
+    for field, value, name in (("beams", "0", "Beams"), ("tokens", "1.5", "Most new tokens"), ("tile", "3", "Side")):
+        page.page.fill(f"#{field}", value)
+        page.page.evaluate("() => { document.querySelector('#more').open = false; }")
+        page.page.click("#ask")
+        assert page.text("#error").startswith(name)
+        assert page.page.evaluate("() => document.activeElement.id") == field
+        page.page.fill(f"#{field}", "" if field != "tile" else value)
+    assert page.questions == []
+    page.ask("caption", tokens="4")
+    assert len(page.questions) == 1
+
+
 def test_labels_stand_for_the_text(page: Visit) -> None:
     """A task that needs a text takes the wanted labels in its place, as everywhere else."""
     status = page.ask("open_vocabulary_detection", labels="cat, dog", tokens="20", beams="1")

@@ -7,7 +7,7 @@ import { boundsOf, marksOf, objectsOf } from "./marks.js";
 import { render, showMarks } from "./overlay.js";
 import { forgetPick, listenForPicks } from "./picks.js";
 import { listenForPictures, shapeFrame, showPicture } from "./picture.js";
-import { chosenTask, clearRegion, fillForm, locates, missingField, readQuestion, showFields, wantsRegion, writeRegion } from "./question.js";
+import { chosenTask, clearRegion, fillForm, locates, missingField, readQuestion, showFields, wantsRegion, writeRegion, wrongField } from "./question.js";
 import { listenForRegion, showRegion } from "./region.js";
 import { saveJson, savePicture } from "./save.js";
 import { ask, isKept, readJson } from "./server.js";
@@ -123,13 +123,21 @@ function readyToAsk() {
 }
 
 async function askOnce() {
-  const missing = missingField();
-  if (missing) {
-    missing.focus();
-    throw new Error(wantsRegion() ? "Draw the region on the picture first." : `Fill in the field “${chosenTask().ask}” first.`);
-  }
+  if (byId("ask").hidden) return; // Enter in a field asks, too, also while an answer is coming
+  checkFields();
   const question = readQuestion();
   await running(question, () => authorized(() => answerAnew(question)));
+}
+
+/** Throws an error about the first field that is wrong or missing, and puts the focus there. */
+function checkFields() {
+  const wrong = wrongField();
+  const field = wrong ?? missingField();
+  if (!field) return;
+  byId("more").open ||= byId("more").contains(field);
+  field.focus();
+  if (wrong) throw new Error(`${wrong.labels[0].textContent.trim()}: ${wrong.validationMessage}`);
+  throw new Error(wantsRegion() ? "Draw the region on the picture first." : `Fill in the field “${chosenTask().ask}” first.`);
 }
 
 /** Asks again with the picture itself if the server has dropped what it kept of it. */
@@ -211,7 +219,7 @@ function busy(now) {
 function submitOnEnter(event) {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  if (!byId("ask").hidden) byId("question").requestSubmit();
+  if (!byId("ask").disabled) byId("question").requestSubmit();
 }
 
 /** Takes the place of a chosen mark for the region, if the task is about one. */

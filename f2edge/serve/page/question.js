@@ -63,6 +63,12 @@ export function missingField() {
   return wanted ? byId("text") : null;
 }
 
+/** Returns the first field with a value that is none, such as a word for a number, or null; hidden ones do not count. */
+export function wrongField() {
+  const fields = [...(wantsRegion() ? CORNERS : []), "tile", "beams", "tokens"].filter(shown).map(byId);
+  return fields.find((field) => !field.validity.valid) ?? null;
+}
+
 /** Returns the fields of /v1/ask that the form has, without the picture. */
 export function readQuestion() {
   const question = { task: byId("task").value };
