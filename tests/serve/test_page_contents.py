@@ -55,6 +55,15 @@ def test_what_a_module_exports_is_used(name: str) -> None:
     assert [item for item in exported if not re.search(rf"\b{item}\b", others)] == []
 
 
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_a_module_imports_it_uses(name: str) -> None:
+    """Nothing is imported for nothing, and lines are as long as those of Python."""
+    imports = "".join(re.findall(r"^import \{(.*?)\} from", TEXTS[name], re.DOTALL | re.MULTILINE))
+    body = re.sub(r"^import \{.*?\} from .*?$", "", TEXTS[name], flags=re.DOTALL | re.MULTILINE)
+    assert [item for item in re.findall(r"\w+", imports) if not re.search(rf"\b{item}\b", body)] == []
+    assert [line for line in TEXTS[name].splitlines() if len(line) > 120] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_comes_from_elsewhere(name: str) -> None:
     """No file names an address of another host; that of the SVG namespace is a name alone."""

@@ -4,7 +4,11 @@ import { byId, make, show, tell } from "./dom.js";
 import { nameOf, percent } from "./marks.js";
 
 const STAGES = [
-  ["preprocess", "Picture"], ["vision", "Vision"], ["encoder", "Prompt"], ["decode", "Answer"], ["postprocess", "Parsing"],
+  ["preprocess", "Picture"],
+  ["vision", "Vision"],
+  ["encoder", "Prompt"],
+  ["decode", "Answer"],
+  ["postprocess", "Parsing"],
 ];
 
 /** Empties the answer before another question. */
@@ -33,7 +37,8 @@ function rowOf(mark, index) {
   const meter = make("span", { className: "meter" }, make("span"));
   meter.firstChild.style.setProperty("--share", mark.confidence ?? 0);
   const sure = make("span", { className: "percent" }, percent(mark.confidence));
-  const button = make("button", { type: "button", className: "object" }, swatch, make("span", { className: "label" }, nameOf(mark, index)), meter, sure);
+  const label = make("span", { className: "label" }, nameOf(mark, index));
+  const button = make("button", { type: "button", className: "object" }, swatch, label, meter, sure);
   button.dataset.index = index;
   button.setAttribute("aria-pressed", "false");
   return make("li", {}, button);
@@ -69,15 +74,18 @@ export function summaryOf(record, marks) {
 
 /** Returns the number of marks with their noun. */
 export function countOf(marks) {
-  const noun = { box: ["object", "objects"], quad: ["line of text", "lines of text"], mask: ["mask", "masks"] }[marks[0].kind];
-  return `${marks.length} ${noun[marks.length === 1 ? 0 : 1]}`;
+  const [one, many] = NOUNS[marks[0].kind];
+  return `${marks.length} ${marks.length === 1 ? one : many}`;
 }
+
+const NOUNS = { box: ["object", "objects"], quad: ["line of text", "lines of text"], mask: ["mask", "masks"] };
 
 function remarksOf(record, marks) {
   const sure = record.calibrated
     ? "The percentage is the probability that an object is right."
     : "The percentage is the model's own score; the bundle is not calibrated for this task.";
-  return [record.truncated && "The answer was cut off at its longest allowed length.", marks.length && sure].filter(Boolean);
+  const cut = record.truncated && "The answer was cut off at its longest allowed length.";
+  return [cut, marks.length && sure].filter(Boolean);
 }
 
 /** Shows the time of each stage; `kept` names those whose result was there from an earlier question. */

@@ -37,12 +37,13 @@ export function captionOf(text, room, font) {
   const pad = font * 0.4;
   const most = Math.max(room * 0.6, font * 8) - 2 * pad;
   let short = text;
-  while (short && pen.measureText(short).width > most) short = short.replace(/…?$/, "").slice(0, -1).trimEnd() + "…";
+  while (short !== "…" && pen.measureText(short).width > most) short = `${short.replace(/.…?$/u, "").trimEnd()}…`;
   return { text: short, width: pen.measureText(short).width + 2 * pad, height: font * 1.5, font, pad };
 }
 
 function bestSpot(caption, index, around, area, placed) {
-  const free = spotsOf(caption, around[index], area).filter((spot) => !placed.some((other) => shared(rect(spot, caption), rect(other, other))));
+  const isFree = (spot) => !placed.some((other) => shared(rect(spot, caption), rect(other, other)));
+  const free = spotsOf(caption, around[index], area).filter(isFree);
   const costs = free.map((spot) => spot.cost + HIDDEN * covered(rect(spot, caption), index, around));
   return free[costs.indexOf(Math.min(...costs))];
 }
@@ -51,7 +52,8 @@ function bestSpot(caption, index, around, area, placed) {
 function spotsOf({ width, height }, [left, top, right, bottom], area) {
   const rows = [[top - height, 0], [bottom, 0.2], [top, 0.3], [bottom - height, 0.4]];
   for (let k = 1; k < 4; k++) rows.push([top - (1 + k) * height, k], [bottom + k * height, k + 0.2]);
-  const columns = [[left, 0], [right - width, 0.2], [(left + right - width) / 2, 0.2], [right, 0.6], [left - width, 0.6]];
+  const middle = (left + right - width) / 2;
+  const columns = [[left, 0], [right - width, 0.2], [middle, 0.2], [right, 0.6], [left - width, 0.6]];
   const inside = (value, most) => Math.min(Math.max(0, value), Math.max(0, most));
   return rows.flatMap(([y, down]) => columns.map(([x, aside]) => (
     { x: inside(x, area[0] - width), y: inside(y, area[1] - height), cost: down + aside }

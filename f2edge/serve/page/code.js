@@ -1,15 +1,16 @@
 /** The question on the screen as curl and as Python, and its answer as JSON. */
 
+import { byId } from "./dom.js";
 import { address, hasToken } from "./server.js";
 
 /**
- * Returns the listing of a language: "curl", "http", "embedded" or "json".
+ * Shows the listing of the language that is chosen.
  *
- * @param {string} language
- * @param {{question: object, name: string, record: object, bundle: string}} asked
+ * @param {?{question: object, name: string, record: object, bundle: string}} asked null if there is no answer
  */
-export function listingOf(language, asked) {
-  return { curl, http, embedded, json }[language](asked);
+export function showListing(asked) {
+  const language = new FormData(byId("code-form")).get("language");
+  if (asked) byId("listing").textContent = { curl, http, embedded, json }[language](asked);
 }
 
 function curl({ question, name }) {
@@ -67,7 +68,9 @@ function json({ record }) {
 /** Writes JSON with one line for each field, and for each list within a list. */
 function pretty(value, indent) {
   const inner = `${indent}  `;
-  const all = (pairs, [open, close]) => (pairs.length ? `${open}\n${inner}${pairs.join(`,\n${inner}`)}\n${indent}${close}` : open + close);
+  const all = (items, [open, close]) => (
+    items.length ? `${open}\n${inner}${items.join(`,\n${inner}`)}\n${indent}${close}` : open + close
+  );
   if (Array.isArray(value) && value.some(Array.isArray)) return all(value.map((item) => pretty(item, inner)), "[]");
   if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
@@ -81,14 +84,16 @@ function python(value) {
   return JSON.stringify(value);
 }
 
-/**
- * Puts a text on the clipboard; without the permission, which only https and localhost have, by selecting it.
- *
- * @param {string} text
- * @param {HTMLElement} shown the element that shows this text
- */
-export async function copy(text, shown) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  getSelection().selectAllChildren(shown);
+/** Puts the listing on the clipboard, and says so. */
+export async function copyListing() {
+  await copy(byId("listing"));
+  byId("copy").textContent = "Copied";
+  setTimeout(() => (byId("copy").textContent = "Copy"), 2000);
+}
+
+/** Only https and localhost have the clipboard; elsewhere the text is selected first. */
+async function copy(element) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  getSelection().selectAllChildren(element);
   if (!document.execCommand("copy")) throw new Error("This browser does not let pages copy; the text is selected.");
 }

@@ -22,9 +22,11 @@ export function marksOf(objects) {
 /** Returns the objects of an answer of /v1/ask. */
 export function objectsOf({ labels, boxes, quads, polygons, confidences }) {
   const shapes = [
-    ...boxes.map((box) => ({ box })), ...quads.map((quad) => ({ quad })), ...polygons.map((mask) => ({ polygons: mask })),
+    ...boxes.map((box) => ({ box })),
+    ...quads.map((quad) => ({ quad })),
+    ...polygons.map((mask) => ({ polygons: mask })),
   ];
-  return shapes.map((shape, index) => ({ label: labels[index] ?? "", confidence: confidences[index] ?? null, ...shape }));
+  return shapes.map((shape, k) => ({ label: labels[k] ?? "", confidence: confidences[k] ?? null, ...shape }));
 }
 
 function shapeOf({ box, quad, polygons }) {

@@ -1,13 +1,15 @@
 /** The page: picture, question and answer, and what happens between them. */
 
 import { addWords, clearAnswer, countOf, listMarks, milliseconds, showRecord, summaryOf } from "./answer.js";
-import { copy, listingOf } from "./code.js";
+import { copyListing, showListing } from "./code.js";
 import { byId, show, tell } from "./dom.js";
 import { boundsOf, marksOf, objectsOf } from "./marks.js";
 import { render, showMarks } from "./overlay.js";
 import { forgetPick, listenForPicks } from "./picks.js";
 import { listenForPictures, shapeFrame, showPicture } from "./picture.js";
-import { chosenTask, clearRegion, fillForm, locates, missingField, readQuestion, showFields, wantsRegion, writeRegion, wrongField } from "./question.js";
+import {
+  chosenTask, clearRegion, fillForm, missingField, readQuestion, showFields, wantsRegion, writeRegion, wrongField,
+} from "./question.js";
 import { listenForRegion, showRegion } from "./region.js";
 import { saveJson, savePicture } from "./save.js";
 import { ask, isKept, readJson } from "./server.js";
@@ -49,10 +51,10 @@ function listen() {
   byId("question").addEventListener("submit", (event) => { event.preventDefault(); guarded(askOnce); });
   byId("text").addEventListener("keydown", submitOnEnter);
   byId("stop").addEventListener("click", () => state.stop?.abort());
-  byId("languages").addEventListener("change", showListing);
+  byId("languages").addEventListener("change", () => showListing(state.answered));
   byId("copy").addEventListener("click", () => guarded(copyListing));
   byId("save-json").addEventListener("click", () => saveJson(state.picture.name, state.answered.record));
-  byId("save-picture").addEventListener("click", () => guarded(() => savePicture(state.picture.name, state.marks, state.picture.size)));
+  byId("save-picture").addEventListener("click", () => guarded(() => savePicture(state.picture, state.marks)));
   listenForPicks(useAsRegion);
 }
 
@@ -92,7 +94,8 @@ async function take(file) {
 function checkLength(file) {
   const most = state.model.limits?.body_bytes;
   if (most && file.size > most) {
-    throw new Error(`${file.name} has ${megabytes(file.size)}, the server takes ${megabytes(most)}: scale the picture down.`);
+    const sizes = `${megabytes(file.size)}, the server takes ${megabytes(most)}`;
+    throw new Error(`${file.name} has ${sizes}: scale the picture down.`);
   }
 }
 
@@ -137,7 +140,8 @@ function checkFields() {
   byId("more").open ||= byId("more").contains(field);
   field.focus();
   if (wrong) throw new Error(`${wrong.labels[0].textContent.trim()}: ${wrong.validationMessage}`);
-  throw new Error(wantsRegion() ? "Draw the region on the picture first." : `Fill in the field “${chosenTask().ask}” first.`);
+  const fill = `Fill in the field “${chosenTask().ask}” first.`;
+  throw new Error(wantsRegion() ? "Draw the region on the picture first." : fill);
 }
 
 /** Asks again with the picture itself if the server has dropped what it kept of it. */
@@ -175,7 +179,7 @@ const handlers = {
     state.answered = { question, name: picture.name, record, bundle: state.model.name };
     showMarks(state.marks, picture.size);
     showRecord(record, state.marks, state.kept);
-    showListing();
+    showListing(state.answered);
     byId("save-picture").disabled = byId("picture").hidden;
     byId("save-json").disabled = false;
   },
@@ -188,10 +192,12 @@ async function running(question, action) {
   state.stop = new AbortController();
   busy(true);
   forgetAnswer();
-  byId("status").textContent = state.picture.id ? "Asking about the same picture …" : "Sending and encoding the picture …";
+  const sending = "Sending and encoding the picture …";
+  byId("status").textContent = state.picture.id ? "Asking about the same picture …" : sending;
   try {
     await action();
-    byId("status").textContent = `${summaryOf(state.answered.record, state.marks)} in ${milliseconds(performance.now() - began)}.`;
+    const time = milliseconds(performance.now() - began);
+    byId("status").textContent = `${summaryOf(state.answered.record, state.marks)} in ${time}.`;
   } catch (error) {
     byId("status").textContent = error.name === "AbortError" ? "Stopped." : "No answer.";
     if (error.name !== "AbortError") throw error;
@@ -227,16 +233,6 @@ function useAsRegion(index) {
   if (!wantsRegion() || !state.marks[index]) return;
   writeRegion(boundsOf(state.marks[index]));
   showRegion(state.picture.size);
-}
-
-function showListing() {
-  if (state.answered) byId("listing").textContent = listingOf(new FormData(byId("code-form")).get("language"), state.answered);
-}
-
-async function copyListing() {
-  await copy(byId("listing").textContent, byId("listing"));
-  byId("copy").textContent = "Copied";
-  setTimeout(() => (byId("copy").textContent = "Copy"), 2000);
 }
 
 start();

@@ -22,7 +22,7 @@ export function fillForm(served, model) {
 export const chosenTask = () => tasks.find((task) => task.task === byId("task").value);
 
 /** Tells whether a task is answered with places in the picture. */
-export const locates = (task) => task.answer !== "text";
+const locates = (task) => task.answer !== "text";
 
 /** Tells whether the chosen task is about a region. */
 export const wantsRegion = () => chosenTask()?.input === "region";
@@ -63,7 +63,7 @@ export function missingField() {
   return wanted ? byId("text") : null;
 }
 
-/** Returns the first field with a value that is none, such as a word for a number, or null; hidden ones do not count. */
+/** Returns the first field that is shown and has a value that is none, such as a word for a number; or null. */
 export function wrongField() {
   const fields = [...(wantsRegion() ? CORNERS : []), "tile", "beams", "tokens"].filter(shown).map(byId);
   return fields.find((field) => !field.validity.valid) ?? null;

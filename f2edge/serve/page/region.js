@@ -39,7 +39,9 @@ const far = (a, b) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY) >
 function pixelOf({ clientX, clientY }, [width, height]) {
   const box = byId("overlay").getBoundingClientRect();
   const inside = (value, most) => Math.min(Math.max(0, value), most);
-  return [inside(((clientX - box.left) / box.width) * width, width), inside(((clientY - box.top) / box.height) * height, height)];
+  const x = ((clientX - box.left) / box.width) * width;
+  const y = ((clientY - box.top) / box.height) * height;
+  return [inside(x, width), inside(y, height)];
 }
 
 /** Shows the region of the form over the picture, if the task is about one. */

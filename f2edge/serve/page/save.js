@@ -8,7 +8,7 @@ import { pathOf } from "./overlay.js";
 const LEGIBLE = 960; // pixels of the longer side; smaller pictures are enlarged by a whole number
 
 /** Draws the marks on the picture, and saves it as PNG. */
-export async function savePicture(name, marks, size) {
+export async function savePicture({ name, size }, marks) {
   const scale = Math.ceil(LEGIBLE / Math.max(...size, 1)); // 1 for all that are large enough
   const [width, height] = size.map((side) => side * scale);
   const canvas = make("canvas", { width, height });

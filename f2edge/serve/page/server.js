@@ -62,7 +62,8 @@ export const isKept = (question, picture) => Boolean(picture.id) && !question.ti
 
 async function request(path, options = {}) {
   const bearer = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch(address(path), { ...options, headers: { ...options.headers, ...bearer } }).catch(unreachable);
+  const headers = { ...options.headers, ...bearer };
+  const response = await fetch(address(path), { ...options, headers }).catch(unreachable);
   if (response.ok) return response;
   throw errorOf(await response.json().catch(() => ({})), response);
 }

@@ -3,7 +3,9 @@
 import { make } from "./dom.js";
 
 const GROUPS = [
-  ["Find", ["od", "dense_region_caption", "region_proposal", "open_vocabulary_detection", "caption_to_phrase_grounding"]],
+  ["Find", [
+    "od", "dense_region_caption", "region_proposal", "open_vocabulary_detection", "caption_to_phrase_grounding",
+  ]],
   ["Outline", ["referring_expression_segmentation", "region_to_segmentation"]],
   ["Read", ["ocr", "ocr_with_region", "region_to_ocr"]],
   ["Describe", ["caption", "detailed_caption", "more_detailed_caption"]],
@@ -32,7 +34,7 @@ const WORDS = {
   region_to_description: ["Description of a region", "A description of what is in the region."],
 };
 
-const FREE = ["Free prompt", "The text is the prompt, for models that were tuned on prompts of their own.", "Prompt", ""];
+const FREE = ["Free prompt", "The text is the prompt, for models that were tuned on prompts of their own.", "Prompt"];
 
 /** Returns a task of /v1/tasks with its words: {task, name, input, answer, title, hint, ask, example}. */
 export function worded(task) {
