@@ -12,7 +12,7 @@ from PIL import Image
 
 from f2edge.reporting.page import render
 from f2edge.reporting.results import Results
-from tests.support import chromium
+from tests.support.chromium import Faults, chromium
 from tests.support.measured import compared, evaluation, measurement, sustained
 
 ASSETS = Path(__file__).resolve().parents[2] / "f2edge" / "reporting" / "assets"
@@ -28,6 +28,15 @@ def page(*values: Any, **options: Any) -> str:
 def parsed(text: str) -> Any:
     """Parse a page; the first thing that is not valid HTML raises an error."""
     return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+
+
+def opened(file: Path, width: int = 1280) -> tuple[str, list[str]]:
+    """Open a page in a browser; return its HTML after its scripts have run, and what the browser complained of."""
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        faults = Faults(tab, "file://")
+        tab.goto(file.as_uri())
+        return tab.content(), [*faults.console, *faults.refused, *faults.outside]
 
 
 def everything() -> list[dict[str, Any]]:
@@ -124,19 +133,17 @@ def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
         page(measurement(), picture=tmp_path / "x.png")
 
 
-@chromium.NEEDED
 @pytest.mark.parametrize("width", [500, 1280])
 def test_a_browser_shows_it_without_complaint(width: int, tmp_path: Path) -> None:
     """Scripts run, charts are drawn, filters appear, and the browser complains of nothing."""
     file = tmp_path / "page.html"
     file.write_text(page(*everything()), "utf-8")
-    shown = chromium.show(file, tmp_path / "profile", width=width)
-    assert shown.complaints == []
-    assert shown.dom.count("<canvas") == 2
-    assert re.search(r'<form id="filters" class="filters">', shown.dom)
+    content, complaints = opened(file, width)
+    assert complaints == []
+    assert content.count("<canvas") == 2
+    assert re.search(r'<form id="filters" class="filters">', content)
 
 
-@chromium.NEEDED
 @pytest.mark.parametrize(
     ("addition", "complaint"),
     [
@@ -148,4 +155,5 @@ def test_the_browser_would_complain(addition: str, complaint: str, tmp_path: Pat
     """An error in a script and a request to the outside are complaints, so that their absence means something."""
     file = tmp_path / "page.html"
     file.write_text(page(measurement()).replace("</main>", f"{addition}</main>"), "utf-8")
-    assert any(complaint in line for line in chromium.show(file, tmp_path / "profile").complaints)
+    _, complaints = opened(file)
+    assert any(complaint in line for line in complaints)
