@@ -100,7 +100,7 @@ def command(
 ) -> None:
     """Measure how fast BUNDLE answers here: a table on stderr, JSON on stdout (one line with --json)."""
     if html is not None:
-        check_page(html)
+        check_place("--html", html)
     check_together(against, scenario, workers=workers, batch=batch, starts=starts)
     total = None if question["duration"] or scenario != "single" else _WARMUP + (runs or 10)
     with progress_bar(None if against else total) as progress:
@@ -112,19 +112,6 @@ def command(
             crowd: dict[str, Any] = {"scenario": scenario, "workers": workers, "batch": batch, "starts": starts}
             measured = bench(bundle, **asked, **crowd)
     finish(measured, repeating_command(ctx, ("html", "as_json")), html, as_json=as_json)
-
-
-def check_page(html: Path) -> None:
-    """Fail before the work is done if the page cannot be made.
-
-    Raises:
-        MissingExtraError: a package that makes the page is not installed.
-        InputError: the place takes no file.
-    """
-    from f2edge.reporting import check_packages
-
-    check_packages()
-    check_place("--html", html)
 
 
 def check_together(against: Path | None, scenario: str, **given: int | None) -> None:

@@ -9,7 +9,6 @@ import click
 
 from f2edge.cli.options import PATH
 from f2edge.cli.output import check_place, human_size, print_note, replace_file
-from f2edge.reporting import check_packages
 from f2edge.reporting.bencher import bencher
 from f2edge.reporting.figures import TITLE
 from f2edge.reporting.markdown import markdown
@@ -44,8 +43,6 @@ def command(*, results: tuple[Path, ...], output: Path, title: str | None, pictu
     """Put measurements side by side: RESULT.json is what f2edge bench --json or f2edge eval --json printed."""
     if picture is not None and not output.name.endswith(".html"):
         raise click.UsageError("--picture goes with a page: name an -o that ends in .html.")
-    if output.name.endswith(".html"):
-        check_packages()
     check_place("--output", output)
     found = read_results(results)
     if output.name.endswith(".html"):

@@ -96,13 +96,6 @@ def test_page(tiny_bundle: Path, tmp_path: Path) -> None:
     assert str(tiny_bundle.parent) not in text
 
 
-def test_page_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra the page is refused before the bundle is opened, which is missing here."""
-    monkeypatch.setattr(reporting_module, "find_spec", lambda _name: None)
-    error = f2edge("bench", tmp_path / "none", "--html", tmp_path / "x.html").error
-    assert "pip install 'f2edge[report]'" in error
-
-
 def test_starts(tiny_bundle: Path) -> None:
     """In the scenario single starts are measured: a process takes longer than its load and its first answer."""
     starts = f2edge("bench", tiny_bundle, "--new-tokens", 2, "--runs", 1, "--json").json["starts"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import f2edge.reporting as reporting_module
 from tests.support.command import f2edge
 from tests.support.measured import compared, evaluation, measurement
 
@@ -42,14 +41,11 @@ def test_wrong_usage(results: list[Path], tmp_path: Path, photo: Path) -> None:
     assert f2edge("report", *results, "-o", tmp_path / "x.md", "--picture", photo).code == 2
 
 
-def test_bad_input(results: list[Path], tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is no result, a picture that is none, a place inside a file, and a missing extra are one line."""
+def test_bad_input(results: list[Path], tmp_path: Path, photo: Path) -> None:
+    """A file that is no result, a picture that is none, and a place inside a file are one line."""
     assert f"{photo} is no JSON" in f2edge("report", photo, "-o", tmp_path / "x.md").error
     assert "one.json" in f2edge("report", *results, "-o", tmp_path / "x.html", "--picture", results[0]).error
     assert "--output" in f2edge("report", *results, "-o", results[0] / "x.md").error
-    monkeypatch.setattr(reporting_module, "find_spec", lambda _name: None)
-    assert "pip install 'f2edge[report]'" in f2edge("report", *results, "-o", tmp_path / "x.html").error
-    assert f2edge("report", *results, "-o", tmp_path / "x.md").code == 0
 
 
 def test_a_picture(results: list[Path], tmp_path: Path, photo: Path) -> None:
