@@ -36,7 +36,7 @@ REASONS = {
     "needs an Intel NPU": 2,
     "needs an NVIDIA GPU": 3,
     "needs the data set's file": 2,
-    "needs a running server": 4,
+    "needs a running server": 5,
     "needs two bundles and a data set": 3,
     "sets up the shell of the reader": 3,
     "takes a quarter of an hour": 1,
