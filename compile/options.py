@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from f2edge.errors import CompileError, LimitError
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from f2edge.targets import Precision, Target
 
 CALIBRATION_SAMPLES = 128
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An adapter to merge into the weights, in the form that peft saves.
+
+    Args:
+        directory: holds ``adapter_config.json`` and ``adapter_model.safetensors``.
+        weight: the factor of what it changes.
+    """
+
+    directory: Path
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class Options:
         report: measure what each block costs in INT8.
         num_beams: the largest number of beams of a target of fixed shapes; by default that of the checkpoint.
         revision: a branch, a tag or a commit of a checkpoint on the hub; by default its main branch.
+        lora: adapters to merge into the weights of the checkpoint.
     """
 
     target: Target
@@ -52,6 +67,7 @@ class Options:
     budget: float | None = None
     report: bool = False
     revision: str | None = None
+    lora: tuple[Lora, ...] = ()
 
     @property
     def precisions(self) -> dict[str, Precision]:
@@ -65,6 +81,8 @@ class Options:
             CompileError, LimitError: two options do not fit, or a value is out of range.
         """
         quantized = self.precision == "int8"
+        if wrong := [lora for lora in self.lora if not isfinite(lora.weight)]:
+            raise CompileError(f"`lora` {wrong[0].directory}: the weight {wrong[0].weight} is not a finite number")
         if self.budget is not None and not 0 <= self.budget <= 1:
             raise CompileError(f"`budget` {100 * self.budget:g}%: give a loss from 0% to 100%")
         if self.report and not quantized:

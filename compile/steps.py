@@ -46,7 +46,9 @@ def load(context: BuildContext) -> None:
     """
     options = context.options
     check = partial(check_memory, int8=options.precision == "int8", notice=context.listener.notice)
-    checkpoint = load_checkpoint(context.source, options.image_size, options.revision, check_size=check)
+    checkpoint = load_checkpoint(
+        context.source, options.image_size, options.revision, loras=options.lora, check_size=check
+    )
     for notice in checkpoint.notices:
         context.listener.notice(notice)
     check_tokenizer(checkpoint)
@@ -94,7 +96,16 @@ def _recipe(context: BuildContext) -> Recipe:
     if options.revision:
         name = f"{name}@{options.revision}"
     calibrated = context.selection is not None if options.precision == "int8" else None
-    return Recipe(name, target.name, target.runtime, target.device, precisions, context.fixed_shapes, calibrated)
+    return Recipe(
+        checkpoint=name,
+        target=target.name,
+        runtime=target.runtime,
+        device=target.device,
+        precision=precisions,
+        static_shapes=context.fixed_shapes,
+        calibrated=calibrated,
+        adapters=context.checkpoint.adapters,
+    )
 
 
 def record_inputs(context: BuildContext) -> None:

@@ -54,6 +54,15 @@ def _read_shards(directory: Path, index_name: str) -> dict[str, Tensor]:
     return tensors
 
 
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a file, in its dtypes.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    return _read_file(path)
+
+
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)

@@ -28,9 +28,7 @@ def refuse_foreign(directory: Path) -> None:
     adapter = _read(directory / "adapter_config.json")
     if adapter and not any(_has_weights(directory, name) for name in WEIGHTS):
         base = adapter.get("base_model_name_or_path") or "its base model"
-        raise CheckpointError(
-            f"it is an adapter: merge it into {base!s:.60} (merge_and_unload of peft), save, compile that"
-        )
+        raise CheckpointError(f"it is an adapter: compile {base!s:.60}, and give this directory as `lora`")
     if not (directory / "config.json").is_file():
         raise CheckpointError(f"config.json is missing{_elsewhere(directory)}")
     if method := _quantization(_read(directory / "config.json")):

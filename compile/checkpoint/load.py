@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from f2edge.compile.checkpoint import names as layouts
 from f2edge.compile.checkpoint import sizes
+from f2edge.compile.checkpoint.adapters import Merged, merge
+from f2edge.compile.checkpoint.faults import listed
 from f2edge.compile.checkpoint.files import read_json, read_tensors
 from f2edge.compile.checkpoint.foreign import refuse_foreign, refuse_quantized
 from f2edge.compile.checkpoint.generation import GENERATION_CONFIG, generation_settings, unused_settings
@@ -25,21 +26,20 @@ from f2edge.errors import CheckpointError, LimitError
 from f2edge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from f2edge.bundle.manifest import Adapter
+    from f2edge.compile.options import Lora
     from f2edge.decoding.settings import GenerationSettings
-
-
-_LINE = 160
-"""Characters of a message that list faults."""
+    from f2edge.geometry import Geometry
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The reference model in evaluation mode and fp32, with its settings, its tokenizer and its layout of names.
 
-    ``notices`` are lines that the user should read.
+    ``notices`` are lines that the user should read, ``adapters`` what was merged into the weights.
     """
 
     model: ReferenceModel
@@ -47,6 +47,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     layout: layouts.Layout
     notices: tuple[str, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
 
 
 def load_checkpoint(
@@ -54,6 +55,7 @@ def load_checkpoint(
     image_size: int | None = None,
     revision: str | None = None,
     *,
+    loras: Sequence[Lora] = (),
     check_size: Callable[[int], None] = lambda _parameters: None,
 ) -> Checkpoint:
     """Load a Florence-2 checkpoint in Microsoft's or transformers' layout.
@@ -62,6 +64,7 @@ def load_checkpoint(
         checkpoint: a directory, or a hub id.
         image_size: side of the square input in pixels; by default that of the image processor.
         revision: a branch, a tag or a commit of a hub id.
+        loras: adapters to merge into the weights.
         check_size: called with the number of weights before they are turned into fp32; may refuse them.
 
     Raises:
@@ -70,7 +73,7 @@ def load_checkpoint(
     """
     directory = locate(checkpoint, revision)
     try:
-        return _load(directory, image_size, check_size)
+        return _load(directory, image_size, loras, check_size)
     except CheckpointError as error:
         if str(directory) in str(error):
             raise
@@ -104,7 +107,9 @@ def limit_answers(checkpoint: Checkpoint, max_new_tokens: int | None) -> Checkpo
     return replace(checkpoint, settings=replace(checkpoint.settings, max_new_tokens=max_new_tokens))
 
 
-def _load(directory: Path, image_size: int | None, check_size: Callable[[int], None]) -> Checkpoint:
+def _load(
+    directory: Path, image_size: int | None, loras: Sequence[Lora], check_size: Callable[[int], None]
+) -> Checkpoint:
     refuse_foreign(directory)
     config = read_json(directory / "config.json")
     tensors = unwrapped(read_tensors(directory))
@@ -115,9 +120,10 @@ def _load(directory: Path, image_size: int | None, check_size: Callable[[int], N
     processor = _processor_config(directory)
     geometry = sizes.geometry(shapes, config, processor, image_size)
     check_size(sum(map(prod, shapes.values())))
-    with torch.device("meta"):
-        model = ReferenceModel(geometry, own_head=layouts.HEAD in named)
-    _assign(model, named, layout)
+    merged = _merged(_model(geometry, named), named, layout, loras)
+    model = _model(geometry, merged.tensors)
+    model.mix_channels(merged.dense)
+    _assign(model, merged.tensors, layout)
     sizes.check_image_size(geometry)
     generation_config = _optional(directory / GENERATION_CONFIG)
     settings = generation_settings(layout, config, generation_config, geometry)
@@ -126,8 +132,10 @@ def _load(directory: Path, image_size: int | None, check_size: Callable[[int], N
         silent_crop(processor, image_size),
         _missing_head(config, tensors),
         unused_settings(layout, generation_config, settings),
+        *merged.notices,
     )
-    return Checkpoint(model, settings, Tokenizer.from_file(directory), layout, tuple(filter(None, notices)))
+    tokenizer = Tokenizer.from_file(directory)
+    return Checkpoint(model, settings, tokenizer, layout, tuple(filter(None, notices)), merged.adapters)
 
 
 def _missing_head(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str | None:
@@ -137,8 +145,24 @@ def _missing_head(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> s
     return "config.json: tie_word_embeddings is false, but no file has lm_head.weight; the embedding takes its place"
 
 
-def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
-    """Assign the weights to ``model``, which has no storage yet; report all faults of the weights at once."""
+def _model(geometry: Geometry, named: Mapping[str, Tensor]) -> ReferenceModel:
+    """Make the model that takes these weights, without storage."""
+    with torch.device("meta"):
+        return ReferenceModel(
+            geometry, own_head=layouts.HEAD in named, own_decoder_embedding=layouts.DECODER_EMBEDDING in named
+        )
+
+
+def _merged(model: ReferenceModel, named: dict[str, Tensor], layout: layouts.Layout, loras: Sequence[Lora]) -> Merged:
+    """Merge adapters into weights that have been found in order."""
+    if not loras:
+        return Merged(named, (), ())
+    _check(model, named, layout)
+    return merge(named, loras)
+
+
+def _check(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> dict[str, Tensor]:
+    """Return all weights of ``model``, which has no storage yet; report all faults of them at once."""
     expected = model.state_dict()
     given = {**_default_buffers(model), **named}
     faults = [("missing: {}", name) for name in expected if name not in given]
@@ -147,17 +171,14 @@ def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.
     faults += [(fault, name) for name in common if (fault := _fault(given[name], expected[name]))]
     if faults:
         lines = [fault.format(layouts.file_name(name, layout)) for fault, name in faults]
-        raise CheckpointError(f"wrong tensors ({len(lines)}): {_listed(lines)}")
-    model.load_state_dict({name: given[name].float().contiguous() for name in expected}, assign=True)
+        raise CheckpointError(f"wrong tensors ({len(lines)}): {listed(lines)}")
+    return given
 
 
-def _listed(faults: list[str]) -> str:
-    """Join faults as far as a line of the usual length takes them, at least one, and count the others."""
-    shown = [fault for fault, end in zip(faults, accumulate(map(len, faults)), strict=True) if end <= _LINE] or faults[
-        :1
-    ]
-    rest = len(faults) - len(shown)
-    return "; ".join((*shown, f"and {rest} more")) if rest else "; ".join(shown)
+def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
+    """Assign the weights to ``model``, which has no storage yet."""
+    given = _check(model, named, layout)
+    model.load_state_dict({name: given[name].float().contiguous() for name in model.state_dict()}, assign=True)
 
 
 def _fault(tensor: Tensor, expected: Tensor) -> str | None:

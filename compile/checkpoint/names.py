@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from f2edge.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from torch import Tensor
 
@@ -54,7 +54,8 @@ _TO_MICROSOFT: tuple[tuple[str, str], ...] = (
     (r"^(final_logits_bias|lm_head\.weight)$", r"language_model.\1"),
 )
 HEAD = "lm_head.weight"
-_TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+DECODER_EMBEDDING = "decoder.embed_tokens.weight"
+_TIED = ("shared.weight", "encoder.embed_tokens.weight", DECODER_EMBEDDING)
 
 
 def detect(names: Iterable[str]) -> Layout:
@@ -97,6 +98,29 @@ def to_reference(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def file_name(name: str, layout: Layout) -> str:
     """Return the name in a file of this layout of a tensor of the reference model."""
     return _rename(name, _TO_MICROSOFT if layout == "microsoft" else _TO_TRANSFORMERS)
+
+
+def of_either(name: str, known: Container[str]) -> str | None:
+    """Return the reference name of a tensor whose name is in the layout of either model, if it is ``known``."""
+    renamed = (_rename(name, rules) for rules in (_MICROSOFT, _TRANSFORMERS))
+    return next((other for other in renamed if other in known), None)
+
+
+def with_aliases(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add the names under which a model also has its embedding, the head included, to tensors of reference names."""
+    shared = named.get("shared.weight")
+    return dict(named) if shared is None else {**dict.fromkeys((*_TIED, HEAD), shared), **named}
+
+
+def without_aliases(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo :func:`with_aliases`, but keep what differs from the embedding: a head, or the decoder's embedding.
+
+    The alias of the encoder goes in any case: the encoder gets its embeddings ready-made.
+    """
+    shared = named.get("shared.weight")
+    aliases = ("encoder.embed_tokens.weight", DECODER_EMBEDDING, HEAD)
+    own = [name for name in aliases[1:] if name in named and shared is not None and not _equal(named[name], shared)]
+    return {name: tensor for name, tensor in named.items() if name not in aliases or name in own}
 
 
 def to_microsoft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -161,9 +161,10 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Decode embeddings of the answer so far to states, with the cross-attention keys and values of each layer."""
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, *, own_embedding: bool = False) -> None:
         super().__init__()
         d, heads, ffn = geometry.d_model, geometry.decoder_attention_heads, geometry.decoder_ffn_dim
+        self.embed_tokens = nn.Embedding(geometry.vocab_size, d) if own_embedding else None
         self.embed_positions = nn.Embedding(geometry.decoder_positions + POSITION_OFFSET, d)
         self.layernorm_embedding = nn.LayerNorm(d)
         self.layers = nn.ModuleList(DecoderLayer(d, heads, ffn) for _ in range(geometry.decoder_layers))

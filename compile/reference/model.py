@@ -13,6 +13,8 @@ from f2edge.compile.reference.davit import DaViT
 from f2edge.compile.reference.projector import MultiModalProjector
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from f2edge.geometry import Geometry
 
 IGNORE_INDEX = -100
@@ -33,20 +35,29 @@ class ReferenceModel(nn.Module):
     Args:
         geometry: its sizes.
         own_head: whether the head has weights of its own, in place of those of the embedding.
+        own_decoder_embedding: whether the decoder embeds tokens by a table of its own.
     """
 
     final_logits_bias: Tensor
 
-    def __init__(self, geometry: Geometry, *, own_head: bool = False) -> None:
+    def __init__(self, geometry: Geometry, *, own_head: bool = False, own_decoder_embedding: bool = False) -> None:
         super().__init__()
         self.geometry = geometry
         self.vision_tower = DaViT(geometry.vision)
         self.multi_modal_projector = MultiModalProjector(geometry)
         self.shared = nn.Embedding(geometry.vocab_size, geometry.d_model)
         self.encoder = Encoder(geometry)
-        self.decoder = Decoder(geometry)
+        self.decoder = Decoder(geometry, own_embedding=own_decoder_embedding)
         self.lm_head = nn.Linear(geometry.d_model, geometry.vocab_size, bias=False) if own_head else None
         self.register_buffer("final_logits_bias", torch.zeros(1, geometry.vocab_size))
+
+    def mix_channels(self, convolutions: Iterable[str]) -> None:
+        """Give the named depthwise convolutions a weight (C, C, height, width) in place of (C, 1, height, width)."""
+        for name in convolutions:
+            convolution = self.get_submodule(name)
+            assert isinstance(convolution, nn.Conv2d)
+            wide = (convolution.out_channels, convolution.in_channels, *convolution.kernel_size)
+            convolution.groups, convolution.weight = 1, nn.Parameter(convolution.weight.new_empty(wide))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode pixels (B, 3, H, W) to image features (B, 1 + h * w, d_model)."""
@@ -69,6 +80,10 @@ class ReferenceModel(nn.Module):
         lowest = torch.finfo(self.shared.weight.dtype).min
         return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, lowest)[:, None, None]
 
+    def embed_answer(self, ids: Tensor) -> Tensor:
+        """Embed tokens of the answer (...) as (..., d_model), by the table of prompts unless the decoder has its own."""
+        return (self.shared if self.decoder.embed_tokens is None else self.decoder.embed_tokens)(ids)  # type: ignore[no-any-return]
+
     def head(self, states: Tensor) -> Tensor:
         """Map decoder states to logits, by the embedding itself unless the head has weights of its own."""
         weight = self.shared.weight if self.lm_head is None else self.lm_head.weight
@@ -83,7 +98,7 @@ class ReferenceModel(nn.Module):
         cross_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """Decode one token (beams, 1) at ``position`` (1,) after ``past``: logits (beams, vocab), keys and values."""
-        states, present = self.decoder(self.shared(input_ids), position, past, cross, None, cross_mask)
+        states, present = self.decoder(self.embed_answer(input_ids), position, past, cross, None, cross_mask)
         return self.head(states[:, -1]), present
 
     def decode(self, encoder_states: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -93,7 +108,7 @@ class ReferenceModel(nn.Module):
         causal = torch.full((T, T), torch.finfo(torch.float32).min, device=positions.device).triu(1)
         cross = self.decoder.cross_key_values(encoder_states)
         cross_mask = self.additive_mask(attention_mask)
-        embeddings = self.shared(decoder_input_ids)
+        embeddings = self.embed_answer(decoder_input_ids)
         states, _ = self.decoder(embeddings, positions, None, cross, causal, cross_mask)
         return self.head(states)
 

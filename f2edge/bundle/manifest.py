@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -53,11 +54,21 @@ class Component:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter that was merged into the weights: its name, its weight, and the SHA-256 of its files."""
+
+    name: str
+    weight: float
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The request: name of the checkpoint, target, precision of each component, and fixed shapes if any.
 
     ``calibrated`` tells whether INT8 was calibrated on pictures: if not, the device rounds activations as they come.
-    It is None without INT8, and in bundles from before it was recorded, which all were calibrated.
+    It is None without INT8, and in bundles from before it was recorded, which all were calibrated.  ``adapters`` were
+    merged into the weights of the checkpoint.
     """
 
     checkpoint: str
@@ -67,6 +78,7 @@ class Recipe:
     precision: dict[str, Precision]
     static_shapes: Limits | None = None
     calibrated: bool | None = None
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,6 +234,11 @@ def _impossible(bundle: Bundle) -> list[str]:
         faults += [f"static_shapes: {fault}" for fault in shapes.faults(geometry)]
     if bundle.recipe.calibrated is not None and "int8" not in bundle.recipe.precision.values():
         faults.append("recipe: calibrated is for INT8, and nothing is in INT8")
+    faults += [
+        f"recipe: the weight of adapter {adapter.name!r:.60} is {adapter.weight}"
+        for adapter in bundle.recipe.adapters
+        if not isfinite(adapter.weight)
+    ]
     if settings.max_new_tokens > (limit := bundle.limits.new_tokens):
         faults.append(f"generation: max_new_tokens is {settings.max_new_tokens}, and the model takes 1 to {limit}")
     faults += [f"golden[{i}]: {fault}" for i, case in enumerate(bundle.golden) for fault in case.faults(geometry)]

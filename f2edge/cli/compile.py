@@ -15,7 +15,7 @@ import click
 from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.completion import complete_path
 from f2edge.cli.failure import with_options
-from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option
+from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option, lora_callback
 from f2edge.cli.output import print_fields, print_json, print_note, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
 from f2edge.errors import CompileError, MissingExtraError
@@ -93,6 +93,14 @@ _TERMINATED = 128 + signal.SIGTERM
     multiple=True,
     help="Compute capability of a GPU that an rtx engine runs on, 86 for 8.6; may be repeated. By default all.",
 )
+@click.option(
+    "--lora",
+    metavar="DIR[:WEIGHT]",
+    multiple=True,
+    callback=lora_callback,
+    shell_complete=complete_path,
+    help="LoRA adapter to merge into the weights, as peft saves it, and the factor of its changes; may be repeated.",
+)
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id; by default its main branch.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @json_option
@@ -111,6 +119,7 @@ def command(
     max_new_tokens: int | None,
     num_beams: int | None,
     compute_capabilities: tuple[int, ...],
+    lora: list[tuple[Path, float]],
     revision: str | None,
     force: bool,
     as_json: bool,
@@ -124,7 +133,7 @@ def command(
     _check_packages(wanted, target)
     with _clean_exit():
         from f2edge.compile.build import build, steps_of
-        from f2edge.compile.options import Listener, Options
+        from f2edge.compile.options import Listener, Lora, Options
 
         options = Options(
             target=chosen,
@@ -139,6 +148,7 @@ def command(
             budget=(DEFAULT_BUDGET if budget is None else budget) if precision == "auto" else None,
             report=report,
             revision=revision,
+            lora=tuple(Lora(*adapter) for adapter in lora),
         )
         with progress_bar(len(steps_of(options))) as bar:
             listener = Listener(bar, detail=bar.detail, notice=_print_notice)

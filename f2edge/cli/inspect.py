@@ -46,6 +46,7 @@ def _recipe(bundle: Bundle) -> list[tuple[str, str]]:
     return [
         ("bundle", f"{bundle.path}, {total_size(bundle)}"),
         ("checkpoint", recipe.checkpoint),
+        *[("adapter", f"{adapter.name}, weight {adapter.weight:g}") for adapter in recipe.adapters],
         ("target", f"{recipe.target}: {recipe.runtime} on {recipe.device}"),
         *([("INT8", f"activations {rounded}")] if int8 else []),
     ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from f2edge.paths import is_dir
+
 if TYPE_CHECKING:
     from f2edge.tasks.table import Region
 
@@ -46,6 +48,24 @@ def budget_callback(_ctx: click.Context, _param: click.Parameter, value: str | N
     if not 0 <= percent <= 100:  # noqa: PLR2004
         raise click.BadParameter(f"{value!r} is not a loss from 0% to 100%.")
     return percent / 100
+
+
+def lora_callback(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[tuple[Path, float]]:
+    """Parse each DIR[:WEIGHT] to the directory and the weight, 1 by default; a colon may belong to the directory."""
+    return [_lora(value) for value in values]
+
+
+def _lora(value: str) -> tuple[Path, float]:
+    directory, colon, text = value.rpartition(":")
+    if not colon or is_dir(Path(value)):
+        return Path(value), 1.0
+    try:
+        weight = float(text)
+    except ValueError:
+        return Path(value), 1.0
+    if not directory or not math.isfinite(weight):
+        raise click.BadParameter(f"{value!r} is not DIR:WEIGHT with a finite number.")
+    return Path(directory), weight
 
 
 def region_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Region | None:
