@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from f2edge.compile.checkpoint.names import file_name, of_either, with_aliases
 from tests.support.checkpoints import TINY, write_checkpoint, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -26,13 +28,14 @@ RSLORA = {
     "r": 8,
     "lora_alpha": 8,
     "target_modules": ["q_proj", "o_proj", "k_proj", "v_proj", "linear", "Conv2d", "lm_head", "fc2"],
-    "task_type": "CAUSAL_LM",
     "lora_dropout": 0.05,
     "bias": "none",
     "use_rslora": True,
     "init_lora_weights": "gaussian",
 }
-"""The config of the most used public recipe; o_proj, linear and Conv2d match nothing in Florence-2."""
+"""The config of the most used public recipe; o_proj, linear and Conv2d match nothing in Florence-2.
+
+Their ``task_type`` is left out, for which peft wants more of a model than its layers."""
 
 WHOLE_MODEL = {
     "r": 16,
@@ -43,29 +46,32 @@ WHOLE_MODEL = {
 """A public config that adapts the tower too; proj is a linear layer and, in Microsoft's layout, a convolution."""
 
 
-def write_base(path: Path, layout: Layout) -> ReferenceModel:
-    """Write a random checkpoint in one of the layouts; the weights are the same in both.  Returns the model."""
+def write_base(path: Path, layout: Layout) -> Path:
+    """Write a random checkpoint in one of the layouts; the weights are the same in both.  Returns its directory."""
     model = write_checkpoint(path, geometry=TINY)
     if layout == "transformers":
         tensors = {file_name(name, layout): tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, path / "model.safetensors")
-    return model
+    return path
 
 
 def modules(model: ReferenceModel, layout: Layout) -> nn.Module:
-    """Return the layers of a model under the names of a layout, which is all that peft looks at.
+    """Return copies of the layers of a model under the names of a layout, which is all that peft looks at.
 
     Every table of the embedding is a layer of its own: peft would change all tied ones where a training changes one.
     """
     root = nn.Module()
-    layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "weight")}
+    layers = {name: layer for name, layer in copy.deepcopy(model).named_modules() if hasattr(layer, "weight")}
     table = model.shared
     layers |= {f"{stack}.embed_tokens": nn.Embedding(*table.weight.shape) for stack in ("encoder", "decoder")}
     layers["lm_head"] = nn.Linear(table.embedding_dim, table.num_embeddings, bias=False)
     for name in ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head"):
         layers[name].weight = nn.Parameter(table.weight.detach().clone())
     for name, layer in layers.items():
-        *path, last = file_name(f"{name}.weight", layout).removesuffix(".weight").split(".")
+        file = file_name(f"{name}.weight", layout)
+        if not file.endswith(".weight"):
+            continue  # in Microsoft's layout the projection is no layer
+        *path, last = file.removesuffix(".weight").split(".")
         parent = root
         for part in path:
             if not hasattr(parent, part):
@@ -110,6 +116,20 @@ def merged_by_peft(adapted: Any, reference: ReferenceModel) -> dict[str, Tensor]
         state = adapted.merge_and_unload().state_dict()
     known = with_aliases(reference.state_dict())
     return {str(of_either(name, known)): tensor.detach() for name, tensor in state.items()}
+
+
+def weighted_by_peft(model: nn.Module, adapters: Mapping[Path, float]) -> Any:
+    """Return peft's model with the weighted sum of plain LoRA adapters of one rank."""
+    first, *others = adapters
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = peft.PeftModel.from_pretrained(model, first, adapter_name=first.name)
+        for other in others:
+            adapted.load_adapter(other, adapter_name=other.name)
+        names = [path.name for path in adapters]
+        adapted.add_weighted_adapter(names, list(adapters.values()), "sum", combination_type="cat")
+        adapted.set_adapter("sum")
+    return adapted
 
 
 def change_config(adapter: Path, **changes: Any) -> None:
