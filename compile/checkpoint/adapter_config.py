@@ -24,6 +24,9 @@ _UNSUPPORTED = (
 _BASE_STAYS = (None, True, False, "eva", "gaussian", "orthogonal")
 """The kinds of ``init_lora_weights`` that leave the weights of the base as they are."""
 
+_LARGEST = 2**20
+"""The largest rank and alpha; no layer of Florence-2 has as many outputs."""
+
 
 @dataclass(frozen=True)
 class AdapterConfig:
@@ -105,13 +108,13 @@ def _table(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _positive(values: dict[str, Any], name: str, default: int | None = None) -> int:
     value = values.get(name, default)
-    if type(value) is not int or value < 1:
+    if type(value) is not int or not 1 <= value <= _LARGEST:
         raise CheckpointError(f"{CONFIG}: the rank {name} is {shown(value)}; it must be a whole number from 1")
     return value
 
 
 def _number(value: Any, name: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) not in (int, float) or not -_LARGEST <= value <= _LARGEST:
         raise CheckpointError(f"{CONFIG}: {name} is {shown(value)}; it must be a number")
     return float(value)
 

@@ -25,7 +25,7 @@ _CONVOLUTION = 4
 
 def ranks(parts: Parts) -> set[int]:
     """Return the ranks that the matrices of a layer have; it is one if they belong together."""
-    return {parts[role].shape[0] for role in ("A", "embedding_A") if role in parts}
+    return {len(parts[role]) if parts[role].dim() else 0 for role in ("A", "embedding_A") if role in parts}
 
 
 def change(weight: Tensor, parts: Parts, scale: float) -> Tensor:
@@ -96,7 +96,7 @@ def _product(weight: Tensor, parts: Parts) -> Tensor:
         return _convolution(weight, a, b) if a.dim() == _CONVOLUTION else b @ a
     except KeyError as error:
         raise CheckpointError(f"lora_{error.args[0]} is missing") from error
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as error:
         shapes = " and ".join(str(list(tensor.shape)) for tensor in parts.values())
         raise CheckpointError(f"{shapes} cannot be multiplied") from error
 
