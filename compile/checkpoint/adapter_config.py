@@ -79,11 +79,12 @@ def read_config(directory: Path) -> AdapterConfig:
             f"{CONFIG}: init_lora_weights {shown(init)} changes the base too; save the adapter again with peft's "
             "path_initial_model_for_weight_conversion"
         )
+    ranks, alphas = _table(config, "rank_pattern"), _table(config, "alpha_pattern")
     return AdapterConfig(
         rank=_positive(config, "r", 8),
         alpha=_number(config.get("lora_alpha", 8), "lora_alpha"),
-        ranks={pattern: _positive(_table(config, "rank_pattern"), pattern) for pattern in _table(config, "rank_pattern")},
-        alphas={pattern: _number(alpha, "alpha_pattern") for pattern, alpha in _table(config, "alpha_pattern").items()},
+        ranks={pattern: _positive(ranks, pattern) for pattern in ranks},
+        alphas={pattern: _number(alpha, pattern) for pattern, alpha in alphas.items()},
         rank_stabilized=config.get("use_rslora") is True,
         targets=(*_names(config.get("target_modules")), *_names(config.get("modules_to_save"))),
     )
@@ -115,7 +116,7 @@ def _positive(values: dict[str, Any], name: str, default: int | None = None) -> 
 
 def _number(value: Any, name: str) -> float:
     if type(value) not in (int, float) or not -_LARGEST <= value <= _LARGEST:
-        raise CheckpointError(f"{CONFIG}: {name} is {shown(value)}; it must be a number")
+        raise CheckpointError(f"{CONFIG}: the alpha {name} is {shown(value)}; it must be a number")
     return float(value)
 
 

@@ -49,7 +49,7 @@ def change(weight: Tensor, parts: Parts, scale: float) -> Tensor:
     _same_shape(whole, base)
     if not _is_lora(parts):
         return whole - base
-    product = scale * _product(whole, parts)
+    product = _product(whole, parts, scale)
     if product.shape != whole.shape:
         if "magnitude_vector" in parts or product.dim() != _CONVOLUTION or not _mixes_groups(product, whole):
             raise CheckpointError(f"it changes {list(product.shape)}, the base has {list(whole.shape)}")
@@ -87,12 +87,12 @@ def _is_lora(parts: Parts) -> bool:
     return not parts.keys().isdisjoint(("A", "B", "embedding_A", "embedding_B", "magnitude_vector"))
 
 
-def _product(weight: Tensor, parts: Parts) -> Tensor:
-    """Multiply the two matrices of a layer."""
+def _product(weight: Tensor, parts: Parts, scale: float) -> Tensor:
+    """Multiply the two matrices of a layer, and by ``scale``."""
     try:
         if "embedding_A" in parts:
-            return (parts["embedding_B"].float() @ parts["embedding_A"].float()).T
-        a, b = parts["A"].float(), parts["B"].float()
+            return (scale * parts["embedding_B"].float() @ parts["embedding_A"].float()).T
+        a, b = parts["A"].float(), scale * parts["B"].float()
         return _convolution(weight, a, b) if a.dim() == _CONVOLUTION else b @ a
     except KeyError as error:
         raise CheckpointError(f"lora_{error.args[0]} is missing") from error
@@ -119,7 +119,7 @@ def _with_magnitude(weight: Tensor, parts: Parts) -> Tensor:
     """Give each output of a weight the length that DoRA learnt; an embedding has a length for each column."""
     magnitude = parts["magnitude_vector"].float().flatten()
     axes = (0,) if "embedding_A" in parts else tuple(range(1, weight.dim()))
-    norm = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
     if magnitude.numel() != norm.numel():
         raise CheckpointError(f"its magnitudes are {magnitude.numel()}, the base has {norm.numel()} outputs")
     return weight * (magnitude.reshape(norm.shape) / norm)

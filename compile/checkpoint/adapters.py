@@ -10,6 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from f2edge.bundle.manifest import Adapter, sha256
 from f2edge.compile.checkpoint import names
 from f2edge.compile.checkpoint.adapter_config import CONFIG, AdapterConfig, read_config
@@ -70,7 +72,8 @@ def merge(tensors: Mapping[str, Tensor], loras: Iterable[Lora]) -> Merged:
             config, layers = _read(lora.directory)
             for name, added in _changes(base, config, layers).items():
                 whole = merged[name].float()
-                merged[name] = (dense(whole, added.shape[1]) if added.dim() > 1 else whole) + lora.weight * added
+                whole = dense(whole, added.shape[1]) if added.dim() > 1 else whole
+                merged[name] = torch.add(whole, added, alpha=lora.weight)
         except CheckpointError as error:
             raise CheckpointError(f"`lora` {lora.directory}: {error}") from error
         records.append(_record(lora))

@@ -187,7 +187,8 @@ def _fault(tensor: Tensor, expected: Tensor) -> str | None:
         return f"misshapen: {{}} is {list(tensor.shape)}, expected {list(expected.shape)}"
     if not tensor.is_floating_point():
         return f"not floats: {{}} holds {str(tensor.dtype).removeprefix('torch.')}"
-    return None if bool(torch.isfinite(tensor.float()).all()) else "not finite: {}"
+    extremes = torch.stack(torch.aminmax(tensor.float()))  # NaN is an extreme too
+    return None if bool(torch.isfinite(extremes).all()) else "not finite: {}"
 
 
 def _default_buffers(model: ReferenceModel) -> dict[str, Tensor]:

@@ -109,18 +109,22 @@ def of_either(name: str, known: Container[str]) -> str | None:
 def with_aliases(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Add the names under which a model also has its embedding, the head included, to tensors of reference names."""
     shared = named.get("shared.weight")
-    return dict(named) if shared is None else {**dict.fromkeys((*_TIED, HEAD), shared), **named}
+    if shared is None:
+        return dict(named)
+    return {**dict.fromkeys(_TIED, shared), HEAD: named.get(DECODER_EMBEDDING, shared), **named}
 
 
 def without_aliases(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo :func:`with_aliases`, but keep what differs from the embedding: a head, or the decoder's embedding.
+    """Undo :func:`with_aliases`: keep the decoder's embedding and the head only if they have values of their own.
 
-    The alias of the encoder goes in any case: the encoder gets its embeddings ready-made.
+    The alias of the encoder goes in any case: the encoder gets the embeddings of prompts ready-made.
     """
-    shared = named.get("shared.weight")
-    aliases = ("encoder.embed_tokens.weight", DECODER_EMBEDDING, HEAD)
-    own = [name for name in aliases[1:] if name in named and shared is not None and not _equal(named[name], shared)]
-    return {name: tensor for name, tensor in named.items() if name not in aliases or name in own}
+    kept = {name: tensor for name, tensor in named.items() if name not in (*_TIED[1:], HEAD)}
+    table = named["shared.weight"]
+    for name in (DECODER_EMBEDDING, HEAD):
+        if not _equal(named[name], table):
+            table = kept[name] = named[name]
+    return kept
 
 
 def to_microsoft(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

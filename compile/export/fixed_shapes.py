@@ -64,7 +64,9 @@ class StaticDecoderGraph(nn.Module):
         decoder = self.model.decoder
         slots = torch.arange(past[0].shape[2])
         here, mask = (slots == position)[:, None], torch.where(slots > position, HIDDEN, 0.0)
-        embeddings = self.model.embed_answer(input_ids[:, None]) + decoder.embed_positions(position + POSITION_OFFSET)
+        embeddings = self.model.answer_embedding(input_ids[:, None]) + decoder.embed_positions(
+            position + POSITION_OFFSET
+        )
         x = decoder.layernorm_embedding(embeddings)
         present: list[Tensor] = []
         layers: list[DecoderLayer] = list(decoder.layers)  # type: ignore[arg-type]

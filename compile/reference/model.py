@@ -34,7 +34,7 @@ class ReferenceModel(nn.Module):
 
     Args:
         geometry: its sizes.
-        own_head: whether the head has weights of its own, in place of those of the embedding.
+        own_head: whether the head has weights of its own, in place of those of the decoder's embedding.
         own_decoder_embedding: whether the decoder embeds tokens by a table of its own.
     """
 
@@ -80,13 +80,14 @@ class ReferenceModel(nn.Module):
         lowest = torch.finfo(self.shared.weight.dtype).min
         return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, lowest)[:, None, None]
 
-    def embed_answer(self, ids: Tensor) -> Tensor:
-        """Embed tokens of the answer (...) as (..., d_model), by the table of prompts unless the decoder has its own."""
-        return (self.shared if self.decoder.embed_tokens is None else self.decoder.embed_tokens)(ids)  # type: ignore[no-any-return]
+    @property
+    def answer_embedding(self) -> nn.Embedding:
+        """The table that embeds tokens of the answer: that of prompts unless the decoder has its own."""
+        return self.decoder.embed_tokens or self.shared
 
     def head(self, states: Tensor) -> Tensor:
-        """Map decoder states to logits, by the embedding itself unless the head has weights of its own."""
-        weight = self.shared.weight if self.lm_head is None else self.lm_head.weight
+        """Map decoder states to logits, by the embedding of answers unless the head has weights of its own."""
+        weight = (self.lm_head or self.answer_embedding).weight
         return F.linear(states, weight) + self.final_logits_bias
 
     def step(
@@ -98,7 +99,7 @@ class ReferenceModel(nn.Module):
         cross_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """Decode one token (beams, 1) at ``position`` (1,) after ``past``: logits (beams, vocab), keys and values."""
-        states, present = self.decoder(self.embed_answer(input_ids), position, past, cross, None, cross_mask)
+        states, present = self.decoder(self.answer_embedding(input_ids), position, past, cross, None, cross_mask)
         return self.head(states[:, -1]), present
 
     def decode(self, encoder_states: Tensor, decoder_input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -108,7 +109,7 @@ class ReferenceModel(nn.Module):
         causal = torch.full((T, T), torch.finfo(torch.float32).min, device=positions.device).triu(1)
         cross = self.decoder.cross_key_values(encoder_states)
         cross_mask = self.additive_mask(attention_mask)
-        embeddings = self.embed_answer(decoder_input_ids)
+        embeddings = self.answer_embedding(decoder_input_ids)
         states, _ = self.decoder(embeddings, positions, None, cross, causal, cross_mask)
         return self.head(states)
 

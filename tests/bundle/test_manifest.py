@@ -11,7 +11,7 @@ import pytest
 
 from f2edge.bundle.golden import GoldenArrays
 from f2edge.bundle.limits import Limits
-from f2edge.bundle.manifest import FORMAT_VERSION, GOLDEN, TOKENIZER, Bundle, open_bundle, sha256
+from f2edge.bundle.manifest import FORMAT_VERSION, GOLDEN, TOKENIZER, Adapter, Bundle, open_bundle, sha256
 from f2edge.bundle.writing import MANIFEST
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.errors import BundleError
@@ -325,6 +325,21 @@ def test_fixed_shapes_that_no_model_has(name: str, value: int, bundle: Path, man
     manifest["recipe"]["static_shapes"] = {**shapes, name: value}
     write(bundle, manifest)
     assert f"static_shapes: {name} is {value}" in refused(bundle)
+
+
+def test_adapters_are_read_back(bundle: Path, manifest: dict[str, Any]) -> None:
+    """The adapters survive; a manifest from before there were any has none, and a weight must be finite."""
+    adapter = {"name": "mine", "weight": 0.5, "sha256": {"adapter_config.json": "0" * 64}}
+    manifest["recipe"]["adapters"] = [adapter]
+    write(bundle, manifest)
+    opened = open_bundle(bundle)
+    assert opened.recipe.adapters == (Adapter("mine", 0.5, adapter["sha256"]),)  # type: ignore[arg-type]
+    opened.write_manifest()
+    assert json.loads((bundle / MANIFEST).read_text()) == manifest
+    write(bundle, replaced(manifest, ("recipe", "adapters", 0, "weight"), math.nan))
+    assert "recipe: the weight of adapter 'mine' is nan" in refused(bundle)
+    write(bundle, replaced(manifest, ("recipe", "adapters"), ...))
+    assert open_bundle(bundle).recipe.adapters == ()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -38,6 +38,46 @@ def build_calls(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict
     return calls
 
 
+@pytest.mark.parametrize(
+    ("given", "directory", "weight"),
+    [
+        ("{}", "a", 1.0),
+        ("{}:0.7", "a", 0.7),
+        ("{}:-1e-1", "a", -0.1),
+        ("{}:v2", "a:v2", 1.0),
+        ("{}:2", "a:2", 1.0),
+        ("{}:2:3", "a:2", 3.0),
+        ("{}:", "a:", 1.0),
+        ("{}:main", "a:main", 1.0),
+    ],
+)
+def test_adapters(given: str, directory: str, weight: float, build_calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    """A weight is a number behind the last colon, unless that belongs to the name of a directory that is there."""
+    for name in ("a", "a:v2", "a:2"):
+        (tmp_path / name).mkdir()
+    lora = given.format(tmp_path / "a")
+    assert f2edge("compile", "some/model", "-o", tmp_path / "b", "--lora", lora, "--lora", "other:3").code == 0
+    first, second = build_calls[0]["options"].lora
+    assert (first.directory, first.weight) == (tmp_path / directory, weight)
+    assert (str(second.directory), second.weight) == ("other", 3.0)
+
+
+@pytest.mark.parametrize("given", [":0.5", "a:nan", "a:inf"])
+def test_weights_of_adapters_that_are_no_numbers(given: str, tmp_path: Path) -> None:
+    """They are faults of usage."""
+    outcome = f2edge("compile", "some/model", "-o", tmp_path / "b", "--lora", given)
+    assert outcome.code == 2
+    assert f"{given!r} is not DIR:WEIGHT with a finite number" in outcome.stderr
+
+
+def test_an_adapter_that_is_not_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The error names the option, the base and the adapter."""
+    adapter = tmp_path / "none"
+    outcome = f2edge("compile", tiny_checkpoint, "-o", tmp_path / "b", "--lora", adapter)
+    assert outcome.code == 1
+    assert outcome.error.startswith(f"f2edge: {tiny_checkpoint}: --lora {adapter}: it is no directory; give the one")
+
+
 def test_options(build_calls: list[dict[str, Any]], tmp_path: Path) -> None:
     """All options of the command line reach the build."""
     options = (

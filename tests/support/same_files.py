@@ -59,6 +59,18 @@ def transformers_answer(checkpoint: Path, picture: Image.Image, image_tokens: in
         image_tokens: tokens in front of the prompt.
     """
     model = Florence2ForConditionalGeneration.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    return answer_of(model, checkpoint, picture, image_tokens)
+
+
+def answer_of(model: Any, checkpoint: Path, picture: Image.Image, image_tokens: int) -> list[int]:
+    """Return the token ids that a model of transformers answers with; see :func:`transformers_answer`.
+
+    Args:
+        model: the model, adapted or not.
+        checkpoint: the directory with the files of the image processor.
+        picture: an RGB image.
+        image_tokens: tokens in front of the prompt.
+    """
     processor = CLIPImageProcessorPil.from_pretrained(checkpoint)
     pixels = processor(picture, return_tensors="pt")["pixel_values"].float()
     ids = torch.tensor([[model.config.image_token_id] * image_tokens + list(PROMPT)])

@@ -79,12 +79,18 @@ def assert_close(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> Non
     """All weights that a model reads are equal to 1e-6."""
     for name, tensor in expected.items():
         if name != "encoder.embed_tokens.weight":  # the encoder gets embeddings ready-made
-            torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
+            assert weights[name].shape == tensor.shape
+            assert (weights[name] - tensor).abs().max() <= 1e-6, name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("trained", LAYOUTS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "trained", "kind"),
+    [
+        *(("microsoft", "transformers", kind) for kind in KINDS),
+        *(("transformers", "microsoft", kind) for kind in KINDS),
+        *((layout, layout, kind) for layout in LAYOUTS for kind in ("rslora", "whole model")),
+    ],
+)
 def test_merged_as_by_peft(
     layout: Layout,
     trained: Layout,
@@ -117,28 +123,27 @@ def test_convolutions(
 def test_depthwise_convolutions(
     trained: Layout, bases: dict[Layout, Path], reference: ReferenceModel, tmp_path: Path
 ) -> None:
-    """An adapter of a depthwise convolution mixes its channels; peft refuses to merge it, so its answers are compared."""
+    """An adapter of a depthwise convolution mixes its channels; peft does not merge it, so its maps are compared."""
     layers = modules(reference, trained)
     ending = "conv1.fn.dw" if trained == "microsoft" else "conv1"
-    adapted = write_adapter(tmp_path / "adapter", layers, r=16, target_modules=rf".*blocks\.0\..*{re.escape(ending)}")
+    write_adapter(tmp_path / "adapter", layers, r=16, target_modules=rf".*blocks\.0\..*{re.escape(ending)}")
     loaded = load_checkpoint(bases["microsoft"], loras=[Lora(tmp_path / "adapter")])
     assert any("mix channels" in notice for notice in loaded.notices)
     name = "vision_tower.blocks.0.0.channel_block.conv1"
     maps = torch.randn(2, 16, 9, 7, generator=torch.Generator().manual_seed(1))
     expected = layers.get_submodule(file_name(f"{name}.weight", trained).removesuffix(".weight"))(maps)
     torch.testing.assert_close(loaded.model.get_submodule(name)(maps), expected, rtol=0, atol=1e-5)
-    assert adapted.peft_config["default"].r == 16
 
 
 def test_tables_stay_one_unless_an_adapter_tells_them_apart(
     bases: dict[Layout, Path], reference: ReferenceModel, tmp_path: Path
 ) -> None:
-    """Only an adapter of the head unties it from the embedding; the decoder's embedding has one of its own, too."""
+    """An adapter of one table leaves the others as they are, and those with equal values remain one."""
     for target, own in (
         ("q_proj", set()),
         ("lm_head", {"lm_head.weight"}),
-        ("decoder.embed_tokens", {"decoder.embed_tokens.weight"}),
-        ("shared", {"decoder.embed_tokens.weight", "lm_head.weight"}),
+        ("decoder.embed_tokens", {"decoder.embed_tokens.weight", "lm_head.weight"}),
+        ("shared", {"decoder.embed_tokens.weight"}),
     ):
         write_adapter(tmp_path / target, modules(reference, "microsoft"), r=4, target_modules=[target])
         loaded = load_checkpoint(bases["microsoft"], loras=[Lora(tmp_path / target)])
@@ -148,9 +153,7 @@ def test_tables_stay_one_unless_an_adapter_tells_them_apart(
 
 
 @pytest.mark.parametrize("dora", [False, True])
-def test_weights_of_adapters(
-    dora: bool, bases: dict[Layout, Path], reference: ReferenceModel, tmp_path: Path
-) -> None:
+def test_weights_of_adapters(dora: bool, bases: dict[Layout, Path], reference: ReferenceModel, tmp_path: Path) -> None:
     """Each adapter adds its weight times the change that it makes alone: 0.7 and 0.3 of one are that one."""
     for seed in (1, 2):
         config = {**WHOLE_MODEL, "use_dora": dora, "bias": "all"}
@@ -158,7 +161,7 @@ def test_weights_of_adapters(
     base = weights_of(bases["microsoft"])
     one, two = (weights_of(bases["microsoft"], Lora(tmp_path / name)) for name in "12")
     both = weights_of(bases["microsoft"], Lora(tmp_path / "1", 0.7), Lora(tmp_path / "2", 0.3))
-    assert_close(both, {name: base[name] + 0.7 * (one[name] - base[name]) + 0.3 * (two[name] - base[name]) for name in base})
+    assert_close(both, {name: w + 0.7 * (one[name] - w) + 0.3 * (two[name] - w) for name, w in base.items()})
     assert_close(weights_of(bases["microsoft"], Lora(tmp_path / "1", 0.7), Lora(tmp_path / "1", 0.3)), one)
     assert_close(weights_of(bases["microsoft"], Lora(tmp_path / "1", 0.0)), base)
 

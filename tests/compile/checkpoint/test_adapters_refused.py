@@ -67,13 +67,13 @@ def change_tensors(adapter: Path, change: Callable[[str, torch.Tensor], tuple[st
         ({"trainable_token_indices": [5], "use_qalora": True}, "trainable_token_indices, use_qalora cannot be merged"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights 'pissa' changes the base too; save the adapter again"),
         ({"r": 0}, "the rank r is 0; it must be a whole number from 1"),
-        ({"r": 8}, f"{LAYER.replace('encoder', 'decoder').replace('self', 'encoder')}: its rank is 4, adapter_config.json"),
+        ({"r": 8}, "layers.0.encoder_attn.q_proj: its rank is 4, adapter_config.json says 8"),
         ({"rank_pattern": {"q_proj": "4"}}, "the rank q_proj is '4'"),
         ({"rank_pattern": {"(": 4}}, "rank_pattern: '(' is no regular expression"),
         ({"alpha_pattern": [4]}, "alpha_pattern is [4]; it must be an object"),
-        ({"lora_alpha": 10**400}, "lora_alpha is 1000"),
+        ({"lora_alpha": 10**400}, "alpha lora_alpha is 1000"),
         ({"r": 10**400}, "the rank r is 1000"),
-        ({"lora_alpha": float("nan")}, "lora_alpha is nan; it must be a number"),
+        ({"lora_alpha": float("nan")}, "the alpha lora_alpha is nan; it must be a number"),
     ],
 )
 def test_configs(config: dict[str, Any], message: str, base: Path, adapter: Path) -> None:

@@ -35,9 +35,9 @@ def test_an_adapter(base: str | None, tmp_path: Path) -> None:
     write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": base})
     save_file({"base_model.model.lora_A.weight": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
     message = refusal(tmp_path)
-    assert message.startswith("DIR: it is an adapter: merge it into ")
+    assert message.startswith("DIR: it is an adapter: compile ")
     assert (base or "its base model")[:60] in message
-    assert "merge_and_unload" in message
+    assert message.endswith(", and give this directory as `lora`")
 
 
 def test_a_merged_model_beside_its_adapter(tmp_path: Path) -> None:
