@@ -58,5 +58,7 @@ def test_tables_in_int8(stages: Path, tmp_path: Path) -> None:
     assert [adapter.name for adapter in bundle.recipe.adapters] == ["adapter"]
     graph = onnx.load(bundle.path / "decoder.onnx", load_external_data=False).graph
     table = TINY.vocab_size * TINY.d_model
-    kinds = [tensor.data_type for tensor in graph.initializer if math.prod(tensor.dims) == table]
-    assert kinds == [onnx.TensorProto.UINT8]
+    tables = [tensor for tensor in graph.initializer if math.prod(tensor.dims) == table]
+    assert {tensor.data_type for tensor in tables} == {onnx.TensorProto.UINT8}
+    places = {entry.value for tensor in tables for entry in tensor.external_data if entry.key == "offset"}
+    assert len(places) == 1

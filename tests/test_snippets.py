@@ -39,6 +39,7 @@ REASONS = {
     "needs a running server": 5,
     "needs two bundles and a data set": 3,
     "sets up the shell of the reader": 3,
+    "the adapter is yours": 1,
     "takes a quarter of an hour": 1,
 }
 """The reasons not to run a block, each with the number of its blocks.  Adding a reason is a decision to make here."""

@@ -278,7 +278,9 @@ def test_at_sigterm_answers_are_finished_and_nothing_new_is_taken(tiny_bundle: P
 
 def test_at_ctrl_c_it_ends_without_a_traceback(tiny_bundle: Path) -> None:
     """The exit code of an interrupt is 130, as for every command."""
-    with process_of(tiny_bundle) as server:
+    # Where the tests run in the background of a shell, they and what they start ignore SIGINT.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    with process_of(tiny_bundle, first=heeding) as server:
         assert httpx.get(f"{server.url}/health/ready").status_code == 200
         server.process.send_signal(signal.SIGINT)
         assert server.end() == 130

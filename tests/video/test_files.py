@@ -249,6 +249,7 @@ def test_without_pyav(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
 def test_a_source_is_closed(clip: Path) -> None:
     """A file is closed at its end, at the end of a block, when the loop is left, and after an error at the call."""
+    gc.collect()  # what other tests left behind
     before = open_descriptors()
     frames = f2edge.frames(clip)
     assert open_descriptors() == before + 1
