@@ -11,14 +11,13 @@ Compiled models are kept under build/bench and reused until something that makes
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 from artefacts import CACHE, Cache
 from contenders import ENTRIES
-from report import to_json, to_markdown
+from report import to_json, to_markdown, write
 from rounds import prepare, run
 from workload import ROOT, WORKLOADS
 
@@ -54,9 +53,7 @@ def main() -> None:
     run(outcomes, dict.fromkeys(names, chosen.threads), cache, rounds, progress)
     report = to_json(outcomes, workload, chosen.threads, time.monotonic() - started)
     text = to_markdown(outcomes, workload, report)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "bench.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (chosen.output / "bench.md").write_text(text, encoding="utf-8")
+    write(chosen.output, "bench", report, text)
     from chart import draw
 
     draw(outcomes, chosen.output / "bench.png", text.split(";", maxsplit=1)[0])

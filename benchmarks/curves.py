@@ -11,7 +11,6 @@ compiled for each image size and kept under build/bench.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from artefacts import CACHE, Cache
 from bench import RESULTS, progress
 from contenders import PRECISIONS
 from growing import AXES, SIDES, axis_name
-from report import table, versions
+from report import samples_of, table, versions, write
 from rounds import prepare, run
 from workload import WORKLOADS
 
@@ -88,18 +87,14 @@ def curves(outcomes: Mapping[str, Outcome], workload: Workload, precision: str) 
     """Return the curves of all axes that were measured."""
     growing = outcomes[f"growing-{precision}"]
     fitted = [
-        curve(axis, {amount: _samples(growing, axis_name(axis, amount)) for amount in amounts})
+        curve(axis, {amount: samples_of(growing, axis_name(axis, amount)) for amount in amounts})
         for axis, amounts in AXES[workload.name].items()
         if growing.rounds
     ]
     scaled = {side: outcomes[_sized(precision, side)] for side in SIDES[workload.name]}
     measured = {side**2 / 1e6: outcome for side, outcome in scaled.items() if outcome.rounds}
     stages = ("caption", "vision", "encoder") if len(measured) > 1 else ()
-    return fitted + [curve(f"size, {s}", {x: _samples(o, s) for x, o in measured.items()}) for s in stages]
-
-
-def _samples(outcome: Outcome, measure: str) -> list[float]:
-    return [value for samples in outcome.rounds for value in samples[measure]]
+    return fitted + [curve(f"size, {s}", {x: samples_of(o, s) for x, o in measured.items()}) for s in stages]
 
 
 def _sized(precision: str, side: int) -> str:
@@ -143,8 +138,8 @@ def _threads(outcomes: Mapping[str, Outcome], precision: str) -> str:
     rows = []
     for name, outcome in outcomes.items():
         if "@" in name and outcome.rounds and one.rounds:
-            stages = {stage: median(_samples(outcome, stage)) for stage in ("caption", "vision", "encoder")}
-            cells = [f"{ms:.1f} ({median(_samples(one, stage)) / ms:.2f}x)" for stage, ms in stages.items()]
+            stages = {stage: median(samples_of(outcome, stage)) for stage in ("caption", "vision", "encoder")}
+            cells = [f"{ms:.1f} ({median(samples_of(one, stage)) / ms:.2f}x)" for stage, ms in stages.items()]
             rows.append([name.split("@")[1], *cells])
     return "## threads\n\n" + table(["threads", "caption, ms", "vision, ms", "encoder, ms"], rows)
 
@@ -182,9 +177,7 @@ def main() -> None:
         "rounds": {name: outcome.rounds for name, outcome in outcomes.items()},
     }
     text = to_markdown(head, fitted, outcomes, chosen.precision)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "curves.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (chosen.output / "curves.md").write_text(text, encoding="utf-8")
+    write(chosen.output, "curves", report, text)
     from chart import draw_curves
 
     draw_curves(fitted, UNITS, chosen.output / "curves.png", head)

@@ -11,7 +11,6 @@ number of tokens, searched with 3 beams.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from statistics import median
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from artefacts import BUNDLES, CACHE, Cache
 from bench import RESULTS, progress
 from embedding import BATCHES, CLIENTS
-from report import table, versions
+from report import samples_of, table, versions, write
 from rounds import prepare, run
 from workload import WORKLOADS
 
@@ -59,7 +58,7 @@ def _clients(outcomes: Mapping[str, Outcome]) -> str:
     rows = []
     for name, outcome in outcomes.items():
         for count in CLIENTS if "@" in name else ():
-            rate, latency = (_samples(outcome, f"clients_{count}_{what}") for what in ("answers_per_s", "latency"))
+            rate, latency = (samples_of(outcome, f"clients_{count}_{what}") for what in ("answers_per_s", "latency"))
             if rate:
                 rows.append([name.split("@")[1], str(count), _cell(rate), _cell(latency)])
     return table(["workers x threads", "threads that ask", "answers per second", "latency of an answer, ms"], rows)
@@ -70,18 +69,14 @@ def _batches(kind: str, ours: Outcome, peer: Outcome) -> str:
     for size in BATCHES:
         cells = [str(size)]
         for outcome in (ours, peer):
-            taken, alone = (_samples(outcome, f"{kind}_{n}") for n in (size, 1))
+            taken, alone = (samples_of(outcome, f"{kind}_{n}") for n in (size, 1))
             share = [f"{median(taken) / (size * median(alone)):.2f}" if taken else "–"]
-            peak = _samples(outcome, f"{kind}_{size}_peak_mb")
+            peak = samples_of(outcome, f"{kind}_{size}_peak_mb")
             cells += [_cell(taken), *share, f"{max(peak):.0f}" if peak else "–"]
         rows.append(cells)
     columns = ["ms", "of the time one by one", "peak memory, MB"]
     titles = [f"{who}, {column}" for who in ("f2edge", "transformers fp32") for column in columns]
     return table(["batch", *titles], rows)
-
-
-def _samples(outcome: Outcome, measure: str) -> list[float]:
-    return [value for samples in outcome.rounds for value in samples[measure]]
 
 
 def _cell(values: list[float]) -> str:
@@ -130,9 +125,7 @@ def main() -> None:
         "failures": {name: outcome.failure for name, outcome in outcomes.items() if outcome.failure},
     }
     text = to_markdown(head, outcomes, chosen.bundle, chosen.threads)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "embed.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (chosen.output / "embed.md").write_text(text, encoding="utf-8")
+    write(chosen.output, "embed", report, text)
     print(text)
 
 

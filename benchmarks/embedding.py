@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from measuring import Contender, decoded_photograph, timed
+
+from f2edge.machine import peak_rss_mib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,6 @@ ANSWERS = 4
 """Answers that are measured for each number of clients, if each client then gets two or more."""
 BEAMS = 3
 TASK = "caption"
-_T = TypeVar("_T")
 
 
 def pictures_of(cache: Cache, count: int) -> list[ByteArray]:
@@ -53,10 +54,10 @@ class Asked(Contender):
         self, workload: Workload, cache: Cache, bundle: str, *, workers: int, threads: int, batches: bool
     ) -> None:
         import f2edge
+        from f2edge.measuring.asking import search_settings
 
         self.model = f2edge.load(cache.get(bundle), workers=workers, threads=threads)
-        settings = self.model.settings(BEAMS, workload.caption_tokens)
-        self._ask = {"task": TASK, "settings": never_ending(settings, self.model.bundle.geometry.vocab_size)}
+        self._ask = {"task": TASK, "settings": search_settings(self.model, BEAMS, workload.caption_tokens)}
         self._pictures = pictures_of(cache, max(BATCHES))
         self._batches = BATCHES if batches else ()
 
@@ -103,13 +104,6 @@ class Asked(Contender):
         return f2edge.Ask(picture, **self._ask)
 
 
-def never_ending(settings: _T, vocab_size: int) -> _T:
-    """Return settings of a search that only the limit of tokens ends."""
-    from dataclasses import replace
-
-    return replace(settings, eos_token_id=vocab_size)  # type: ignore[type-var]
-
-
 class BatchedGenerate(Contender):
     """transformers' own ``generate`` for batches; its tower sees the picture again for each question about it."""
 
@@ -144,14 +138,9 @@ def measured_batch(kind: str, size: int, answer: Callable[[], list[str]]) -> Sam
     answers: Any = answer()
     taken = (time.perf_counter() - started) * 1e3
     assert len(answers) == size
-    return {f"{kind}_{size}": [taken], f"{kind}_{size}_peak_mb": [_peak_mb()]}
+    return {f"{kind}_{size}": [taken], f"{kind}_{size}_peak_mb": [(peak_rss_mib() or 0) * 2**20 / 1e6]}
 
 
 def _forget_the_peak() -> None:
     """Let the kernel count the peak of the resident memory anew."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_mb() -> float:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 / 1e6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fresh_process import FIRST_TOKEN
@@ -12,6 +11,7 @@ from workload import AROUND
 import f2edge
 from f2edge.decoding import generate
 from f2edge.decoding.session import TimedSession
+from f2edge.measuring.asking import search_settings
 from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
@@ -66,5 +66,4 @@ class Bundle(WholeModel):
 
     def settings(self, num_beams: int, tokens: int) -> GenerationSettings:
         """Return settings for answers of exactly ``tokens`` tokens: only the forced last token ends an answer."""
-        settings = self.model.settings(num_beams, tokens)
-        return replace(settings, eos_token_id=self.model.bundle.geometry.vocab_size)
+        return search_settings(self.model, num_beams, tokens)

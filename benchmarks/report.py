@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from f2edge.machine import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from acceptance import Check
     from rounds import Outcome
@@ -66,12 +68,13 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
         "failure": outcome.failure,
         **outcome.details,
-        "median": {name: median(_all(outcome, name)) for name in measures},
+        "median": {name: median(samples_of(outcome, name)) for name in measures},
         "rounds": [{name: [round(v, 3) for v in values] for name, values in s.items()} for s in outcome.rounds],
     }
 
 
-def _all(outcome: Outcome, measure: str) -> list[float]:
+def samples_of(outcome: Outcome, measure: str) -> list[float]:
+    """Return the samples of a measure of all rounds."""
     return [value for samples in outcome.rounds for value in samples.get(measure, ())]
 
 
@@ -99,7 +102,7 @@ def _times(outcomes: Mapping[str, Outcome], workload: Workload) -> str:
     rows = [
         [ENTRIES[name].label, *(_cell(outcome, measure) for measure in titles)]
         for name, outcome in outcomes.items()
-        if any(_all(outcome, measure) for measure in titles)
+        if any(samples_of(outcome, measure) for measure in titles)
     ]
     return table(["contender", *titles.values()], rows)
 
@@ -129,7 +132,7 @@ def _targets(judged: Sequence[Check]) -> str:
 
 
 def _cell(outcome: Outcome, measure: str) -> str:
-    values = _all(outcome, measure)
+    values = samples_of(outcome, measure)
     if not values:
         return "–"
     return f"{_number(median(values))} ({_number(min(values))} to {_number(max(values))})"
@@ -137,6 +140,13 @@ def _cell(outcome: Outcome, measure: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def write(directory: Path, name: str, report: Mapping[str, Any], text: str) -> None:
+    """Write a report as ``name``.json, and its text as ``name``.md."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (directory / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

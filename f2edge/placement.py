@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import DeviceError
 from f2edge.lines import shown
+from f2edge.numbers import is_whole
 
 _NEXT = re.compile(r",(?=\s*\w+\s*=)")
 """A comma before ``component=``; others belong to a device's name, as in ``AUTO:GPU,CPU``."""
@@ -80,7 +80,7 @@ def parse_placement(text: str | None, default: str, threads: int | None = None) 
         DeviceError: a component is unknown or named twice, a device has no name, or ``threads`` is not a whole number
             of at least 1.
     """
-    if threads is not None and (not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1):
+    if threads is not None and (not is_whole(threads) or threads < 1):
         raise DeviceError(f"`threads` is {shown(threads)}; it must be a whole number of at least 1")
     if text is not None and not isinstance(text, str):
         raise DeviceError(f"`device` is {shown(text)}; give a name, such as CPU")

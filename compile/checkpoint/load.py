@@ -120,10 +120,13 @@ def _load(
     processor = _processor_config(directory)
     geometry = sizes.geometry(shapes, config, processor, image_size)
     check_size(sum(map(prod, shapes.values())))
-    merged = _merged(_model(geometry, named), named, layout, loras)
-    model = _model(geometry, merged.tensors)
-    model.mix_channels(merged.dense)
-    _assign(model, merged.tensors, layout)
+    model, merged = _model(geometry, named), Merged(named)
+    if loras:
+        _check(model, named, layout, checked={})
+        merged = merge(named, loras)
+        model = _model(geometry, merged.tensors)
+        model.mix_channels(merged.dense)
+    _assign(model, merged.tensors, layout, checked=named if loras else {})
     sizes.check_image_size(geometry)
     generation_config = _optional(directory / GENERATION_CONFIG)
     settings = generation_settings(layout, config, generation_config, geometry)
@@ -153,21 +156,18 @@ def _model(geometry: Geometry, named: Mapping[str, Tensor]) -> ReferenceModel:
         )
 
 
-def _merged(model: ReferenceModel, named: dict[str, Tensor], layout: layouts.Layout, loras: Sequence[Lora]) -> Merged:
-    """Merge adapters into weights that have been found in order."""
-    if not loras:
-        return Merged(named, (), ())
-    _check(model, named, layout)
-    return merge(named, loras)
+def _check(
+    model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout, checked: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return all weights of ``model``, which has no storage yet; report all faults of them at once.
 
-
-def _check(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> dict[str, Tensor]:
-    """Return all weights of ``model``, which has no storage yet; report all faults of them at once."""
+    Those that are the same tensors as in ``checked`` are in order.
+    """
     expected = model.state_dict()
     given = {**_default_buffers(model), **named}
     faults = [("missing: {}", name) for name in expected if name not in given]
     faults += [("unexpected: {}", name) for name in given if name not in expected]
-    common = [name for name in expected if name in given]
+    common = [name for name in expected if name in given and given[name] is not checked.get(name)]
     faults += [(fault, name) for name in common if (fault := _fault(given[name], expected[name]))]
     if faults:
         lines = [fault.format(layouts.file_name(name, layout)) for fault, name in faults]
@@ -175,9 +175,11 @@ def _check(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.L
     return given
 
 
-def _assign(model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout) -> None:
+def _assign(
+    model: ReferenceModel, named: Mapping[str, Tensor], layout: layouts.Layout, checked: Mapping[str, Tensor]
+) -> None:
     """Assign the weights to ``model``, which has no storage yet."""
-    given = _check(model, named, layout)
+    given = _check(model, named, layout, checked)
     model.load_state_dict({name: given[name].float().contiguous() for name in model.state_dict()}, assign=True)
 
 

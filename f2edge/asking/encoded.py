@@ -122,14 +122,28 @@ class EncodedImage:
             StopRequestedError: the signal asked to stop the encoder.
             StoppedError: the signal asked to stop the search.
         """
+        clock, session = self._started(asked, signal)
+        generation = generate(session, asked.settings, signal, asked.structure)
+        return self._ended(asked, generation, clock, session, signal)
+
+    def _started(self, asked: Asked, signal: StopSignal) -> tuple[Stopwatch, TimedSession]:
+        """Encode the prompt, and begin to time the search."""
         clock = Stopwatch(self.timings_ms)
         session = self.model.runtime.start(self.features, asked.prompt_ids, signal)
         clock.lap("encoder")
-        timed = TimedSession(session)
-        generation = generate(timed, asked.settings, signal, asked.structure)
+        return clock, TimedSession(session)
+
+    def _ended(
+        self, asked: Asked, generation: Generation, clock: Stopwatch, session: TimedSession, signal: StopSignal
+    ) -> Result:
+        """Return the result of a search that has ended.
+
+        Raises:
+            StoppedError: the signal asked to stop it.
+        """
         clock.lap("decode")
-        result = self.result(asked.task, generation, clock, timed.timings_ms())
-        result = replace(result, steps=timed.steps)
+        result = self.result(asked.task, generation, clock, session.timings_ms())
+        result = replace(result, steps=session.steps)
         if signal.reason:
             raise stopped_error(signal, result)
         return result
@@ -242,7 +256,7 @@ class EncodedImage:
         """
         question = Question(task, text, region, num_beams, max_new_tokens, None, labels, structured)
         asked = self.asked(question)
-        if not _locates(asked.task):
+        if not asked.task.locates:
             raise TaskError(
                 f"task {asked.task.name or 'with a free prompt'} locates no objects; stream yields its text"
             )
@@ -290,16 +304,10 @@ class EncodedImage:
 
     def _parts(self, asked: Asked, signal: StopSignal) -> Iterator[Detection | str | Result]:
         with self.model.worker(signal):
-            clock = Stopwatch(self.timings_ms)
-            session = TimedSession(self.model.runtime.start(self.features, asked.prompt_ids, signal))
-            clock.lap("encoder")
+            clock, session = self._started(asked, signal)
             followed = Followed(decide(session, asked.settings, signal, asked.structure))
-            yield from self._objects_of(followed, asked) if _locates(asked.task) else self._pieces_of(followed)
-            clock.lap("decode")
-            result = self.result(asked.task, followed.last, clock, session.timings_ms())
-        result = replace(result, steps=session.steps)
-        if signal.reason:
-            raise stopped_error(signal, result)
+            yield from self._objects_of(followed, asked) if asked.task.locates else self._pieces_of(followed)
+            result = self._ended(asked, followed.last, clock, session, signal)
         yield result
 
     def _objects_of(self, steps: Iterable[Generation], asked: Asked) -> Iterator[Detection]:
@@ -345,8 +353,3 @@ class EncodedImage:
         if question.structured or labels:
             structure = make_grammar(task, labels, self.model.vocabulary, settings)
         return Asked(task, self.model.prompt_ids(prompt), settings, structure)
-
-
-def _locates(task: Task) -> bool:
-    """Tell whether the answers of a task have objects, not a text alone."""
-    return task.parser != "pure_text"

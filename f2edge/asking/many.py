@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import groupby, islice, takewhile
-from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from f2edge.decoding.stopping import NEVER, StopRequestedError
 from f2edge.engine import takes_batches
 from f2edge.errors import F2EdgeError, InputError
 from f2edge.lines import shown
+from f2edge.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -82,7 +82,7 @@ def answer_many(model: Model, asks: Iterable[Ask], batch: int, signal: StopSigna
     Raises:
         InputError: ``batch`` is no whole number of at least 1; at the call.
     """
-    if not isinstance(batch, Integral) or isinstance(batch, bool) or batch < 1:
+    if not is_whole(batch) or batch < 1:
         raise InputError(f"`batch` is {shown(batch)}; it must be a whole number of at least 1")
     return _answers(model, iter(asks), int(batch), signal)
 

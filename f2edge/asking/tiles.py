@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Protocol
 
 from f2edge.asking.many import DEFAULT_BATCH, answer_many
@@ -19,7 +18,8 @@ from f2edge.asking.stopped import StoppedError, stopped_error
 from f2edge.errors import InputError, TaskError
 from f2edge.image import load_image
 from f2edge.lines import shown
-from f2edge.tasks.table import resolve
+from f2edge.numbers import is_number, is_whole
+from f2edge.tasks.table import resolve, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +70,11 @@ class Tiling:
         Raises:
             InputError: a value is of the wrong kind or out of its range.
         """
-        if not _is_whole(self.tile) or self.tile < _LEAST_TILE:
+        if not is_whole(self.tile) or self.tile < _LEAST_TILE:
             raise InputError(f"`tile` is {shown(self.tile)}; give a side of at least {_LEAST_TILE} pixels")
-        if not _is_number(self.overlap) or not 0 <= self.overlap < 1:
+        if not is_number(self.overlap) or not 0 <= self.overlap < 1:
             raise InputError(f"`overlap` is {shown(self.overlap)}; give a share from 0 to less than 1")
-        if not _is_number(self.nms) or not 0 < self.nms <= 1:
+        if not is_number(self.nms) or not 0 < self.nms <= 1:
             raise InputError(f"`nms` is {shown(self.nms)}; give an IoU above 0 and up to 1")
 
     def cut(self, size: tuple[int, int]) -> list[Box]:
@@ -117,7 +117,7 @@ def check_tiled(task: Task) -> None:
         TaskError: the task does not locate everything in a picture.
     """
     if task.name not in TASKS:
-        names = ", ".join(name.strip("<>").lower() for name in TASKS)
+        names = ", ".join(map(short_name, TASKS))
         asked = task.name or "a free prompt"
         raise TaskError(f"`tile` is for tasks that locate everything in a picture ({names}), not for {asked}")
 
@@ -155,11 +155,3 @@ def _answers(
 
 def _ask(image: Image.Image, question: Question) -> Ask:
     return Ask(image, **question._asdict())
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

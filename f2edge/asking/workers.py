@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from numbers import Integral
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from f2edge.decoding.stopping import POLL_SECONDS
 from f2edge.errors import DeviceError
 from f2edge.lines import shown
 from f2edge.machine import usable_cores
+from f2edge.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def threads_of_each(workers: int, threads: int | None) -> int | None:
     Raises:
         DeviceError: ``workers`` is no whole number of at least 1, or all their threads are more than there are cores.
     """
-    if not isinstance(workers, Integral) or isinstance(workers, bool) or workers < 1:
+    if not is_whole(workers) or workers < 1:
         raise DeviceError(f"`workers` is {shown(workers)}; it must be a whole number of at least 1")
     if workers == 1:
         return threads

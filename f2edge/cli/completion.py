@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def complete_task(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the tasks that begin with ``incomplete``, in the spelling that no shell needs quoted: od for <OD>."""
-    from f2edge.tasks.table import TASKS
+    from f2edge.tasks.table import TASKS, short_name
 
-    names = (name.strip("<>").lower() for name in TASKS)
+    names = map(short_name, TASKS)
     return [name for name in names if name.startswith(incomplete.lower())]
 
 

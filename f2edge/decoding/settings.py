@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from f2edge.errors import InputError, LimitError
 from f2edge.lines import shown
+from f2edge.numbers import is_number, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ class GenerationSettings:
     def _check_search(self) -> None:
         if self.num_beams > MAX_NUM_BEAMS:
             raise LimitError(f"num_beams is {shown(self.num_beams)}; it must be 1 to {MAX_NUM_BEAMS}")
-        if not _is_number(self.length_penalty, Real) or not abs(self.length_penalty) <= MAX_LENGTH_PENALTY:
+        if not is_number(self.length_penalty) or not abs(self.length_penalty) <= MAX_LENGTH_PENALTY:
             raise InputError(
                 f"length_penalty is {shown(self.length_penalty)}; "
                 f"it must be a number from -{MAX_LENGTH_PENALTY:g} to {MAX_LENGTH_PENALTY:g}"
@@ -206,14 +206,14 @@ def _is_decay(value: Any) -> bool:
     if not isinstance(value, tuple) or len(value) != _PAIR:
         return False
     start, factor = value
-    return _is_number(start, Integral) and 0 <= start <= _LARGEST and _is_finite(factor) and factor > 0
+    return is_whole(start) and 0 <= start <= _LARGEST and _is_finite(factor) and factor > 0
 
 
 def _check_integer(name: str, value: Any) -> None:
     if value is None and (name.startswith("forced_") or name == "min_new_tokens"):
         return
     least = 1 if name in ("num_beams", "max_new_tokens") else 0
-    if not _is_number(value, Integral):
+    if not is_whole(value):
         raise InputError(f"{name} is {shown(value)}; it must be a whole number")
     if value < least:
         raise InputError(f"{name} is {shown(value)}; it must be at least {least}")
@@ -223,11 +223,6 @@ def _check_integer(name: str, value: Any) -> None:
 
 def _is_finite(value: Any) -> bool:
     try:
-        return _is_number(value, Real) and math.isfinite(value)
+        return is_number(value) and math.isfinite(value)
     except OverflowError:  # a whole number that no float can hold
         return False
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    """Tell whether a value is a number of this kind; to Python, True is one, too."""
-    return isinstance(value, kind) and not isinstance(value, bool)

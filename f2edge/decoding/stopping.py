@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from f2edge.errors import InputError
 from f2edge.lines import shown
+from f2edge.numbers import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class StopSignal:
         Raises:
             InputError: ``timeout`` is no positive number of seconds, or ``cancel`` is not such a flag.
         """
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout > 0):
+        if timeout is not None and not (is_number(timeout) and timeout > 0):
             raise InputError(f"`timeout` is {shown(timeout)}; give a positive number of seconds")
         for flag in cancel:
             if flag is not None and not isinstance(flag, Cancel):

@@ -94,7 +94,7 @@ def _question(prefix: str, suffix: str, size: tuple[int, int]) -> Question:
     """Return the question of a pair; the same parsers read the suffix that read the answers of the model."""
     task, given = _asked(prefix)
     _check_locations(task, suffix)
-    if task.parser == "pure_text":
+    if not task.locates:
         return Question(task.name, text=given or None, answers=(suffix,))
     found = find_instances(task, suffix, size)
     shapes = [tuple(map(tuple, instance.shapes)) for instance in found]
@@ -115,9 +115,9 @@ def _check_locations(task: Task, suffix: str) -> None:
     """Refuse a suffix that would be marked as something else than it is."""
     if _FOREIGN.search(suffix):
         raise ValueError("suffix has the locations of another model; those of Florence-2 are <loc_0> to <loc_999>")
-    if task.parser == "pure_text" and _LOCATION in suffix:
+    if not task.locates and _LOCATION in suffix:
         raise ValueError(f"suffix has locations, but {task.name or 'a prefix without a task'} is answered in words")
-    if task.parser != "pure_text" and suffix.strip() and _LOCATION not in suffix:
+    if task.locates and suffix.strip() and _LOCATION not in suffix:
         raise ValueError(f"suffix has no location, but {task.name} is answered by them")
 
 

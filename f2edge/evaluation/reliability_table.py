@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from f2edge.evaluation.reliability import BINS, PRECISIONS
 from f2edge.evaluation.tables import table
 from f2edge.lines import one_line
+from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def confidence_markdown(name: str, measured: Sequence[Reliability]) -> str:
 
 
 def _row(one: Reliability) -> list[str]:
-    task = "all" if one.task is None else one.task.strip("<>").lower()
+    task = "all" if one.task is None else short_name(one.task)
     thresholds = [
         _NOTHING if math.isnan(limit.confidence) else f"{limit.confidence:.3f} ({100 * limit.kept:.1f} %)"
         for limit in one.thresholds

@@ -14,6 +14,7 @@ from f2edge.evaluation.scores import agreement, score
 from f2edge.evaluation.statistics import RESAMPLES
 from f2edge.evaluation.tables import table
 from f2edge.lines import one_line
+from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,7 +143,7 @@ def _head(row: Row) -> list[str]:
 
 
 def _task(row: Row) -> str:
-    return row.task.strip("<>").lower() or _FREE
+    return short_name(row.task) or _FREE
 
 
 def _title(row: Row) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from f2edge.measuring.stages import PARTS
-from f2edge.measuring.statistics import LEAST_ROUNDS, LEVEL, RESAMPLES, ratio_of_medians
+from f2edge.measuring.statistics import LEAST_ROUNDS, LEVEL, RESAMPLES, ratio_of_medians, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,14 +62,9 @@ class Comparison:
 
     def verdict(self) -> str:
         """Say in one line what was found."""
-        ratio = self.total
-        names = f"{self.first.bundle} takes {ratio.ratio:.3f} of the time of {self.second.bundle}"
-        if self.first.tokens != self.second.tokens:
-            names += f", but their answers have {self.first.tokens} and {self.second.tokens} tokens"
-        if ratio.low is None or ratio.high is None:
-            return f"{names}; {self.rounds} rounds are too few for an interval, which takes {2 * LEAST_ROUNDS} runs"
-        told = "a difference" if ratio.differs else "no difference that these runs can tell from chance"
-        return f"{names} ({LEVEL:.0%} interval {ratio.low:.3f} to {ratio.high:.3f}): {told}"
+        names, tokens = (self.first.bundle, self.second.bundle), (self.first.tokens, self.second.tokens)
+        few = f"{self.rounds} rounds are too few for an interval, which takes {2 * LEAST_ROUNDS} runs"
+        return verdict(names, tokens, self.total, LEVEL, few)
 
 
 class Turns:

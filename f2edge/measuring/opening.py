@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
 from f2edge.asking.many import DEFAULT_BATCH
@@ -15,6 +14,7 @@ from f2edge.measuring.asking import Asking, Plan, since
 from f2edge.measuring.scenarios import Scenario, all_at_once, by_name, one_by_one
 from f2edge.measuring.stages import STAGES
 from f2edge.model import load
+from f2edge.numbers import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ def whole(name: str, value: object, least: int) -> int:
     Raises:
         InputError: it is none, or too small.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or value < least:
         raise InputError(f"`{name}` is {shown(value)}; it must be a whole number of at least {least}")
     return int(value)
 

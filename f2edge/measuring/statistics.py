@@ -59,6 +59,25 @@ class Ratio:
         return {**asdict(self), "differs": self.differs}
 
 
+def verdict(names: Sequence[str], tokens: Sequence[int], ratio: Ratio, level: float, unknown: str) -> str:
+    """Say in one line what a comparison found.
+
+    Args:
+        names: what is compared, and with what.
+        tokens: the tokens of their answers.
+        ratio: the time of the first divided by that of the second.
+        level: the confidence level of its interval.
+        unknown: what is said if it has no interval.
+    """
+    told = f"{names[0]} takes {ratio.ratio:.3f} of the time of {names[1]}"
+    if tokens[0] != tokens[1]:
+        told += f", but their answers have {tokens[0]} and {tokens[1]} tokens"
+    if ratio.low is None or ratio.high is None:
+        return f"{told}; {unknown}"
+    found = "a difference" if ratio.differs else "no difference that these runs can tell from chance"
+    return f"{told} ({level:.0%} interval {ratio.low:.3f} to {ratio.high:.3f}): {found}"
+
+
 def ratio_of_medians(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Ratio:
     """Compare samples that were taken in rounds of both.
 

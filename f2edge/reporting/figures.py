@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from f2edge.measuring import statistics
+from f2edge.tasks.table import short_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -72,7 +75,7 @@ def name(one: Measured) -> str:
 
 def task(text: str) -> str:
     """Return the name of a task in small letters, as the command line takes it."""
-    return text.strip("<>").lower() or "question"
+    return short_name(text) or "question"
 
 
 def asked(one: Measured) -> str:
@@ -125,11 +128,6 @@ def _metric(metrics: Mapping[str, Mapping[str, Metric]], name_: str, key: str) -
 
 def verdict(pair: Pair) -> str:
     """Say what a comparison of two bundles found."""
-    ratio = pair.compared.ratios["total"]
-    told = f"{name(pair.first)} takes {ratio.ratio:.3f} of the time of {name(pair.second)}"
-    if pair.first.tokens != pair.second.tokens:
-        told += f", but their answers have {pair.first.tokens} and {pair.second.tokens} tokens"
-    if ratio.low is None or ratio.high is None:
-        return f"{told}; there were too few rounds for an interval"
-    found = "a difference" if ratio.differs else "no difference that these runs can tell from chance"
-    return f"{told} ({pair.compared.level:.0%} interval {ratio.low:.3f} to {ratio.high:.3f}): {found}"
+    names, tokens = (name(pair.first), name(pair.second)), (pair.first.tokens, pair.second.tokens)
+    few = "there were too few rounds for an interval"
+    return statistics.verdict(names, tokens, pair.compared.ratios["total"], pair.compared.level, few)

@@ -11,7 +11,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from f2edge.bundle.schema import parse
-from f2edge.measuring.statistics import LEAST_RUNS
+from f2edge.measuring.statistics import LEAST_RUNS, Ratio
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -75,16 +75,6 @@ class Surroundings:
     after: State = field(default_factory=State)
     clock_mhz: float | None = None
     hottest_c: float | None = None
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of times with its interval."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-    differs: bool | None
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ async def _openapi(value: dict[str, Any], _: Request) -> dict[str, Any]:
     return value
 
 
-async def _tasks(_: Request) -> list[dict[str, str]]:
+async def _tasks(_: Request) -> list[dict[str, str | bool]]:
     return describe_tasks()
 
 
@@ -184,7 +184,7 @@ async def _metrics(service: Service, _: Request) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):  # of the router
         error = Refusal(error.status_code, _CODES.get(error.status_code, "refused"), error.detail, error.headers)
-    refusal = error if isinstance(error, Refusal) else refusal_of(error)
+    refusal = refusal_of(error)
     request.state.code = refusal.code
     return refusal.response()
 

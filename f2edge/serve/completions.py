@@ -128,7 +128,7 @@ class Stripped:
 
 def content(answer: Answer) -> str:
     """Return an answer as the content of a message: its text, or as JSON what was located."""
-    located = resolve(answer.result.task).parser != "pure_text"
+    located = resolve(answer.result.task).locates
     return json_text(answer.record()["result"]) if located else answer.result.plain_text
 
 
@@ -141,5 +141,4 @@ def _data(value: dict[str, Any]) -> bytes:
 
 
 def _failed(error: Exception) -> bytes:
-    refusal = error if isinstance(error, Refusal) else refusal_of(error)
-    return _data(refusal.body())
+    return _data(refusal_of(error).body())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from f2edge import __version__
-from f2edge.tasks.table import FREE_TEXT, TASKS
+from f2edge.asking.tiles import TASKS as TILED
+from f2edge.tasks.table import FREE_TEXT, TASKS, short_name
 
 if TYPE_CHECKING:
     from f2edge.serve.service import Service
@@ -20,14 +21,16 @@ _ANSWERS = {
 }
 
 
-def describe_tasks() -> list[dict[str, str]]:
-    """Return the tasks: what each is called, which input it takes, and what its answer is."""
+def describe_tasks() -> list[dict[str, str | bool]]:
+    """Return the tasks: what each is called, what it takes, and what its answer is."""
     return [
         {
-            "task": task.name.strip("<>").lower(),
+            "task": short_name(task.name),
             "name": task.name,
             "input": task.input,
             "answer": _ANSWERS[task.parser],
+            "takes_labels": task.locates and task.labelled,
+            "takes_tiles": task.name in TILED,
         }
         for task in (*TASKS.values(), FREE_TEXT)
     ]

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from f2edge.asking.objects import Detection
 from f2edge.json_text import json_text
 from f2edge.result import plain
-from f2edge.serve.refusals import Refusal, refusal_of
+from f2edge.serve.refusals import refusal_of
 from f2edge.serve.service import Answer, Encoded
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def describe(found: Detection) -> dict[str, Any]:
 
 
 def _failed(error: Exception) -> bytes:
-    refusal = error if isinstance(error, Refusal) else refusal_of(error)
-    return event("error", refusal.body())
+    return event("error", refusal_of(error).body())
 
 
 def event(name: str, data: dict[str, Any]) -> bytes:

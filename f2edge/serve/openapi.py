@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from f2edge import __version__
-from f2edge.tasks.table import TASKS
+from f2edge.tasks.table import TASKS, short_name
 
 if TYPE_CHECKING:
     from f2edge.serve.service import Service
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Schema: TypeAlias = "dict[str, Any]"
 
 _JSON = "application/json"
-_TASKS = [task.strip("<>").lower() for task in TASKS]
+_TASKS = list(map(short_name, TASKS))
 
 _FIELDS: Schema = {
     "image_id": {"type": "string", "description": "A picture that was sent before, in place of image."},

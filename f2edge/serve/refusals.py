@@ -54,7 +54,9 @@ _KINDS: tuple[tuple[type[F2EdgeError], int, str], ...] = (
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Return what a client is told of an error; what is the server's own fault goes to its log."""
+    """Return what a client is told of an error, a refusal as it is; what is the server's own fault goes to its log."""
+    if isinstance(error, Refusal):
+        return error
     for kind, status, code in _KINDS:
         if isinstance(error, kind):
             return Refusal(status, code, str(error).replace("`", ""))

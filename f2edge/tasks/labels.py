@@ -55,7 +55,7 @@ def wanted_labels(task: Task, labels: Labels | None) -> tuple[str, ...] | None:
         return None
     if isinstance(labels, str) or not isinstance(labels, Iterable):
         raise TaskError(f"`labels` is {shown(labels)}; give a list of labels")
-    if task.parser == "pure_text" or not task.labelled:
+    if not task.locates or not task.labelled:
         raise TaskError(f"{task.name or 'a free prompt'} gives no labels: leave `labels` out")
     return tuple(dict.fromkeys(map(_label, labels))) or _refuse_none()
 

@@ -44,6 +44,11 @@ class Task:
     input: TaskInput = "none"
     labelled: bool = True
 
+    @property
+    def locates(self) -> bool:
+        """Whether its answers have objects, not a text alone."""
+        return self.parser != "pure_text"
+
 
 FREE_TEXT = Task("", "{input}", input="text")
 """A free prompt, for fine-tuned models; the answer is plain text."""
@@ -96,12 +101,17 @@ def resolve(name: str) -> Task:
         return FREE_TEXT
     if f"<{bare}>" in TASKS:
         return TASKS[f"<{bare}>"]
-    known = [task.strip("<>").lower() for task in TASKS]
+    known = list(map(short_name, TASKS))
     close = difflib.get_close_matches(bare.lower(), known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise TaskError(
         f"unknown task {name!r}: {hint}known tasks are {', '.join(known)}; an empty task passes the text on as it is"
     )
+
+
+def short_name(name: str) -> str:
+    """Return the name of a task as the command line takes it: ``od`` for ``<OD>``."""
+    return name.strip("<>").lower()
 
 
 def build_prompt(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -14,6 +13,7 @@ from f2edge.decoding.stopping import NEVER
 from f2edge.errors import InputError
 from f2edge.image import ImageSource, fit, load_image
 from f2edge.lines import shown
+from f2edge.numbers import is_number
 from f2edge.video.frame import Frame
 from f2edge.video.frames import frames
 from f2edge.video.still import largest_difference
@@ -65,7 +65,7 @@ def answer_frames(model: Model, source: FrameSource, question: Question, unchang
     Raises:
         InputError: ``unchanged`` is no positive number, or there is no such source; at the call.
     """
-    if unchanged is not None and (isinstance(unchanged, bool) or not isinstance(unchanged, Real) or not unchanged > 0):
+    if unchanged is not None and not (is_number(unchanged) and unchanged > 0):
         raise InputError(f"`unchanged` is {shown(unchanged)}; give a positive number of levels, such as 8")
     return _answers(model, _pictures(source), question, unchanged)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import weakref
 from contextlib import ExitStack
 from dataclasses import replace
-from numbers import Real
 from typing import TYPE_CHECKING
 
 from f2edge.errors import InputError, MissingExtraError, VideoError
 from f2edge.lines import shown
+from f2edge.numbers import is_number
 from f2edge.video.folder import FolderFrames
 from f2edge.video.newest import Newest
 from f2edge.video.sources import Folder, VideoFile, resolve
@@ -170,5 +170,5 @@ def _refuse_for_folders(folder: Folder, every: float | None, live: bool | None) 
 
 def _check(every: float | None, timeout: float) -> None:
     for name, value in (("every", every), ("timeout", timeout)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not value > 0):
+        if value is not None and not (is_number(value) and value > 0):
             raise InputError(f"`{name}` is {shown(value)}; give a positive number of seconds")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
-from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from f2edge.errors import VideoError
 from f2edge.lines import shown
+from f2edge.numbers import is_whole
 from f2edge.paths import exists, is_dir, is_file
 
 VideoSource: TypeAlias = "str | PathLike[str] | int"
@@ -70,7 +70,7 @@ def resolve(source: VideoSource) -> Folder | VideoFile | Stream:
     Raises:
         VideoError: there is no such thing, or it can be none of these.
     """
-    if isinstance(source, Integral) and not isinstance(source, bool):
+    if is_whole(source):
         return _camera(Path(f"/dev/video{source}"))
     if not isinstance(source, (str, PathLike)):
         raise VideoError(f"{shown(source)} is no source of frames: give a path, an address or the number of a camera")

@@ -87,7 +87,8 @@ def test_tasks(client: TestClient) -> None:
     """All tasks are listed, and a free prompt."""
     tasks = client.get("/v1/tasks").json()
     assert [task["name"] for task in tasks] == [*TASKS, ""]
-    assert tasks[5] == {"task": "od", "name": "<OD>", "input": "none", "answer": "boxes"}
+    detection = {"task": "od", "name": "<OD>", "input": "none", "answer": "boxes"}
+    assert tasks[5] == {**detection, "takes_labels": True, "takes_tiles": True}
 
 
 def test_the_model_is_described_without_a_path(client: TestClient, model: Florence2) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from f2edge.serve.settings import Settings
-from tests.support.chromium import chromium
 from tests.support.served_page import NARROW, WIDE, Visit, visit, wait_for_tasks
 from tests.support.serving import eventually, gated, picture, serving
 
@@ -22,20 +21,6 @@ if TYPE_CHECKING:
 
 FORM, JSON = "multipart/form-data", "application/json"
 ANSWERED = re.compile(r" in [\d.]+ m?s\.$")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a browser."""
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def live(model: Florence2) -> Iterator[Live]:
-    """Return a server with the page."""
-    with serving(model) as server:
-        yield server
 
 
 @pytest.fixture

@@ -17,10 +17,9 @@ import pytest
 from PIL import Image
 
 from f2edge.asking.tiles import TASKS as TILED
-from f2edge.tasks.table import FREE_TEXT, TASKS, Task
-from tests.support.chromium import chromium
+from f2edge.tasks.table import FREE_TEXT, TASKS, Task, short_name
 from tests.support.served_page import Visit, visit, wait_for_tasks
-from tests.support.serving import picture, serving
+from tests.support.serving import picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,20 +34,6 @@ OBJECTS = {"labels": "cat, dog", "tokens": "40"}
 """Fields of a question for which the tiny model has objects."""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Return a browser."""
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def live(model: Florence2) -> Iterator[Live]:
-    """Return a server with the page."""
-    with serving(model) as server:
-        yield server
-
-
 @pytest.fixture
 def page(browser: Browser, live: Live) -> Iterator[Visit]:
     """Return the page with a picture."""
@@ -60,12 +45,11 @@ def page(browser: Browser, live: Live) -> Iterator[Visit]:
 
 def fields_of(task: Task) -> dict[str, bool]:
     """Return which fields a task has in the form, as the core knows it."""
-    locates = task.parser != "pure_text"
     return {
         "text": task.input == "text",
         "x1": task.input == "region",
-        "labels": locates and task.labelled,
-        "structured": locates,
+        "labels": task.locates and task.labelled,
+        "structured": task.locates,
         "tile": task.name in TILED,
     }
 
@@ -73,7 +57,7 @@ def fields_of(task: Task) -> dict[str, bool]:
 def test_each_task_has_its_fields(page: Visit) -> None:
     """The form lists every task, with the fields that the core takes for it and no others, and words of its own."""
     names = page.page.evaluate("() => [...document.querySelectorAll('#task option')].map((option) => option.value)")
-    known = {task.name.strip("<>").lower(): task for task in (*TASKS.values(), FREE_TEXT)}
+    known = {short_name(task.name): task for task in (*TASKS.values(), FREE_TEXT)}
     assert sorted(names) == sorted(known)
     page.page.click("#more summary")
     for name in names:

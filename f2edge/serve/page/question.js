@@ -4,8 +4,6 @@ import { byId, show } from "./dom.js";
 import { fillTasks, worded } from "./tasks.js";
 
 const CORNERS = ["x1", "y1", "x2", "y2"];
-const TILED = ["od", "dense_region_caption", "region_proposal", "ocr_with_region"];
-const UNLABELLED = ["region_proposal", "referring_expression_segmentation", "region_to_segmentation"];
 let tasks = [];
 
 /** Puts the tasks of /v1/tasks and the defaults of /v1/model into the form. */
@@ -32,9 +30,9 @@ export function showFields() {
   const task = chosenTask();
   show(task.input === "text", "text-field");
   show(task.input === "region", "region-field");
-  show(locates(task) && !UNLABELLED.includes(task.task), "labels-field");
+  show(task.takes_labels, "labels-field");
   show(locates(task), "structured-field");
-  show(TILED.includes(task.task), "tile-field");
+  show(task.takes_tiles, "tile-field");
   byId("task-hint").textContent = task.hint;
   byId("text-label").textContent = task.ask;
   byId("text").placeholder = task.example;

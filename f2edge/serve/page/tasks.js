@@ -36,7 +36,7 @@ const WORDS = {
 
 const FREE = ["Free prompt", "The text is the prompt, for models that were tuned on prompts of their own.", "Prompt"];
 
-/** Returns a task of /v1/tasks with its words: {task, name, input, answer, title, hint, ask, example}. */
+/** Returns a task of /v1/tasks with its words: its fields there, and title, hint, ask, example. */
 export function worded(task) {
   const [title, hint, ask = "Text", example = ""] = task.task ? (WORDS[task.task] ?? [task.task, ""]) : FREE;
   return { ...task, title, hint, ask, example };
