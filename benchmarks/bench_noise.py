@@ -26,7 +26,7 @@ import f2edge
 from f2edge.machine import fingerprint
 from f2edge.measuring.asking import Asking, Plan
 from f2edge.measuring.comparison import Turns
-from f2edge.measuring.statistics import ratio_of_medians
+from f2edge.measuring.statistics import typical_ratio
 from f2edge.measuring.watch import watched
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def overhead(asking: Asking, rounds: int) -> Ratio:
         with watched():
             with_watch.append([asking.once()[1].timings_ms["total"] for _ in range(2)])
         without.append([asking.once()[1].timings_ms["total"] for _ in range(2)])
-    return ratio_of_medians(with_watch, without)
+    return typical_ratio(with_watch, without)
 
 
 def twice(bundle: Path, tokens: int, runs: int) -> float:
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--comparisons", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=60, help="answers of each bundle in a comparison")
+    parser.add_argument("--runs", type=int, default=120, help="answers of each bundle in a comparison")
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.components import ComponentCompiler, Plan
 from f2edge.compile.export.fixed_shapes import static_graphs
 from f2edge.compile.export.graphs import graphs
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from f2edge.compile.export.graphs import Graph
     from f2edge.compile.options import Listener, Options
     from f2edge.compile.stages import Stages
-    from f2edge.targets import Compute
-
-INT8_COMPUTE: dict[str, Compute] = dict.fromkeys(COMPONENTS, "bf16")
-"""The type that the float operations of an INT8 bundle run in: bf16 adds less noise than INT8 does (docs/int8.md)."""
-FLOAT_COMPUTE: dict[str, Compute] = dict.fromkeys(COMPONENTS, "fp32")
-
 
 TAKES_BATCHES = ("openvino", "onnxruntime")
 """The runtimes whose decoders answer several questions in one step; fixed shapes take one."""
@@ -93,8 +86,7 @@ class BuildContext:
         """The graphs to compile: the chosen mix, else those in INT8, else the float ones."""
         if self.chosen:
             return self.chosen
-        compute = INT8_COMPUTE if self.quantized else FLOAT_COMPUTE
-        return Plan(self.quantized or self.exported, self.options.precisions, compute)
+        return Plan(self.quantized or self.exported, self.options.precisions, self.options.compute)
 
     @cached_property
     def graphs(self) -> dict[str, Graph]:

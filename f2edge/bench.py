@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXCLUDED", "MEANINGS", "PARTS", "STAGES", "Comparison", "LatencyReport", "Progress", "bench", "compare"]
 
-_COMPARED_RUNS = 60
+_COMPARED_RUNS = 120
 
 
 def bench(
@@ -123,7 +123,7 @@ def compare(
         num_beams: as for :func:`bench`.
         new_tokens: as for :func:`bench`.
         threads: as for :func:`bench`.
-        runs: the least number of answers of each bundle, an even number; by default 60.
+        runs: the least number of answers of each bundle, an even number; by default 120.
         warmup: the number of answers of each bundle before those, at least 1.
         progress: called with the name of each round.
         duration: the least seconds of all rounds together.

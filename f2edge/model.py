@@ -326,14 +326,18 @@ class Florence2:
             return encoded.answer(encoded.asked(question), signal)
 
     @contextmanager
-    def worker(self, signal: StopSignal) -> Iterator[None]:
+    def worker(self, signal: StopSignal, *, next_step: bool = False) -> Iterator[None]:
         """Wait for a free worker, and keep it until the end of the block.
+
+        Args:
+            signal: ends the wait.
+            next_step: the block is the next step of an answer that has begun, which need not stand in line again.
 
         Raises:
             StoppedError: the signal asked to stop while a worker was waited for, or while an engine ran.
         """
         try:
-            with self._workers.turn(signal):
+            with self._workers.turn(signal, next_step=next_step):
                 yield
         except StopRequestedError:
             raise stopped_error(signal) from None

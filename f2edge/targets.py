@@ -11,6 +11,8 @@ from f2edge.errors import CompileError
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 Compute: TypeAlias = Literal["fp32", "bf16"]
 """The type that the float operations of a component run in; bf16 falls back to fp32 on a CPU without it."""
+PrecisionOption: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
+"""A precision to compile to.  bf16 names a type to compute in; its weights are stored in fp16."""
 
 
 @dataclass(frozen=True)

@@ -335,7 +335,7 @@ class EncodedImage:
             raise stopped_error(signal)
 
     def _next(self, steps: Iterator[T], signal: StopSignal) -> T | None:
-        with self.model.worker(signal):
+        with self.model.worker(signal, next_step=True):
             return next(steps, None)
 
     def asked(self, question: Question) -> Asked:

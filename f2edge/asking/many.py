@@ -44,21 +44,21 @@ class Model(Protocol):
         """Return the encoded image, which a question may hold already."""
         ...
 
-    def worker(self, signal: StopSignal) -> AbstractContextManager[None]:
-        """Wait for a free worker, and keep it until the end of the block."""
+    def worker(self, signal: StopSignal, *, next_step: bool = False) -> AbstractContextManager[None]:
+        """Wait for a free worker, and keep it until the end of the block; see :meth:`f2edge.Florence2.worker`."""
         ...
 
 
-class _Prepared(NamedTuple):
+class Prepared(NamedTuple):
     """A question whose picture is encoded; ``place`` is its position in the order of the answers.
 
-    ``ask`` keeps the picture alive, by whose identity the window knows it: another one may get that of a dead one.
+    ``source`` keeps the picture alive, by whose identity the window knows it: another one may get that of a dead one.
     """
 
     place: int
-    ask: Ask
     image: Encoded
     asked: Asked
+    source: ImageSource | Encoded | None = None
 
 
 def about(image: Encoded, asks: Iterable[Ask | str]) -> Iterator[Ask]:
@@ -96,8 +96,7 @@ def _answers(model: Model, asks: Iterator[Ask], batch: int, signal: StopSignal) 
             return
         results: dict[int, Result] = {}
         try:
-            for group in _batches(window, batch):
-                results.update(_answer(model, group, signal))
+            results.update(answer_prepared(model, window, batch, signal))
         except StoppedError as stopped:
             error = stopped
         in_order = list(takewhile(results.__contains__, range(len(window))))
@@ -108,9 +107,9 @@ def _answers(model: Model, asks: Iterator[Ask], batch: int, signal: StopSignal) 
 
 def _prepare(
     model: Model, asks: Iterator[Ask], count: int, signal: StopSignal
-) -> tuple[list[_Prepared], Exception | None]:
+) -> tuple[list[Prepared], Exception | None]:
     """Encode the pictures of the next questions; return also the error of the first question that is wrong."""
-    window: list[_Prepared] = []
+    window: list[Prepared] = []
     encoded: dict[Hashable, Encoded] = {}
     try:
         for place, ask in enumerate(islice(asks, count)):
@@ -120,11 +119,11 @@ def _prepare(
     return window, None
 
 
-def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> _Prepared:
+def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> Prepared:
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
     image = _encoded(model, ask, encoded, signal)
-    return _Prepared(place, ask, image, image.asked(ask.question))
+    return Prepared(place, image, image.asked(ask.question), ask.image)
 
 
 def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> Encoded:
@@ -142,7 +141,20 @@ def _key(image: ImageSource | Encoded) -> Hashable:
     return str(image) if isinstance(image, (str, PathLike)) else id(image)
 
 
-def _batches(window: Sequence[_Prepared], batch: int) -> Iterator[list[_Prepared]]:
+def answer_prepared(
+    model: Model, questions: Sequence[Prepared], batch: int, signal: StopSignal
+) -> Iterator[tuple[int, Result]]:
+    """Answer questions about encoded pictures in batches; yield the place and the result of each.
+
+    Raises:
+        StopRequestedError, StoppedError: the signal asked to stop; after the answers that are whole.
+        DeviceError: the engine failed.
+    """
+    for group in _batches(questions, batch):
+        yield from _answer(model, group, signal)
+
+
+def _batches(window: Sequence[Prepared], batch: int) -> Iterator[list[Prepared]]:
     """Put questions with as many beams, and of similar lengths, into batches."""
     ordered = sorted(window, key=lambda one: (_beams(one), one.asked.task.name, len(one.asked.prompt_ids)))
     for _, group in groupby(ordered, key=_beams):
@@ -150,11 +162,11 @@ def _batches(window: Sequence[_Prepared], batch: int) -> Iterator[list[_Prepared
             yield chunk
 
 
-def _beams(one: _Prepared) -> int:
+def _beams(one: Prepared) -> int:
     return one.asked.settings.num_beams
 
 
-def _answer(model: Model, batch: Sequence[_Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
+def _answer(model: Model, batch: Sequence[Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
     """Yield the place and the result of each question of a batch."""
     with model.worker(signal):
         if len(batch) == 1 or not takes_batches(model.runtime):
@@ -163,7 +175,7 @@ def _answer(model: Model, batch: Sequence[_Prepared], signal: StopSignal) -> Ite
             yield from _answer_together(model, batch, signal)
 
 
-def _answer_together(model: Model, batch: Sequence[_Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
+def _answer_together(model: Model, batch: Sequence[Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
     """Yield the place and the result of each question; the decoder takes its steps for all of them.
 
     Raises:

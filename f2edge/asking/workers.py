@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Lock, Semaphore
+from contextlib import contextmanager, nullcontext
+from threading import Event, Lock, Semaphore
 from typing import TYPE_CHECKING
 
 from f2edge.decoding.stopping import POLL_SECONDS
@@ -44,7 +45,7 @@ def threads_of_each(workers: int, threads: int | None) -> int | None:
 
 
 class Workers:
-    """The turns that answers take.
+    """The turns that answers take, first come, first served.
 
     Args:
         count: answers that are computed at the same time.
@@ -53,24 +54,50 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._free = Semaphore(count)
+        self._line: deque[Event] = deque()
+        """Who waits for a turn; the event of the first one is set."""
+        self._changing = Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
         self._making = Lock()
 
     @contextmanager
-    def turn(self, signal: StopSignal) -> Iterator[None]:
+    def turn(self, signal: StopSignal, *, next_step: bool = False) -> Iterator[None]:
         """Wait for a free worker, and keep it until the end of the block.
+
+        Args:
+            signal: ends the wait.
+            next_step: the turn is for the next step of an answer that has begun; it need not stand in line again.
 
         Raises:
             StopRequestedError: the signal asked to stop before a worker was free.
         """
         signal.raise_if_requested()
-        while not self._free.acquire(timeout=POLL_SECONDS if signal.possible else None):
-            signal.raise_if_requested()
+        pause = POLL_SECONDS if signal.possible else None
+        with nullcontext() if next_step else self._first_in_line(signal, pause):
+            while not self._free.acquire(timeout=pause):
+                signal.raise_if_requested()
         try:
             yield
         finally:
             self._free.release()
+
+    @contextmanager
+    def _first_in_line(self, signal: StopSignal, pause: float | None) -> Iterator[None]:
+        """Wait until all who came before have a worker: a semaphore alone goes to whoever asks again the fastest."""
+        mine = Event()
+        with self._changing:
+            self._line.append(mine)
+            self._line[0].set()
+        try:
+            while not mine.wait(pause):
+                signal.raise_if_requested()
+            yield
+        finally:
+            with self._changing:
+                self._line.remove(mine)
+                if self._line:
+                    self._line[0].set()
 
     @property
     def pool(self) -> ThreadPoolExecutor:

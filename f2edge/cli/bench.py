@@ -49,7 +49,7 @@ _EPILOG = "\n\n".join(f"{stage}: {meaning}" for stage, meaning in MEANINGS.items
     "--runs",
     metavar="N",
     type=POSITIVE,
-    help="Measure at least N runs; by default 10, with --against 60 of each bundle.",
+    help="Measure at least N runs; by default 10, with --against 120 of each bundle.",
 )
 @click.option(
     "--workers", metavar="N", type=POSITIVE, help="Answers computed at the same time in the scenario offline."

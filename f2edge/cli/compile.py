@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from f2edge.bundle.manifest import Bundle
-    from f2edge.targets import Precision
+    from f2edge.targets import PrecisionOption
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "huggingface_hub")
 DEFAULT_BUDGET = 0.01
@@ -44,8 +44,9 @@ _TERMINATED = 128 + signal.SIGTERM
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8", "auto"]),
-    help="Precision of all components; by default that of the target. auto searches for the fastest mix.",
+    type=click.Choice(["fp32", "fp16", "bf16", "int8", "auto"]),
+    help="Precision of all components; by default that of the target. bf16 is for CPUs that compute in it; "
+    "auto searches for the fastest mix.",
 )
 @click.option(
     "--calibration",
@@ -161,12 +162,12 @@ def _check_checkpoint(checkpoint: str) -> None:
         raise CompileError(f"{checkpoint} is a bundle, compiled already; compile the checkpoint that it was made from")
 
 
-def _quantized(precision: str | None) -> Precision | None:
+def _quantized(precision: str | None) -> PrecisionOption | None:
     """Return the precision to quantize to: auto mixes INT8 with float blocks."""
     return "int8" if precision == "auto" else precision  # type: ignore[return-value]
 
 
-def _check_packages(precision: Precision | None, target: str) -> None:
+def _check_packages(precision: PrecisionOption | None, target: str) -> None:
     """If a package of the build side is missing, name the extra to install before any work is done."""
     wanted = dict.fromkeys(_PACKAGES, "compile") | ({"nncf": "int8"} if precision == "int8" else {})
     wanted |= {"tensorrt_rtx": "rtx"} if target == "rtx" else {}

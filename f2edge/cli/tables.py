@@ -9,6 +9,8 @@ import click
 from f2edge.cli.output import human_size, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from f2edge.bundle.manifest import Bundle
     from f2edge.bundle.quantization import Block, MeasuredMix, Quantization
     from f2edge.bundle.verified import Verified
@@ -25,14 +27,14 @@ def total_size(bundle: Bundle) -> str:
 
 
 def print_components(bundle: Bundle) -> None:
-    """Print the precision, size and file of every component."""
-    rows = [
-        (name, str(component.precision), human_size(component_size(bundle, name)), component.file)
+    """Print the precision, the type of the float operations, the size and the file of every component."""
+    rows: list[Sequence[str]] = [
+        (name, component.precision, component.compute, human_size(component_size(bundle, name)), component.file)
         for name, component in bundle.components.items()
     ]
     shared = {file for component in bundle.components.values() for file in component.sha256 if file != component.file}
-    rows += [("weights", "", human_size((bundle.path / file).stat().st_size), file) for file in sorted(shared)]
-    print_table(("component", "precision", "size", "file"), rows)
+    rows += [("weights", "", "", human_size((bundle.path / file).stat().st_size), file) for file in sorted(shared)]
+    print_table(("component", "precision", "float operations", "size", "file"), rows)
 
 
 def _number(value: float | None, spec: str) -> str:

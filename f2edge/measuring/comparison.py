@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from f2edge.measuring.stages import PARTS
-from f2edge.measuring.statistics import LEAST_ROUNDS, LEVEL, RESAMPLES, ratio_of_medians, verdict
+from f2edge.measuring.statistics import LEAST_ROUNDS, LEVEL, RESAMPLES, typical_ratio, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,7 +94,7 @@ class Turns:
     def ratios(self) -> dict[str, Ratio]:
         """Return the ratio of each stage that both have, and that took time."""
         first, second = ({stage: _rounds(stages[stage]) for stage in COMPARED} for stages in self.stages)
-        return {stage: ratio_of_medians(first[stage], second[stage]) for stage in COMPARED}
+        return {stage: typical_ratio(first[stage], second[stage]) for stage in COMPARED}
 
 
 def _rounds(samples: list[float]) -> list[list[float]]:

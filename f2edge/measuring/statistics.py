@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 LEAST_RUNS = {50: 1, 90: 10, 99: 100}
 """The runs that each percentile takes: with fewer of them, no run or only the slowest one is above it."""
 
@@ -37,10 +39,10 @@ def statistics(samples: Sequence[float]) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians, with its confidence interval at :data:`LEVEL`.
+    """A ratio of times, with its confidence interval at :data:`LEVEL`.
 
     Args:
-        ratio: the median of the first divided by the median of the second.
+        ratio: the time of the first divided by the time of the second.
         low: the lower end of the interval; None with fewer than :data:`LEAST_ROUNDS` rounds.
         high: the upper end of the interval; None with fewer rounds than that.
     """
@@ -78,21 +80,27 @@ def verdict(names: Sequence[str], tokens: Sequence[int], ratio: Ratio, level: fl
     return f"{told} ({level:.0%} interval {ratio.low:.3f} to {ratio.high:.3f}): {found}"
 
 
-def ratio_of_medians(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Ratio:
+def typical_ratio(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Ratio:
     """Compare samples that were taken in rounds of both.
 
-    The bootstrap draws whole rounds, so that what slows down both in a round does not widen the interval.
+    Each round has a ratio, so that what slows down both in a round does not count.  The result is the geometric mean of
+    the middle half of the ratios, which a few disturbed rounds do not move.  The bootstrap draws whole rounds.
 
     Args:
         first: for each round, the samples of the first; as many in each round.
         second: for each round, the samples of the second.
     """
-    one, two = np.asarray(first, float), np.asarray(second, float)
-    rounds = len(one)
-    value = round(float(np.median(one) / np.median(two)), 5)
+    logs = np.log(np.mean(first, axis=1) / np.mean(second, axis=1))
+    value, rounds = _ratio(logs), len(logs)
     if rounds < LEAST_ROUNDS:
-        return Ratio(value, None, None)
+        return Ratio(float(value), None, None)
     picks = np.random.default_rng(_SEED).integers(0, rounds, (RESAMPLES, rounds))
-    drawn = np.median(one[picks], axis=(1, 2)) / np.median(two[picks], axis=(1, 2))
-    low, high = np.percentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Ratio(value, round(float(low), 5), round(float(high), 5))
+    low, high = np.percentile(_ratio(logs[picks]), [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Ratio(float(value), round(float(low), 5), round(float(high), 5))
+
+
+def _ratio(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the geometric mean of the middle half of ratios, whose logarithms (..., rounds) are given."""
+    quarter = logs.shape[-1] // 4
+    middle = np.sort(logs, axis=-1)[..., quarter : logs.shape[-1] - quarter]
+    return np.asarray(np.round(np.exp(middle.mean(axis=-1)), 5))

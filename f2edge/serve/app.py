@@ -119,7 +119,9 @@ async def _ask(service: Service, request: Request) -> dict[str, object]:
 async def _answered(service: Service, request: Request, wanted: Wanted) -> Answer:
     request.state.task = wanted.task
     patience = service.patience(wanted)
-    work = service.room.enter(lambda: service.answer(wanted, patience))
+    # the tower takes one picture after the other: in a batch, questions about new ones would wait and gain little
+    encoded = (wanted, patience) if wanted.image_id is not None else None
+    work = service.room.enter(lambda: service.answer(wanted, patience), encoded)
     answer = await service.attend(request, work, patience)
     request.state.tokens = len(answer.result.token_ids) - 1
     return answer

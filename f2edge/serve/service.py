@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 
 from f2edge.asking.objects import Detection
-from f2edge.asking.stopped import StoppedError
+from f2edge.engine import takes_batches
 from f2edge.result import Result
 from f2edge.serve.beside import beside
 from f2edge.serve.metrics import Metrics
+from f2edge.serve.patience import Patience, within
 from f2edge.serve.pictures import Pictures, bytes_of_features
 from f2edge.serve.questions import check
 from f2edge.serve.refusals import Refusal, draining
+from f2edge.serve.together import Together
 from f2edge.serve.waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -38,31 +38,6 @@ _LAST_STEP = 1.0  # second that a worker has to stop by itself
 
 def _itself(value: Any) -> Any:
     return value
-
-
-class Patience:
-    """Tells an answer to stop: its client has gone, or its time is over.
-
-    Args:
-        seconds: the time from now, the wait for a worker included.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.gone = Event()
-        self._deadline = time.monotonic() + seconds
-
-    def is_set(self) -> bool:
-        """Tell whether to stop; this is the ``cancel`` of :meth:`f2edge.Florence2.run`."""
-        return self.gone.is_set() or self.left() <= 0
-
-    def left(self) -> float:
-        """Return the seconds that are left."""
-        return self._deadline - time.monotonic()
-
-    def over(self) -> Refusal:
-        """Return what the client is told once the time is over."""
-        return Refusal(504, "timeout", f"the answer took longer than {self.seconds:g} s and was stopped")
 
 
 @dataclass(frozen=True)
@@ -115,7 +90,9 @@ class Service:
         sizes = self.model.bundle.geometry
         each = bytes_of_features(sizes.num_image_tokens, sizes.d_model)
         self.pictures = Pictures(self.settings.pictures, self.settings.picture_bytes, each)
-        self.room = WaitingRoom(self.workers, self.settings.queue)
+        together = Together(self.model, self._encoded, self._answered)
+        batches = together.answer if takes_batches(self.model.runtime) else None
+        self.room = WaitingRoom(self.workers, self.settings.queue, batches)
         self.metrics.watch(self.room, self.pictures)
 
     async def arrive(self, read: Callable[[], Awaitable[T]], wanted: Callable[[T], Wanted] = _itself) -> T:
@@ -156,7 +133,7 @@ class Service:
             Refusal: the picture is not kept any more, or the time is over.
             DeviceError: the engine failed.
         """
-        with _within(patience):
+        with within(patience):
             image_id, image = self._encoded(wanted, patience)
             if wanted.tile is None:
                 result = image.run(**wanted.question, cancel=patience)
@@ -178,7 +155,7 @@ class Service:
             for found in _detections(answer.result):
                 tell(found)
             return answer
-        with _within(patience):
+        with within(patience):
             image_id, image = self._encoded(wanted, patience)
             parts = image.follow(**wanted.question, cancel=patience)  # a wrong question is refused here
             tell(Encoded(image_id, image.size))
@@ -221,19 +198,6 @@ class Service:
     def _answered(self, result: Result, image_id: str, size: tuple[int, int]) -> Answer:
         self.metrics.answered(result)
         return Answer(result, image_id, size)
-
-
-@contextmanager
-def _within(patience: Patience) -> Iterator[None]:
-    """Tell why an answer was stopped.
-
-    Raises:
-        Refusal: its time is over, or its client has gone, who will not read this.
-    """
-    try:
-        yield
-    except StoppedError as error:
-        raise patience.over() from error
 
 
 def _detections(result: Result) -> Iterator[Detection]:

@@ -195,6 +195,22 @@ def test_waiting_for_a_worker_ends_at_the_deadline() -> None:
         pass
 
 
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_who_asks_again_does_not_overtake(timeout: float | None) -> None:
+    """Threads that ask one question after the other take turns, whether or not they have a deadline."""
+    workers, turns = Workers(1), []
+
+    def ask(name: int) -> None:
+        for _ in range(10):
+            with workers.turn(StopSignal(timeout)):
+                turns.append(name)
+                time.sleep(0.005)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(ask, range(3)))
+    assert all(max(map(turns[:end].count, range(3))) <= end // 3 + 2 for end in range(1, 30)), turns
+
+
 @pytest.mark.parametrize(
     ("workers", "threads", "each"), [(1, None, None), (1, 7, 7), (2, None, 2), (3, None, 1), (4, 1, 1), (2, 2, 2)]
 )

@@ -7,11 +7,13 @@ import shutil
 import stat
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import openvino as ov
 import pytest
 import torch
 from PIL import Image
@@ -23,8 +25,9 @@ from f2edge.compile import components, steps
 from f2edge.compile.build import build, steps_of
 from f2edge.compile.options import Listener, Options
 from f2edge.errors import BundleError, CheckpointError, CompileError, LimitError
-from f2edge.model import load
+from f2edge.model import Florence2, load
 from f2edge.targets import TARGETS
+from f2edge.verify import verify
 from tests.support.checkpoints import TINY, write_checkpoint, write_json
 
 if TYPE_CHECKING:
@@ -105,6 +108,37 @@ def test_half_precision_halves_the_weights(
     assert {component.precision for component in bundle.components.values()} == {"fp16"}
     assert bundle.verified
     assert all(0 < (one.relative_error or 0) < 1e-2 for one in bundle.verified.components.values())
+
+
+@pytest.mark.usefixtures("exported")
+def test_tower_and_encoder_in_bf16(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The weights are stored in fp16; the tower and the encoder ask for bf16, the decoder stays in fp32."""
+    bundle = build(tiny_checkpoint, tmp_path / "bf16", Options(TARGETS["cpu"], "bf16"))
+    described = {name: (component.precision, component.compute) for name, component in bundle.components.items()}
+    assert described == {"vision": ("fp16", "bf16"), "encoder": ("fp16", "bf16"), "decoder": ("fp16", "fp32")}
+    with load(bundle.path) as model:
+        hint = model.runtime._compiled["vision"].get_property("INFERENCE_PRECISION_HINT")  # type: ignore[attr-defined]
+        supported = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        assert hint == (ov.Type.bf16 if supported else ov.Type.f32)
+
+
+@pytest.mark.usefixtures("exported")
+def test_bf16_that_was_compiled_without_bf16(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The error recorded there is that of fp32; a CPU with bf16 is off by more, and passes."""
+    bundle = build(tiny_checkpoint, tmp_path / "bf16", Options(TARGETS["cpu"], "bf16"))
+    assert bundle.verified
+    recorded = {name: replace(one, relative_error=1e-6) for name, one in bundle.verified.components.items()}
+    elsewhere = replace(bundle, verified=replace(bundle.verified, components=recorded))
+    with load(bundle.path) as model:
+        verified = verify(Florence2(elsewhere, model.runtime, model.tokenizer))
+    assert {name: one.tolerance for name, one in verified.components.items()} == dict.fromkeys(COMPONENTS, 0.1)
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "cpu"])
+def test_targets_that_do_not_compute_in_bf16(target: str) -> None:
+    """They refuse it, and say what to take instead."""
+    with pytest.raises(CompileError, match=f"target {target} does not compute in bf16; use fp16 or fp32"):
+        Options(TARGETS[target], "bf16").check()
 
 
 def test_another_geometry(other: Bundle) -> None:

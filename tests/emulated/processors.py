@@ -99,10 +99,15 @@ class Emulation:
         options = [part for name, value in given.items() for part in ("-E", f"{name}={value}")]
         return ["-L", root, *options, root / "usr" / "bin" / f"python{PYTHON}"]
 
-    @staticmethod
-    def _environment(processor: Processor, home: Path) -> dict[str, str]:
+    def _environment(self, processor: Processor, home: Path) -> dict[str, str]:
         own = {"QEMU_CPU": processor.cpu, "HOME": str(home), "F2EDGE_CACHE": str(home / "cache")}
-        return {**os.environ, **own, "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**os.environ, **own, **self._bytecode(processor)}
+
+    def _bytecode(self, processor: Processor) -> dict[str, str]:
+        """Keep the bytecode of ARM's Python, which takes longer to compile than to run; here it is there already."""
+        if processor.machine == "x86_64":
+            return {"PYTHONDONTWRITEBYTECODE": "1"}
+        return {"PYTHONPYCACHEPREFIX": str(self.place / "bytecode")}
 
 
 def _once(path: Path, make: Callable[[Path], None]) -> None:

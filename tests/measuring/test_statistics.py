@@ -7,7 +7,7 @@ import pytest
 
 from f2edge.measuring.curve import curve
 from f2edge.measuring.scenarios import Taken
-from f2edge.measuring.statistics import ratio_of_medians, statistics
+from f2edge.measuring.statistics import statistics, typical_ratio
 from f2edge.measuring.watch import Reading
 
 
@@ -32,8 +32,8 @@ def rounds(generator: np.random.Generator, slower: float) -> tuple[list[list[flo
 def test_a_slowdown_is_found_and_none_is_not() -> None:
     """Of 40 comparisons of a bundle that is 5 % slower at least 38 find it; of a bundle with itself at most 2 do."""
     generator = np.random.default_rng(0)
-    same = [ratio_of_medians(*rounds(generator, 1.0)) for _ in range(40)]
-    slower = [ratio_of_medians(*rounds(generator, 1.05)) for _ in range(40)]
+    same = [typical_ratio(*rounds(generator, 1.0)) for _ in range(40)]
+    slower = [typical_ratio(*rounds(generator, 1.05)) for _ in range(40)]
     assert sum(bool(ratio.differs) for ratio in same) <= 2
     assert sum(bool(ratio.differs) and ratio.ratio > 1 for ratio in slower) >= 38
 
@@ -41,8 +41,8 @@ def test_a_slowdown_is_found_and_none_is_not() -> None:
 def test_few_rounds_have_no_interval() -> None:
     """Nine rounds give a ratio without an interval, ten give both."""
     few, enough = ([[1.0, 1.1]] * 9, [[1.0, 1.1]] * 10)
-    assert ratio_of_medians(few, few).to_json() == {"ratio": 1.0, "low": None, "high": None, "differs": None}
-    assert ratio_of_medians(enough, enough).to_json() == {"ratio": 1.0, "low": 1.0, "high": 1.0, "differs": False}
+    assert typical_ratio(few, few).to_json() == {"ratio": 1.0, "low": None, "high": None, "differs": None}
+    assert typical_ratio(enough, enough).to_json() == {"ratio": 1.0, "low": 1.0, "high": 1.0, "differs": False}
 
 
 def test_the_curve_of_a_long_measurement() -> None:

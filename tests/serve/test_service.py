@@ -53,10 +53,10 @@ def test_workers_answer_side_by_side(model: Florence2) -> None:
     assert [untimed(answer.json()) for answer in answers] == expected
 
 
-def send(live: Live, path: str, text: str = "") -> socket.socket:
-    """Send a question about a picture, and return the open connection."""
-    fields = {"image": base64.b64encode(picture()).decode(), "task": text or "caption", "num_beams": 1}
-    body = json.dumps(fields).encode()
+def send(live: Live, path: str, text: str = "", image_id: str | None = None) -> socket.socket:
+    """Send a question about a picture, or about one that was sent before, and return the open connection."""
+    about = {"image_id": image_id} if image_id else {"image": base64.b64encode(picture()).decode()}
+    body = json.dumps({**about, "task": text or "caption", "num_beams": 1}).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     connection = socket.create_connection(("127.0.0.1", live.port), PATIENCE)
     connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)

@@ -70,6 +70,8 @@ class Gate:
         self._free = threading.Event()
         self.closed_at = threading.Semaphore(0)
         """Released whenever a decoder waits for its next step."""
+        self.batches: list[int] = []
+        """The number of questions of each batch that was begun."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runtime, name)
@@ -77,6 +79,11 @@ class Gate:
     def start(self, *arguments: Any) -> Any:
         """Begin an answer, whose steps wait."""
         return _Session(self._runtime.start(*arguments), self)
+
+    def start_many(self, questions: Any, *arguments: Any) -> Any:
+        """Begin a batch of answers, whose steps wait."""
+        self.batches.append(len(questions))
+        return _Session(self._runtime.start_many(questions, *arguments), self)
 
     def open(self, steps: int = 1) -> None:
         """Let so many steps be taken."""
