@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two processes share the machine; spinning threads of one would starve the other.
 export OMP_WAIT_POLICY := passive
+# Where this is set, each process compiles all that it imports: for torch and transformers that takes a minute.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test bench bench-curves lint docs wheel clean
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from f2edge.bundle.manifest import COMPONENTS
 from f2edge.errors import CompileError, LimitError
+from f2edge.targets import BF16
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
     from f2edge.targets import Compute, Precision, PrecisionOption, Target
 
 CALIBRATION_SAMPLES = 128
-_COMPUTE: dict[PrecisionOption | None, dict[str, Compute]] = {
-    "bf16": {"vision": "bf16", "encoder": "bf16"},
-    "int8": dict.fromkeys(COMPONENTS, "bf16"),
-}
-"""The components whose float operations run in bf16.  A step of the decoder with fp16 weights takes longer in bf16 than
-in fp32; in INT8 bundles bf16 adds less noise than INT8 does (docs/int8.md)."""
+_COMPUTE: dict[PrecisionOption, dict[str, Compute]] = {"bf16": BF16, "int8": dict.fromkeys(COMPONENTS, "bf16")}
+"""The components whose float operations run in bf16; it adds less noise than INT8 does (docs/int8.md)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class Options:
     def compute(self) -> dict[str, Compute]:
         """The type that the float operations of each component run in."""
         in_fp32: dict[str, Compute] = dict.fromkeys(COMPONENTS, "fp32")
-        return in_fp32 | _COMPUTE.get(self.precision, {})
+        return in_fp32 | (_COMPUTE.get(self.precision, {}) if self.precision else self.target.compute)
 
     def check(self) -> None:
         """Refuse options that do not go together.
