@@ -121,7 +121,7 @@ def measure(scenes: Path, annotations: Path) -> dict[str, Any]:
             records[one.image].append(one)
     for image, of_picture in records.items():
         answers = truth(by_image[image])
-        for task in run.description.settings["tasks"]:
+        for task in run.description.tasks:
             made = [one for one in of_picture if one.task == task]
             size = (of_picture[0].width, of_picture[0].height)
             first = {"before": made} if run.description.passed == 1 else {}

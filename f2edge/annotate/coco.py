@@ -35,7 +35,7 @@ def write_coco(run: Directory, _pictures: Pictures, place: Path) -> None:
         OSError: a file cannot be written.
     """
     ids = {image: number for number, image in enumerate((one.image for one in _images(run)), 1)}
-    for task in run.description.settings["tasks"]:
+    for task in run.description.tasks:
         kind = "captions" if task in _TEXTS else "instances"
         with (place / f"{kind}_{task}.json").open("w", encoding="utf-8") as file:
             _write(file, run, task, ids)

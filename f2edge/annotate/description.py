@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from f2edge import __version__
+from f2edge.annotate.settings import ALL
 from f2edge.bundle.manifest import sha256
 from f2edge.errors import AnnotationError
 from f2edge.lines import shown
 from f2edge.paths import is_file
+from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +50,12 @@ class Description:
         """The number of shards."""
         return -(-int(self.sources["count"]) // int(self.settings["shard"]))
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The short names of the tasks of this pass and of those before it, in the order of their records."""
+        made = {*self.settings["tasks"], *(self.refines or {}).get("tasks", ())}
+        return tuple(name for name in map(short_name, ALL) if name in made)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         fields = {"bundle": self.bundle, "settings": self.settings, "sources": self.sources}
@@ -71,7 +79,7 @@ class Description:
             known = cls(
                 data["bundle"], data["settings"], data["sources"], data["pass"], data["refines"], data["f2edge"]
             )
-            _ = known.shards, known.bundle["sha256"], known.sources["sha256"]
+            _ = known.shards, known.tasks, known.bundle["sha256"], known.sources["sha256"]
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise AnnotationError(f"{path} is damaged ({shown(error)}); choose another place for the output") from error
         return known
@@ -85,7 +93,7 @@ class Description:
         if there.sources != self.sources:
             told = _counts(int(there.sources["count"]), int(self.sources["count"]))
             raise AnnotationError(f"the run to `refine` in {place} is about other pictures: {told}")
-        refines = {"path": str(place), "run": sha256(place / RUN), "pass": there.passed}
+        refines = {"path": str(place), "run": sha256(place / RUN), "pass": there.passed, "tasks": list(there.tasks)}
         return replace(self, passed=there.passed + 1, refines=refines)
 
     def differences(self, there: Description) -> list[str]:

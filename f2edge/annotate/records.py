@@ -20,7 +20,6 @@ Reason: TypeAlias = Literal[
     "replaced",
     "less_certain",
 ]
-Box: TypeAlias = tuple[float, float, float, float]
 Shape: TypeAlias = tuple[float, ...]
 
 REASONS: dict[Reason, str] = {
@@ -81,7 +80,7 @@ class Record:
     index: int = 0
     text: str | None = None
     label: str | None = None
-    box: Box | None = None
+    box: Shape | None = None
     quad: Shape | None = None
     polygons: tuple[Shape, ...] | None = None
     confidence: float | None = None

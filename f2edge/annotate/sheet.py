@@ -95,8 +95,10 @@ def _sample(run: Directory, pictures: Pictures, count: int) -> list[tuple[Pictur
 def _card(picture: Picture, records: list[Record]) -> dict[str, Any]:
     own = next(one for one in records if one.kind == "picture")
     data, lost = _data_uri(picture) if own.kept else ("", own.detail)
-    located = [one for one in records if one.kind in ("region", "phrase")]
-    groups = groupby(sorted(located, key=_answer), key=_answer)
+    answers: dict[tuple[str, str], list[Record]] = {}
+    for one in records:
+        if one.kind in ("region", "phrase"):
+            answers.setdefault((one.task, one.source), []).append(one)
     return {
         "image": own.image,
         "width": own.width,
@@ -104,13 +106,9 @@ def _card(picture: Picture, records: list[Record]) -> dict[str, Any]:
         "lost": lost,
         "data": Markup(data),  # noqa: S704 - base64
         "texts": [one for one in records if one.kind == "text"],
-        "figures": [_figure(f"{task} of {source}" if source else task, list(of)) for (task, source), of in groups],
+        "figures": [_figure(f"{task} of {source}" if source else task, of) for (task, source), of in answers.items()],
         "records": records,
     }
-
-
-def _answer(record: Record) -> tuple[str, str]:
-    return record.task, record.source
 
 
 def _data_uri(picture: Picture) -> tuple[str, str]:

@@ -108,7 +108,7 @@ def count(paths: Iterable[Path], description: Description) -> Statistics:
         if len(named) < MOST_NAMED:
             named += [(one["image"], one["detail"]) for one in unreadable.to_pylist()]
         _add(rows, table.filter(pc.not_equal(table["kind"], "picture")))
-    ordered = _in_order(rows, description.settings["tasks"])
+    ordered = _in_order(rows, description.tasks)
     complexity = str(description.settings.get("complexity", "none"))
     return Statistics(pictures, lost, tuple(named[:MOST_NAMED]), ordered, complexity, description.passed)
 

@@ -33,7 +33,7 @@ def write_yolo(run: Directory, pictures: Pictures, place: Path) -> None:
             damaged.
         OSError: a file cannot be written.
     """
-    if _TASK not in run.description.settings["tasks"]:
+    if _TASK not in run.description.tasks:
         raise AnnotationError(f"`formats` yolo needs task {_TASK}, which this run does not have; choose another format")
     places: dict[Path, str] = {}
     classes: dict[str, int] = {}

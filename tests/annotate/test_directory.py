@@ -180,3 +180,12 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list((tmp_path / "shards").iterdir())) == 1
     write(tmp_path)
     assert not open_finished(tmp_path).missing()
+
+
+def test_the_tasks_of_all_passes(tmp_path: Path) -> None:
+    """A second pass with few tasks still has those of the first one."""
+    first = description(settings=Settings(tasks=("<CAPTION>", "<OD>"), shard=2))
+    write(tmp_path, first)
+    second = description(settings=Settings(tasks=("<OCR_WITH_REGION>", "<OD>"), shard=2)).after(tmp_path, first)
+    assert second.tasks == ("caption", "od", "ocr_with_region")
+    assert (second.passed, second.after(tmp_path, second).tasks) == (2, second.tasks)

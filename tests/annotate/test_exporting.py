@@ -87,7 +87,7 @@ def corners(bbox: list[float]) -> list[float]:
 def test_coco_by_pycocotools(run: Directory, pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
     """Boxes, masks, quads, labels and captions come back; dropped ones and unreadable pictures are not there."""
     export(run, pictures, "coco")
-    for task in run.description.settings["tasks"]:
+    for task in run.description.tasks:
         (path,) = (run.place / "coco").glob(f"*s_{task}.json")
         coco = COCO(str(path))
         found = coco.loadAnns(coco.getAnnIds())
