@@ -135,9 +135,10 @@ def _refuse_strangers(place: Path) -> None:
 
 
 def _begin(place: Path, description: Description) -> None:
-    if not is_file(place / RUN):
-        write_durably(place / RUN, (json_text(description.to_json(), indent=2) + "\n").encode())
-        return
-    if differences := description.differences(Description.read(place)):
+    """Write what the run is of, or compare it with what is there; a run without a shard may become another one."""
+    differences = description.differences(Description.read(place)) if is_file(place / RUN) else [f"it has no {RUN}"]
+    if differences and any((place / SHARDS).glob("*.parquet")):
         told = "; ".join(differences)
         raise AnnotationError(f"{place} is of another run: {told}: choose another place for the output, or delete it")
+    if differences:
+        write_durably(place / RUN, (json_text(description.to_json(), indent=2) + "\n").encode())

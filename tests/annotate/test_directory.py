@@ -100,6 +100,22 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
             pass
 
 
+def test_a_run_without_a_shard_may_become_another(tmp_path: Path) -> None:
+    """Settings that the bundle turned out not to take do not spoil the directory."""
+    for settings in (Settings(shard=2, num_beams=99), Settings(shard=2)):
+        with open_directory(tmp_path, description(settings=settings)) as run:
+            assert run.missing() == [0, 1]
+    assert json.loads((tmp_path / RUN).read_text())["settings"]["num_beams"] is None
+
+
+def test_shards_without_a_description_are_refused(tmp_path: Path) -> None:
+    """Nobody can tell what they are of."""
+    write(tmp_path)
+    (tmp_path / RUN).unlink()
+    with pytest.raises(AnnotationError, match="is of another run"), open_directory(tmp_path, description()):
+        pass
+
+
 def test_a_newer_version_goes_on(tmp_path: Path) -> None:
     """The version of f2edge is noted, and does not count."""
     write(tmp_path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
+from f2edge.cli.output import rate_bar
 from tests.support import schemas
 from tests.support.annotations import write_photos
 from tests.support.command import Outcome, f2edge, f2edge_process
@@ -152,6 +155,21 @@ def test_formats_and_sheet(finished: tuple[Path, Outcome], tiny_bundle: Path, ph
     }
     assert f2edge("annotate", tiny_bundle, photos, "-o", output, *OPEN, "--sheet", 2).code == 0
     assert (output / "sheet.html").stat().st_size > 1000
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal shows how many are done, those of an earlier run included, the rate and the time left."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    with rate_bar("pictures", 10, 4) as done:
+        done()
+        done()
+    shown = terminal.getvalue()
+    assert "6/10" in shown
+    assert "a second" in shown
+    assert ":" in shown.rpartition("a second")[2]
 
 
 def test_bad_input_is_one_line(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
