@@ -122,7 +122,7 @@ def _data_uri(picture: Picture) -> tuple[str, str]:
 
 def _figure(title: str, records: Sequence[Record]) -> _Figure:
     shapes = [_outline(one, shape, number) for number, one in enumerate(records, 1) for shape in _shapes(one)]
-    return _Figure(title, records, shapes)
+    return _Figure(title, records, sorted(shapes, key=lambda shape: shape.kept))  # what is kept is drawn on top
 
 
 def _shapes(record: Record) -> Sequence[Shape]:
