@@ -13,6 +13,7 @@
     │   └── LimitError        more prompt, tokens or beams than the model or the bundle can take
     ├── DatasetError          a data set that cannot be read, or that has nothing to measure
     │   └── NoDatasetError    a place that holds no data set at all
+    ├── AnnotationError       a directory of annotations that cannot be begun, continued or read
     ├── StoppedError          an answer that was stopped before its end (f2edge.asking.stopped, which has its kinds)
     ├── DeviceError           an engine or a device that failed, or is not there
     └── MissingExtraError     a package that an optional part needs is not installed
@@ -88,6 +89,10 @@ class NoDatasetError(DatasetError):
     def __init__(self, message: str, left_out: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.left_out = tuple(left_out)
+
+
+class AnnotationError(F2EdgeError):
+    """A directory of annotations that cannot be begun, continued or read."""
 
 
 class DeviceError(F2EdgeError):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.support.command import f2edge_process
 
-ROOMS = ("core", "serve", "runtimes", "evaluation", "calibration", "quantize", "compile", "cli")
+ROOMS = ("core", "annotate", "serve", "runtimes", "evaluation", "calibration", "quantize", "compile", "cli")
 """Each may import from those before it."""
 
 VENDORS: dict[str, tuple[str, ...]] = {
@@ -38,11 +38,12 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "python_multipart": ("serve/",),
     "starlette": ("serve/",),
     "uvicorn": ("serve/",),
-    "filelock": ("core/bundle/",),
+    "filelock": ("core/bundle/", "annotate/directory.py"),
+    "pyarrow": ("annotate/",),
     "supervision": ("core/handover.py", "core/result.py"),
     "rich": ("cli/",),
-    "jinja2": ("core/reporting/",),
-    "markupsafe": ("core/reporting/",),
+    "jinja2": ("core/reporting/", "annotate/sheet.py"),
+    "markupsafe": ("core/reporting/", "annotate/sheet.py"),
     "PyInstaller": ("core/freezing/",),
     "numpy": ("",),
     "PIL": ("",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,29 @@ _BY_LABEL = ("<OD>",)
 """Tasks whose labels tell kinds of objects apart.  What a caption calls large in a tile is small in the picture."""
 _NEAR = 0.01
 """A box that ends within this share of a tile's side at the border of the tile may be a part of an object."""
+
+
+class Rival(Protocol):
+    """What is compared when two objects may be the same one."""
+
+    @property
+    def label(self) -> str:
+        """Its label."""
+
+    @property
+    def box(self) -> Sequence[float]:
+        """(x1, y1, x2, y2) of the upright box around it."""
+
+    @property
+    def confidence(self) -> float:
+        """How certain it is."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether it may be only the part of an object that its tile has."""
+
+
+R = TypeVar("R", bound=Rival)
 
 
 class Thing(NamedTuple):
@@ -107,23 +130,28 @@ def _is_cut(
     return any(border != end and abs(value - border) <= limit for value, border, end, limit in pairs)
 
 
-def suppress(things: Sequence[Thing], nms: float, *, by_label: bool) -> list[Thing]:
+def suppress(things: Sequence[R], nms: float, *, by_label: bool) -> list[R]:
     """Keep the most certain of the objects that are the same one; parts of objects come after whole ones.
 
     A part of an object is also the same as one that covers at least the share ``nms`` of it.
+
+    Args:
+        things: the objects; of two that are equally certain the first one stays.
+        nms: the IoU from which two objects are the same one.
+        by_label: whether only objects with the same label can be the same one.
     """
     order = sorted(things, key=lambda thing: (thing.cut, -thing.confidence))
     boxes = np.array([thing.box for thing in order], np.float32).reshape(-1, 4)
     kept: list[int] = []
     for index, thing in enumerate(order):
         rivals = [k for k in kept if not by_label or order[k].label == thing.label]
-        if not rivals or _shared(boxes[index], boxes[rivals], part=thing.cut).max() < nms:
+        if not rivals or overlap(boxes[index], boxes[rivals], part=thing.cut).max() < nms:
             kept.append(index)
     return [order[index] for index in kept]
 
 
-def _shared(box: FloatArray, others: FloatArray, *, part: bool) -> FloatArray:
-    """Return the IoU of a box with others (n, 4), or for a part of an object the share of it that each covers."""
+def overlap(box: FloatArray, others: FloatArray, *, part: bool = False) -> FloatArray:
+    """Return the IoU of a box (4,) with others (n, 4), or for a part of an object the share of it that each covers."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     common = np.prod(np.maximum(high - low, 0), axis=1)
     own, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)

@@ -23,6 +23,7 @@ COMMANDS = {
     "build": "Build the engines of a bundle on this device.",
     "run": "Ask a bundle a question about pictures.",
     "serve": "Answer questions over HTTP, and show a page for them.",
+    "annotate": "Annotate many pictures, and filter what the model says.",
     "bench": "Measure how fast a bundle answers on this device.",
     "report": "Put measurements side by side on a page or in a table.",
     "eval": "Measure the accuracy of bundles on a data set.",

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from itertools import count
 from tempfile import TemporaryFile
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -160,6 +161,35 @@ def progress_bar(total: int | None) -> Iterator[Bar]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console(err=True), transient=True) as bar:
         yield _TerminalBar(bar, total)
+
+
+@contextmanager
+def rate_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+    """Show progress with the rate and the time left on stderr, if stderr is a terminal.
+
+    Args:
+        what: the things that are counted, such as "pictures".
+        total: how many there are.
+        done: how many of them were done before.
+
+    Yields:
+        What to call after each thing.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rate = TextColumn("{task.fields[rate]}", markup=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), rate)
+    with Progress(*columns, TimeRemainingColumn(), console=_console(err=True), transient=True) as bar:
+        task, number, start = bar.add_task(what, total=total, completed=done, rate=""), count(1), perf_counter()
+
+        def step() -> None:
+            rate = next(number) / max(perf_counter() - start, 1e-9)
+            bar.update(task, advance=1, rate=f"{rate:.2f} a second")
+
+        yield step
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def test_help_names_every_command() -> None:
     """The help lists all subcommands with their summaries."""
     outcome = f2edge("--help")
     assert outcome.code == 0
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
     assert all(f"{name:9}  {summary}" in outcome.stdout for name, summary in COMMANDS.items())
 
 
