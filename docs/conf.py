@@ -39,6 +39,7 @@ _OTHERS = (
 )
 _ALIASES = (
     *("Answer", "Cancel", "Features", "FrameSource", "ImageSource", "Labels", "OnMismatch", "Precision"),
+    *("Compute", "PrecisionOption"),
     *("RegionSource", "VideoSource", "WeightFormat"),
 )
 _RECORDS = (
