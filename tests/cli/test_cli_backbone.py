@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def test_compile(tiny_checkpoint: Path, stages: Path, tmp_path: Path) -> None:
     """``--graph backbone --levels`` makes a bundle of these maps, which its manifest describes as timm does."""
-    options = ("--graph", "backbone", "--levels", "1,3", "--precision", "fp32", "--stages", stages, "--json")
-    printed = f2edge("compile", tiny_checkpoint, "-o", tmp_path / "bundle", *options).json
+    options = ("--graph", "backbone", "--levels", "2,4", "--target", "npu", "--image-size", 64, "--precision", "fp32")
+    printed = f2edge("compile", tiny_checkpoint, "-o", tmp_path / "bundle", *options, "--stages", stages, "--json").json
     assert list(printed["components"]) == ["backbone"]
-    assert list(printed["verified"]["components"]) == ["c2", "c4"]
+    assert list(printed["verified"]["components"]) == ["c3", "c5"]
     bundle = open_bundle(tmp_path / "bundle")
     assert bundle.graph == "backbone"
     assert {path.name for path in bundle.path.iterdir()} == {
@@ -29,10 +29,10 @@ def test_compile(tiny_checkpoint: Path, stages: Path, tmp_path: Path) -> None:
     manifest = json.loads((bundle.path / "manifest.json").read_text())
     assert manifest["backbone"] == {
         "feature_info": [
-            {"name": "c2", "module": "vision_tower.blocks.0", "reduction": 4, "num_chs": 16, "index": 0},
-            {"name": "c4", "module": "vision_tower.blocks.2", "reduction": 16, "num_chs": 48, "index": 2},
+            {"name": "c3", "module": "vision_tower.blocks.1", "reduction": 8, "num_chs": 32, "index": 1},
+            {"name": "c5", "module": "vision_tower.blocks.3", "reduction": 32, "num_chs": 64, "index": 3},
         ],
-        "image_size": None,
+        "image_size": [64, 64],
     }
 
 
@@ -72,6 +72,7 @@ def test_inspect(tiny_backbone: Path) -> None:
     for words in ("any height and width in multiples of 32 pixels", "backbone.xml", "1/16", "match their SHA-256"):
         assert words in shown
     assert "vocabulary" not in shown
+    assert json.loads((tiny_backbone / "manifest.json").read_text())["backbone"]["image_size"] is None
     printed = f2edge("inspect", tiny_backbone, "--json").json
     printed.pop("size_bytes")
     assert printed == json.loads((tiny_backbone / "manifest.json").read_text())
