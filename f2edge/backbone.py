@@ -124,7 +124,8 @@ class Backbone:
         """
         if isinstance(picture, np.ndarray) and (picture.ndim == _BATCH_AXES or picture.dtype.kind == "f"):
             return _prepared(picture, self.levels)
-        return normalised(load_image(picture), self.bundle.geometry, self.levels.image_size)
+        image = load_image(picture)  # type: ignore[arg-type] # floats, which are no picture, are prepared
+        return normalised(image, self.bundle.geometry, self.levels.image_size)
 
     def maps(self, prepared: FloatArray) -> dict[str, FloatArray]:
         """Compute the maps of what :meth:`pixels` returned.

@@ -167,8 +167,8 @@ def test_timm_computes_the_same() -> None:
     """Timm's DaViT for Florence-2 gives the same maps with the same weights, at sizes with and without padding."""
     davit = pytest.importorskip("timm.models.davit", exc_type=ImportError)
     geometry = replace(TINY, vision=replace(TINY.vision, num_heads=(2, 2, 3, 4), num_groups=(2, 2, 3, 4)))
-    tower, sizes = random_model(geometry).vision_tower, geometry.vision
-    theirs = davit.DaViT(
+    tower, sizes = random_model(geometry).vision_tower.double(), geometry.vision
+    theirs = davit.DaVit(
         depths=sizes.depths,
         embed_dims=sizes.embed_dim,
         num_heads=sizes.num_heads,
@@ -177,7 +177,8 @@ def test_timm_computes_the_same() -> None:
         channel_attn_v2=True,
         named_blocks=True,
         num_classes=0,
-    ).eval()
+    )
+    theirs.double().eval()
     weights = {
         reduce(lambda name, rule: re.sub(*rule, name), TIMM_NAMES, name): tensor
         for name, tensor in tower.state_dict().items()
@@ -185,9 +186,9 @@ def test_timm_computes_the_same() -> None:
     missing, unexpected = theirs.load_state_dict(weights, strict=False)
     assert (unexpected, [name for name in missing if not name.startswith("head.")]) == ([], [])
     for size in ((160, 160), (64, 96)):
-        x = pixels(*size)
+        x = pixels(*size).double()
         with torch.no_grad():
             ours, each = Backbone(tower).maps(x), theirs.stem(x)
             for stage, level in zip(theirs.stages, ours, strict=True):
                 each = stage(each)
-                torch.testing.assert_close(level, each, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(level, each, rtol=1e-9, atol=1e-9)
