@@ -74,6 +74,26 @@ class Records:
             np.savez(file, **arrays)
 
 
+def record_pictures(
+    records: Records, component: str, samples: Sequence[Sample], progress: Callable[[int], None] = lambda _number: None
+) -> None:
+    """Write all pictures at the size of the model; those of an earlier, interrupted run are kept.
+
+    Args:
+        records: where to write.
+        component: the component that they are for.
+        samples: the pictures.
+        progress: called with the number of pictures that are done.
+    """
+    records.directory.mkdir(parents=True, exist_ok=True)
+    for index, sample in enumerate(samples):
+        path, geometry = records.file(component, index), records.geometry
+        if not path.is_file():
+            original = load_image(as_annotated(sample))
+            records.write(path, {"picture": fit(original, geometry.image_size, geometry.image_processing)})
+        progress(index + 1)
+
+
 @dataclass(frozen=True)
 class Recorder:
     """Runs the float graphs on pictures and writes the inputs of each graph.

@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from f2edge.bundle.manifest import COMPONENTS, Bundle, open_bundle
+from f2edge.bundle.manifest import BACKBONE, COMPONENTS, Bundle, open_bundle
 from f2edge.bundle.writing import new_bundle_directory, refuse_occupied
 from f2edge.calibration.sources import select_samples
+from f2edge.compile.backbone import record_maps, record_pixels, verify_backbone
 from f2edge.compile.context import BuildContext, Workspace
 from f2edge.compile.mixed_precision import measure_blocks, search_mix
 from f2edge.compile.options import Listener, Options
@@ -51,6 +52,8 @@ class Step:
 
 def steps_of(options: Options) -> list[Step]:
     """List all steps of a compilation with these options, in their order."""
+    if options.graph == "backbone":
+        return _steps_of_backbone(options)
     steps = [Step("load", load), *_of_each("export", export_graph, COMPONENTS), Step("golden", record_golden)]
     if options.precision == "int8":
         steps += [Step("record", record_inputs)] if options.calibration else []
@@ -61,6 +64,14 @@ def steps_of(options: Options) -> list[Step]:
         steps.append(Step("search", search_mix))
     steps += [*_of_each("compile", compile_graph, COMPONENTS), Step("verify", verify_bundle)]
     return [*steps, Step("confidence", calibrate_confidence)] if options.calibration else steps
+
+
+def _steps_of_backbone(options: Options) -> list[Step]:
+    steps = [Step("load", load), *_of_each("export", export_graph, [BACKBONE]), Step("golden", record_maps)]
+    if options.precision == "int8":
+        steps += [Step("record", record_pixels)] if options.calibration else []
+        steps += _of_each("quantize", quantize_graph, [BACKBONE])
+    return [*steps, *_of_each("compile", compile_graph, [BACKBONE]), Step("verify", verify_backbone)]
 
 
 def _of_each(verb: str, run: Callable[[BuildContext, str], None], components: Iterable[str]) -> list[Step]:

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from f2edge.bundle.levels import FeatureMaps, choose, levels_of
+from f2edge.bundle.manifest import BACKBONE
 from f2edge.compile.components import ComponentCompiler, Plan
+from f2edge.compile.export.backbone import backbone_graph
 from f2edge.compile.export.fixed_shapes import static_graphs
 from f2edge.compile.export.graphs import graphs
 from f2edge.compile.stages import digest_of_weights
+from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,9 +96,27 @@ class BuildContext:
     def graphs(self) -> dict[str, Graph]:
         """The graphs to trace, by component."""
         model = self.checkpoint.model
+        if self.maps:
+            return {BACKBONE: backbone_graph(model, self.maps.feature_info, self.maps.image_size)}
         if self.fixed_shapes:
             return static_graphs(model, self.fixed_shapes)
         return graphs(model, batched=self.options.target.runtime in TAKES_BATCHES)
+
+    @cached_property
+    def maps(self) -> FeatureMaps | None:
+        """The maps of a backbone; None for answers.
+
+        Raises:
+            CompileError: the tower has no such stages.
+        """
+        options, geometry = self.options, self.checkpoint.model.geometry
+        if options.graph == "answers":
+            return None
+        try:
+            chosen = choose(levels_of(geometry.vision), options.levels)
+        except ValueError as error:
+            raise CompileError(f"`levels`: {error}") from error
+        return FeatureMaps(chosen, None if options.takes_any_size else geometry.image_size)
 
     @cached_property
     def digest_of_weights(self) -> str:

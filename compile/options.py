@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from f2edge.bundle.manifest import COMPONENTS
+from f2edge.bundle.manifest import BACKBONE, COMPONENTS
 from f2edge.errors import CompileError, LimitError
 from f2edge.targets import BF16
 
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from f2edge.bundle.manifest import Graph
     from f2edge.quantize.policy import WeightFormat
     from f2edge.targets import Compute, Precision, PrecisionOption, Target
 
 CALIBRATION_SAMPLES = 128
-_COMPUTE: dict[PrecisionOption, dict[str, Compute]] = {"bf16": BF16, "int8": dict.fromkeys(COMPONENTS, "bf16")}
+_COMPUTE: dict[PrecisionOption, dict[str, Compute]] = {
+    "bf16": {**BF16, BACKBONE: "bf16"},
+    "int8": dict.fromkeys((*COMPONENTS, BACKBONE), "bf16"),
+}
 """The components whose float operations run in bf16; it adds less noise than INT8 does (docs/int8.md)."""
 
 
@@ -56,6 +60,8 @@ class Options:
         num_beams: the largest number of beams of a target of fixed shapes; by default that of the checkpoint.
         revision: a branch, a tag or a commit of a checkpoint on the hub; by default its main branch.
         lora: adapters to merge into the weights of the checkpoint.
+        graph: what the bundle gives: answers, or the feature maps of a backbone.
+        levels: the stages of the tower whose maps a backbone gives, from 1, ascending; all by default.
     """
 
     target: Target
@@ -72,18 +78,27 @@ class Options:
     report: bool = False
     revision: str | None = None
     lora: tuple[Lora, ...] = ()
+    graph: Graph = "answers"
+    levels: tuple[int, ...] = ()
 
     @property
     def precisions(self) -> dict[str, Precision]:
         """The precision of each component's weights; by default that of the target."""
         stored: Precision | None = "fp16" if self.precision == "bf16" else self.precision
+        if self.graph == "backbone":
+            return {BACKBONE: stored or self.target.precisions["vision"]}
         return {name: stored or default for name, default in self.target.precisions.items()}
 
     @property
     def compute(self) -> dict[str, Compute]:
         """The type that the float operations of each component run in."""
-        in_fp32: dict[str, Compute] = dict.fromkeys(COMPONENTS, "fp32")
-        return in_fp32 | (_COMPUTE.get(self.precision, {}) if self.precision else self.target.compute)
+        wanted = _COMPUTE.get(self.precision, {}) if self.precision else self.target.compute
+        return {name: wanted.get(name, "fp32") for name in self.precisions}
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the graph of a backbone takes pictures of any size; GPUs and NPUs get one of a fixed size."""
+        return self.target.device == "CPU"
 
     def check(self) -> None:
         """Refuse options that do not go together.
@@ -109,6 +124,37 @@ class Options:
             raise CompileError("`decoder_weights` goes with `precision` int8")
         if self.num_beams is not None and not self.target.static:
             raise LimitError(f"`num_beams` {self.num_beams}: target {self.target.name} takes any number; leave it out")
+        self._check_graph()
+
+    def _check_graph(self) -> None:
+        """Refuse what does not go with the graph: what a backbone has no use for, or levels without one.
+
+        Raises:
+            CompileError, LimitError: an option is of answers only, or the target runs no backbones.
+        """
+        if self.graph == "answers":
+            if self.levels:
+                raise CompileError("`levels` goes with `graph` backbone")
+            return
+        if self.target.runtime == "tensorrt":
+            raise CompileError(
+                f"`graph` backbone is not there yet for target {self.target.name}; use cpu, onnx, igpu or npu"
+            )
+        given = {
+            "max_new_tokens": self.max_new_tokens is not None,
+            "num_beams": self.num_beams is not None,
+            "decoder_weights": self.decoder_weights != "int8",
+            "precision auto": self.budget is not None,
+            "report": self.report,
+        }
+        if wrong := [name for name, there in given.items() if there]:
+            name, *value = wrong[0].split()
+            raise CompileError(f"{' '.join([f'`{name}`', *value])} is about answers, and `graph` backbone gives none")
+        if self.image_size is not None and self.takes_any_size:
+            raise LimitError(
+                f"`image_size` {self.image_size}: a backbone for target {self.target.name} takes pictures of any size; "
+                "leave it out"
+            )
 
     def _check_target(self) -> None:
         name = self.target.name

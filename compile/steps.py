@@ -32,6 +32,10 @@ from f2edge.tokenizer import Tokenizer
 from f2edge.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from f2edge.bundle.golden import GoldenCase
+    from f2edge.bundle.verified import Verified
     from f2edge.compile.context import BuildContext
     from f2edge.engine import Runtime
     from f2edge.evaluation import Sample
@@ -52,9 +56,11 @@ def load(context: BuildContext) -> None:
     for notice in checkpoint.notices:
         context.listener.notice(notice)
     check_tokenizer(checkpoint)
-    check_prompts(checkpoint)
+    if options.graph == "answers":
+        check_prompts(checkpoint)
     context.checkpoint = limit_answers(checkpoint, options.max_new_tokens)
-    if options.target.static:
+    maps = context.maps  # of which there may be none, which is told before any work is done
+    if options.target.static and not maps:
         context.fixed_shapes = limits_of(options.num_beams, checkpoint.model.geometry, context.checkpoint.settings)
 
 
@@ -63,6 +69,8 @@ def export_graph(context: BuildContext, component: str) -> None:
     name, graph = f"export {component}", context.graphs[component]
     inputs = {"weights": context.digest_of_weights, "geometry": context.checkpoint.model.geometry.to_json()}
     inputs["inputs"] = graph.input_names  # a decoder for several questions has one more
+    if context.maps:
+        inputs["maps"] = asdict(context.maps)
     if context.fixed_shapes and component != "vision":  # the tower's shapes are fixed in every target
         inputs["shapes"] = asdict(context.fixed_shapes)
     file = f"{component}.onnx"
@@ -76,15 +84,22 @@ def record_golden(context: BuildContext) -> None:
     cases, arrays = make_golden(checkpoint)
     arrays.save(directory / GOLDEN)
     checkpoint.tokenizer.save(directory / TOKENIZER)
-    context.draft = Bundle(
+    context.draft = draft_of(context, (TOKENIZER, GOLDEN), cases)
+
+
+def draft_of(context: BuildContext, files: Sequence[str], cases: tuple[GoldenCase, ...] = ()) -> Bundle:
+    """Begin a bundle with files that belong to no component; they are in its directory already."""
+    directory = context.workspace.directory
+    return Bundle(
         path=directory,
-        geometry=checkpoint.model.geometry,
-        generation=checkpoint.settings,
+        geometry=context.checkpoint.model.geometry,
+        generation=context.checkpoint.settings,
         recipe=_recipe(context),
         components={},
-        files={name: sha256(directory / name) for name in (TOKENIZER, GOLDEN)},
+        files={name: sha256(directory / name) for name in files},
         tools=tool_versions(),
         golden=cases,
+        backbone=context.maps,
     )
 
 
@@ -123,12 +138,12 @@ def record_inputs(context: BuildContext) -> None:
         "graphs": {name: path.parent.name for name, path in context.exported.items()},
         "tokenizer": hashlib.sha256(checkpoint.tokenizer.to_text().encode()).hexdigest(),
         "settings": asdict(checkpoint.settings),
-        "samples": [_identity(sample) for sample in samples],
+        "samples": [identity(sample) for sample in samples],
     }
     context.records = Records(context.workspace.stages.run("record", inputs, make, resumes=True), geometry)
 
 
-def _identity(sample: Sample) -> str:
+def identity(sample: Sample) -> str:
     """Hash the bytes of a picture together with its questions."""
     return digest([sha256(sample.image), sample.size, [asdict(question) for question in sample.questions]])  # type: ignore[arg-type]
 
@@ -181,7 +196,15 @@ def verify_bundle(context: BuildContext) -> None:
     components = describe(context.plan, context.files)
     draft = replace(context.draft, components=components, quantization=context.quantization)
     tokenizer = Tokenizer.from_file(draft.path / TOKENIZER)
-    verified = verify(Florence2(draft, _verifying_runtime(draft, context.workspace.scratch), tokenizer))
+    finish(context, draft, verify(Florence2(draft, _verifying_runtime(draft, context.workspace.scratch), tokenizer)))
+
+
+def finish(context: BuildContext, draft: Bundle, verified: Verified) -> None:
+    """Write the manifest of a bundle that computes what the reference model does.
+
+    Raises:
+        CompileError: it does not.
+    """
     if not verified.passed:
         wrong = [f"{name} is {c.off_by} (allowed: {c.tolerance:.2g})" for name, c in verified.failed().items()]
         raise CompileError(f"the compiled graphs do not answer as the reference: {', '.join(wrong) or TOKENS_DIFFER}")

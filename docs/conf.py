@@ -35,7 +35,7 @@ napoleon_numpy_docstring = False
 nitpicky = True
 _OTHERS = (
     *("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "ByteArray", "NDArray", "uint8"),
-    *("Detections", "ExitStack"),
+    *("Detections", "ExitStack", "Tensor", "Maps"),
 )
 _ALIASES = (
     *("Answer", "Cancel", "Features", "FrameSource", "ImageSource", "Labels", "OnMismatch", "Precision"),
@@ -44,7 +44,7 @@ _ALIASES = (
 )
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
-    *("Calibration", "Encoded", "Model", "Thumbnail", "Verified"),
+    *("BackboneRuntime", "Calibration", "DaViT", "Encoded", "Graph", "Model", "Thumbnail", "Verified"),
 )
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),

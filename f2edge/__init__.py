@@ -6,7 +6,7 @@
     f2edge.draw("photo.jpg", result).save("boxes.png")
 
 The names below are the public API.  Importing this package needs numpy, Pillow, tokenizers and filelock; ``load``
-imports the bundle's engine.
+and ``load_backbone`` import the bundle's engine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from f2edge.asking.encoded import EncodedImage
 from f2edge.asking.objects import Detection
 from f2edge.asking.questions import Ask
 from f2edge.asking.stopped import StoppedError
+from f2edge.backbone import Backbone, load_backbone
 from f2edge.bundle.manifest import Bundle, open_bundle
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.draw import draw  # from here on f2edge.draw is the function, not the module that it is in
@@ -28,6 +29,7 @@ from f2edge.video.frames import frames
 __version__ = "0.1.0"
 __all__ = [
     "Ask",
+    "Backbone",
     "Bundle",
     "Detection",
     "EncodedImage",
@@ -41,5 +43,6 @@ __all__ = [
     "frames",
     "from_bgr",
     "load",
+    "load_backbone",
     "open_bundle",
 ]

@@ -104,6 +104,34 @@ class BatchRuntime(Runtime, Protocol):
         ...
 
 
+class BackboneRuntime(Protocol):
+    """One backbone bundle on its device; any thread may call it."""
+
+    @property
+    def device(self) -> str:
+        """The device that the bundle runs on, by the engine's name."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """The number of CPU threads that it computes with; None if the engine does not report it."""
+        ...
+
+    def maps(self, pixel_values: FloatArray) -> dict[str, FloatArray]:
+        """Compute the map of each level.
+
+        Args:
+            pixel_values: (1, 3, H, W) float32, normalised, of a size that the graph takes.
+
+        Returns:
+            By the name of the level, (1, C, H / stride, W / stride) float32; later calls do not change them.
+
+        Raises:
+            DeviceError: the device failed.
+        """
+        ...
+
+
 def takes_batches(runtime: Runtime) -> TypeGuard[BatchRuntime]:
     """Tell whether a runtime decodes the answers to several questions in one step."""
     return getattr(runtime, "takes_batches", False)

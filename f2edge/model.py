@@ -18,7 +18,7 @@ from f2edge.asking.stopped import stopped_error
 from f2edge.asking.stopwatch import Stopwatch
 from f2edge.asking.tiles import DEFAULT_NMS, DEFAULT_OVERLAP, answer_tiles, tiling_of
 from f2edge.asking.workers import Workers, threads_of_each
-from f2edge.bundle.manifest import TOKENIZER, Bundle, open_bundle
+from f2edge.bundle.manifest import TOKENIZER, Bundle, open_graph
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
 from f2edge.display import Thumbnail, in_notebook
@@ -73,13 +73,13 @@ def load(
             one thread answer more questions a second than one worker of several threads, and each takes longer.
 
     Raises:
-        BundleError: the bundle is damaged or of another version.
+        BundleError: the bundle is damaged or of another version, or it is a backbone.
         DeviceError: the device is not there, cannot load the graphs, or computes them wrong; or the workers have more
             threads together than this process has cores.
     """
     from f2edge.runtimes import identities, open_runtime  # noqa: PLC0415 - the one place where core meets engines
 
-    bundle = open_bundle(path)
+    bundle = open_graph(path, "answers")
     tokenizer = Tokenizer.from_file(bundle.path / TOKENIZER)
     placed = parse_placement(device, bundle.recipe.device, threads)
     placement = replace(placed, threads=threads_of_each(workers, threads), workers=workers)

@@ -1,4 +1,4 @@
-"""Replay the golden cases of a bundle on a device, component by component and end to end."""
+"""Replay the golden cases of a bundle on a device, component by component and end to end; of a backbone its maps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from f2edge.bundle.golden import GoldenArrays, golden_pixels, relative_error, sample, teacher_forced
-from f2edge.bundle.manifest import GOLDEN
+from f2edge.bundle.golden_maps import load_golden_maps
+from f2edge.bundle.manifest import BACKBONE, GOLDEN
 from f2edge.bundle.verified import Verified, VerifiedAnswer, VerifiedComponent
 from f2edge.decoding import generate
 
 if TYPE_CHECKING:
+    from f2edge.backbone import Backbone
     from f2edge.bundle.golden import GoldenCase
     from f2edge.bundle.manifest import Bundle
     from f2edge.decoding.settings import GenerationSettings
@@ -70,6 +72,26 @@ def verify(model: Model) -> Verified:
     return Verified.of(runtime.device, components, answers)
 
 
+def verify_maps(backbone: Backbone) -> Verified:
+    """Compute the maps of the golden pictures on the device of a backbone.
+
+    Returns:
+        For each level, in place of a component, the largest error over the pictures; there are no answers.
+    """
+    bundle = backbone.bundle
+    errors = dict.fromkeys(bundle.checked_parts, 0.0)
+    for golden in load_golden_maps(bundle.path / GOLDEN, bundle.checked_parts):
+        sampled = golden.sampled(backbone.features(golden.picture))
+        for level, values in sampled.items():
+            errors[level] = _worst(errors[level], relative_error(values, golden.values[level]))
+    precision = bundle.components[BACKBONE].precision
+    levels = {
+        level: VerifiedComponent.measured(precision, error, _allowed(bundle, BACKBONE, level))
+        for level, error in errors.items()
+    }
+    return Verified.of(backbone.runtime.device, levels, ())
+
+
 def _text_errors(bundle: Bundle, runtime: Runtime, golden: GoldenArrays) -> dict[str, float]:
     """Return the largest error of encoder and decoder over all golden cases, with the golden image features."""
     features = runtime.features_from_host(golden.image_features)
@@ -85,13 +107,19 @@ def _text_errors(bundle: Bundle, runtime: Runtime, golden: GoldenArrays) -> dict
 
 def _tolerance(bundle: Bundle, name: str) -> float:
     """Return the largest error of a component that passes; the decoder may be as wrong as the encoder it reads."""
+    allowed = _allowed(bundle, name, name)
+    return max(allowed, _tolerance(bundle, "encoder")) if name == "decoder" else allowed
+
+
+def _allowed(bundle: Bundle, name: str, part: str) -> float:
+    """Return the largest error that passes of a part of a component: of the component itself, or of a level."""
     component = bundle.components[name]
     allowed = max(TOLERANCE[component.precision], TOLERANCE[component.compute])
-    recorded = bundle.verified.components[name].relative_error if bundle.verified else None
+    recorded = bundle.verified.components[part].relative_error if bundle.verified else None
     if component.precision == "int8" and recorded is not None:
         factor = _UNCALIBRATED_LIKE_THERE if bundle.recipe.calibrated is False else _LIKE_THERE
         allowed = min(allowed, max(factor * recorded, TOLERANCE["fp16"]))
-    return max(allowed, _tolerance(bundle, "encoder")) if name == "decoder" else allowed
+    return allowed
 
 
 def _agreeing(model: Model, features: Features, case: GoldenCase) -> int:

@@ -45,6 +45,15 @@ POLICIES = {
         float_blocks=("vision_tower.convs.1", "vision_tower.convs.2", "multi_modal_projector"),
         smooth_quant=0.95,
     ),
+    # The tower without its projector.  The size of pictures is open, and ONNX Runtime has no product of integers for a
+    # convolution of open sizes, so that all convolutions stay float.
+    "backbone": Policy(
+        activations=True,
+        float_types=("Gather", "Conv"),
+        float_kinds=("attention", "depthwise", "stem"),
+        float_blocks=("vision_tower.convs.1", "vision_tower.convs.2", "vision_tower.convs.3"),
+        smooth_quant=0.95,
+    ),
     # Prompts and image features share one scale, so SmoothQuant matters most here.  Most values of a softmax over 590
     # tokens are below one INT8 step.  See docs/int8.md.
     "encoder": Policy(

@@ -17,19 +17,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from f2edge.bundle.manifest import Bundle
-    from f2edge.engine import Runtime
+    from f2edge.engine import BackboneRuntime, Runtime
 
 _MODULES = {
     "openvino": "f2edge.runtimes.openvino.runtime",
     "onnxruntime": "f2edge.runtimes.onnxruntime.runtime",
     "tensorrt": "f2edge.runtimes.tensorrt.runtime",
 }
+_BACKBONES = {
+    "openvino": "f2edge.runtimes.openvino.backbone",
+    "onnxruntime": "f2edge.runtimes.onnxruntime.backbone",
+}
 _EXTRAS = {"rtx": "rtx"}
 """The extra of each target that has one of its own."""
 RUNTIMES = tuple(_MODULES)
 """Names of the engines, as a bundle's recipe gives them."""
 
-__all__ = ["RUNTIMES", "Device", "advising", "devices", "has_device", "identities", "missing", "open_runtime"]
+__all__ = [
+    "RUNTIMES",
+    "Device",
+    "advising",
+    "devices",
+    "has_device",
+    "identities",
+    "missing",
+    "open_backbone",
+    "open_runtime",
+]
 
 
 class _EngineModule(Protocol):
@@ -45,6 +59,14 @@ class _EngineModule(Protocol):
 
     def missing(self) -> list[str]:
         """Say how to make kinds of devices visible that the engine does not see, one line each."""
+        ...
+
+
+class _BackboneModule(Protocol):
+    """The function that the module of every engine for backbones has."""
+
+    def open_backbone(self, bundle: Bundle, placement: Placement) -> BackboneRuntime:
+        """Load a bundle on the device of a placement."""
         ...
 
 
@@ -69,6 +91,29 @@ def open_runtime(bundle: Bundle, device: str | Placement | None = None) -> Runti
     runtime = _module(name, bundle.recipe.target).open_runtime(bundle, placement)
     shapes = bundle.recipe.static_shapes
     return StaticRuntime(runtime, shapes) if shapes else runtime
+
+
+def open_backbone(bundle: Bundle, device: str | None = None, threads: int | None = None) -> BackboneRuntime:
+    """Load a backbone bundle into the engine that it was compiled for.
+
+    Args:
+        bundle: an opened backbone bundle.
+        device: the device; by default the one that the bundle was compiled for.
+        threads: CPU threads; by default they follow what this process may use.
+
+    Raises:
+        DeviceError: the engine does not run backbones, has no such device or cannot load the bundle there.
+        MissingExtraError: the engine is not installed.
+    """
+    name = bundle.recipe.runtime
+    if name not in _BACKBONES:
+        raise DeviceError(f"{bundle.path} is for the runtime {name}, which runs no backbones in this version")
+    if device is not None and "=" in str(device):
+        raise DeviceError(f"`device` {device}: a backbone is one graph; name one device, such as CPU")
+    placement = parse_placement(device, bundle.recipe.device, threads)
+    placement = replace(placement, threads=placement.threads or default_threads())
+    module: _BackboneModule = importlib.import_module(_BACKBONES[name])
+    return module.open_backbone(bundle, placement)
 
 
 def devices() -> list[Device]:
@@ -112,12 +157,15 @@ def missing() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from f2edge.runtimes.onnxruntime import backbone as onnxruntime_backbone
     from f2edge.runtimes.onnxruntime import runtime as onnxruntime
+    from f2edge.runtimes.openvino import backbone as openvino_backbone
     from f2edge.runtimes.openvino import runtime as openvino
     from f2edge.runtimes.tensorrt import runtime as tensorrt
 
     _CHECKED: tuple[_EngineModule, ...] = (openvino, onnxruntime, tensorrt)
     """Lets the type checker compare each engine's module, which is imported by its name, with the protocol."""
+    _CHECKED_BACKBONES: tuple[_BackboneModule, ...] = (openvino_backbone, onnxruntime_backbone)
 
 
 def _module(name: str, target: str = "") -> _EngineModule:

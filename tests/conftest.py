@@ -123,6 +123,18 @@ def tiny_onnx_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pyte
     return _compile(tiny_checkpoint, stages, tmp_path_factory, "onnx")
 
 
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tiny checkpoint's tower compiled for the CPU in fp32, as a backbone of all levels."""
+    return _compile(tiny_checkpoint, stages, tmp_path_factory, "cpu", graph="backbone")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_backbone(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same for ONNX Runtime."""
+    return _compile(tiny_checkpoint, stages, tmp_path_factory, "onnx", graph="backbone")
+
+
 @pytest.fixture
 def exported(tiny_jetson_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the tiny checkpoint's graphs from a bundle that holds them as they are instead of exporting them again."""
@@ -175,11 +187,11 @@ def tiny_jetson_bundle(tiny_checkpoint: Path, stages: Path, tmp_path_factory: py
 
 
 def _compile(
-    checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory, target: str, num_beams: int | None = None
+    checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory, target: str, **options: Any
 ) -> Path:
     path = tmp_path_factory.mktemp("bundle") / f"tiny.{target}"
     stages.mkdir(exist_ok=True)
     shapes = "fixed" if TARGETS[target].static else "dynamic"
     with FileLock(stages / f"{shapes}.lock"):  # another process that needs the same graphs waits for them
-        build(checkpoint, path, Options(TARGETS[target], "fp32", num_beams=num_beams, stages=stages))
+        build(checkpoint, path, Options(TARGETS[target], "fp32", stages=stages, **options))
     return path

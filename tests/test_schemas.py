@@ -14,8 +14,9 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from f2edge.bench import STAGES
 from f2edge.bundle.golden import GoldenCase
+from f2edge.bundle.levels import FeatureMaps, Level
 from f2edge.bundle.limits import Limits
-from f2edge.bundle.manifest import COMPONENTS, FORMAT_VERSION, Component, Recipe, open_bundle
+from f2edge.bundle.manifest import BACKBONE, COMPONENTS, FORMAT_VERSION, Component, Recipe, open_bundle
 from f2edge.bundle.quantization import Block, MeasuredMix, Quantization
 from f2edge.bundle.verified import Verified, VerifiedAnswer, VerifiedComponent
 from f2edge.decoding.settings import GenerationSettings
@@ -48,6 +49,8 @@ RECORDS = {
     "manifest#/$defs/component": Component,
     "manifest#/$defs/golden_case": GoldenCase,
     "manifest#/$defs/quantization": Quantization,
+    "manifest#/$defs/feature_maps": FeatureMaps,
+    "manifest#/$defs/level": Level,
     "manifest#/$defs/block": Block,
     "manifest#/$defs/mix": MeasuredMix,
     "manifest#/$defs/calibration": Calibration,
@@ -142,8 +145,11 @@ def test_names_are_those_of_the_code() -> None:
     report = part("bench#/$defs/report/properties")
     assert set(report["stages_ms"]["properties"]) == set(STAGES)
     optional = {"first_token", "per_token", "second_question"}
-    assert set(STAGES) - set(report["samples_ms"]["required"]) == optional
-    assert set(part("manifest#/properties/components/properties")) == set(COMPONENTS)
+    of_answers = part("bench#/$defs/report/else/properties/samples_ms/required")
+    assert set(STAGES) - {*report["samples_ms"]["required"], *of_answers} == optional
+    assert set(part("manifest#/properties/components/properties")) == {*COMPONENTS, BACKBONE}
+    assert part("manifest#/else/properties/components/required") == list(COMPONENTS)
+    assert part("manifest#/then/properties/components/required") == [BACKBONE]
     assert part("manifest#/$defs/component_name/enum") == list(COMPONENTS)
     assert set(part("manifest#/$defs/runtime/examples")) == {target.runtime for target in TARGETS.values()}
     assert part("manifest#/properties/format_version/const") == FORMAT_VERSION
@@ -204,6 +210,9 @@ RELATIONS = (
 )
 """Faults of several values together, which no schema can say, in the words of f2edge's errors."""
 
+OF_LEVELS = ("is not one of stage", "its stages are", "its components are")
+"""The same of backbones: an entry that is not what the tower gives, or a level that was not verified."""
+
 BOUNDED = ("num_beams", "operations", "budget", "int8_blocks", "milliseconds")
 """Measurements that are never negative, which f2edge reads as they are and decides nothing by."""
 
@@ -221,6 +230,21 @@ def refusal(bundle: Path, manifest: dict[str, Any]) -> str:
 @pytest.mark.parametrize("value", [None, "x", -1, ...], ids=str)
 def test_the_manifest_schema_agrees_with_f2edge(value: Any, bundle: Path, manifest: dict[str, Any]) -> None:
     """If any value is replaced or removed, the schema refuses the manifest if and only if f2edge does."""
+    check_agreement(bundle, manifest, value, RELATIONS)
+
+
+@pytest.mark.parametrize("value", [None, "x", -1, ...], ids=str)
+def test_the_manifest_schema_agrees_about_backbones(value: Any, tiny_backbone: Path, tmp_path: Path) -> None:
+    """The same for the manifest of a backbone, of open size and of a fixed one."""
+    bundle = shutil.copytree(tiny_backbone, tmp_path / "bundle")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for size in (None, [96, 64]):
+        manifest["backbone"]["image_size"] = size
+        check_agreement(bundle, manifest, value, (*RELATIONS, *OF_LEVELS))
+
+
+def check_agreement(bundle: Path, manifest: dict[str, Any], value: Any, relations: tuple[str, ...]) -> None:
+    """Replace each value of a manifest; the schema must say of each what f2edge does."""
     validator = schemas.validator("manifest", strict=False)
     assert validator.is_valid(manifest)
     assert refusal(bundle, manifest) == ""
@@ -228,6 +252,6 @@ def test_the_manifest_schema_agrees_with_f2edge(value: Any, bundle: Path, manife
         changed = replaced(manifest, path, value)
         why = refusal(bundle, changed)
         if validator.is_valid(changed):
-            assert not why or any(relation in why for relation in RELATIONS), (path, why)
+            assert not why or any(relation in why for relation in relations), (path, why)
         else:
             assert why or path[0] == "files" or "sha256" in path or path[-1] in BOUNDED, path

@@ -4,6 +4,8 @@ Maps are B x H x W x C throughout: windows, channel attention, layer norms and l
 a convolution takes a permuted view (its kernels work on channels-last memory anyway), so no map is copied for its
 layout.  All other operations see a map as rows (B * H * W, C): a matrix has one layout, while an engine chooses among
 several layouts for a map and copies between them (docs/performance-design.md).
+
+Height and width may stay open when the tower is exported (``torch.SymInt``): a bundle of the backbone takes any size.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ class DaViT(nn.Module):
 
     def __init__(self, geometry: VisionGeometry) -> None:
         super().__init__()
+        self.geometry = geometry
         dims = (3, *geometry.embed_dim)
         stages = range(len(geometry.embed_dim))
         self.convs = nn.ModuleList(ConvEmbed(dims[i], dims[i + 1], geometry, i) for i in stages)
@@ -148,8 +151,8 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
         _, H, W, _ = x.shape
-        pad_right, pad_below = -W % self.window_size, -H % self.window_size
-        padded = F.pad(x, (0, 0, 0, pad_right, 0, pad_below)) if pad_right or pad_below else x
+        pad_right, pad_below = _missing(W, self.window_size), _missing(H, self.window_size)
+        padded = F.pad(x, (0, 0, 0, pad_right, 0, pad_below)) if _is_open(H, W) or pad_right or pad_below else x
         attended = self._attend(_windows(padded, self.window_size))
         return _unwindows(attended, self.window_size, padded.shape)[:, :H, :W]
 
@@ -175,9 +178,13 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
         B, H, W, C = x.shape
-        q, k, v = _split_heads(self.qkv, x.reshape(B, H * W, C), self.num_groups, (H * W) ** -0.5)
-        attention = (q.transpose(-1, -2) @ k).softmax(-1)
-        return self.proj(_join_heads(v @ attention.transpose(-1, -2))).reshape(B, H, W, C)  # type: ignore[no-any-return]
+        N = H * W
+        scale = 1.0 if _is_open(N) else N**-0.5
+        q, k, v = _split_heads(self.qkv, x.reshape(B, *_sizes(N), C), self.num_groups, scale)
+        scores = q.transpose(-1, -2) @ k
+        if _is_open(N):  # a scale that is not known yet cannot be put into the weights; backbones compute it in fp32
+            scores = scores * torch.scalar_tensor(N).rsqrt()
+        return self.proj(_join_heads(v @ scores.softmax(-1).transpose(-1, -2))).reshape(B, H, W, C)  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):
@@ -217,7 +224,7 @@ def _split_heads(qkv: nn.Linear, x: Tensor, heads: int, scale: float) -> tuple[T
     q = F.linear(rows, w[:C] * scale, b[:C] * scale)
     k = F.linear(rows, w[C : 2 * C], b[C : 2 * C])
     v = F.linear(rows, w[2 * C :], b[2 * C :])
-    return tuple(part.reshape(B, N, heads, C // heads).transpose(1, 2) for part in (q, k, v))
+    return tuple(part.reshape(*_sizes(B, N), heads, C // heads).transpose(1, 2) for part in (q, k, v))
 
 
 def _join_heads(x: Tensor) -> Tensor:
@@ -238,3 +245,21 @@ def _unwindows(x: Tensor, size: int, shape: torch.Size) -> Tensor:
     B, H, W, C = shape
     x = x.reshape(B, H // size, W // size, size, size, C).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(B, H, W, C)
+
+
+def _missing(length: int, size: int) -> int:
+    """Return how many positions a side lacks to be cut into whole windows."""
+    return (length + size - 1) // size * size - length
+
+
+def _is_open(*sizes: int) -> bool:
+    """Tell whether an export leaves one of the sizes open."""
+    return any(isinstance(size, torch.SymInt) for size in sizes)
+
+
+def _sizes(*sizes: int) -> tuple[int, ...]:
+    """Return the sizes of a reshape, in which -1 stands for one that an export leaves open: so the shape is constant.
+
+    ONNX Runtime's attention and the integer products of INT8 are put in place of nodes with constant shapes only.
+    """
+    return tuple(-1 if _is_open(size) else size for size in sizes)

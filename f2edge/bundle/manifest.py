@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_type_hints
 
 from f2edge.bundle.golden import GoldenCase
+from f2edge.bundle.levels import FeatureMaps
 from f2edge.bundle.limits import Limits
 from f2edge.bundle.quantization import Quantization
 from f2edge.bundle.schema import SchemaError, parse_all
@@ -32,8 +33,13 @@ from f2edge.tasks.table import TASKS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Graph: TypeAlias = Literal["answers", "backbone"]
+"""What a bundle gives."""
 FORMAT_VERSION = 2
 COMPONENTS = ("vision", "encoder", "decoder")
+"""The components of a bundle that answers."""
+BACKBONE = "backbone"
+"""The component of a bundle that gives feature maps instead."""
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.npz"
 _MANIFEST_LIMIT = 16 * 2**20
@@ -89,6 +95,9 @@ class Bundle:
     INT8 there, if anything, and ``confidence`` the calibration of the confidences of each task that has one.  Only a
     bundle that is being compiled is not verified yet: without the record other devices would not know how large an
     error of INT8 is right, so a manifest that lacks it is refused.
+
+    ``backbone`` describes the maps of a bundle that gives feature maps instead of answers; its one component is
+    ``backbone``, and it has no tokenizer and no golden cases.  It is None for all others.
     """
 
     path: Path
@@ -102,6 +111,17 @@ class Bundle:
     verified: Verified | None = None
     quantization: Quantization | None = None
     confidence: dict[str, Calibration] = field(default_factory=dict)
+    backbone: FeatureMaps | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """Whether the bundle gives answers, or the feature maps of a backbone."""
+        return "backbone" if self.backbone else "answers"
+
+    @property
+    def checked_parts(self) -> tuple[str, ...]:
+        """The names of what ``verify`` compares: the components, or the levels of a backbone."""
+        return self.backbone.names if self.backbone else COMPONENTS
 
     def file(self, component: str) -> Path:
         """The main file of a component."""
@@ -137,6 +157,7 @@ class Bundle:
             "verified": self.verified.to_json() if self.verified else {},
             "quantization": self.quantization.to_json() if self.quantization else {},
             "confidence": {task: asdict(one) for task, one in self.confidence.items()},
+            **({"backbone": asdict(self.backbone)} if self.backbone else {}),
         }
 
     def write_manifest(self) -> None:
@@ -168,6 +189,30 @@ def open_bundle(path: str | PathLike[str], *, check_hashes: bool = True) -> Bund
     faults = _faults(bundle, check_hashes=check_hashes)
     if faults:
         raise BundleError(f"{directory}: {'; '.join(faults)}; compile or copy the bundle again")
+    return bundle
+
+
+_GIVEN: dict[Graph, str] = {
+    "answers": "answers; open it with f2edge.load, or compile its checkpoint again as a backbone",
+    "backbone": "feature maps; open it with f2edge.load_backbone, or compile its checkpoint again for answers",
+}
+
+
+def open_graph(path: str | PathLike[str], graph: Graph, *, check_hashes: bool = True) -> Bundle:
+    """Read and check a bundle that must give answers, or feature maps.
+
+    Args:
+        path: its directory.
+        graph: what it must give.
+        check_hashes: as for :func:`open_bundle`.
+
+    Raises:
+        BundleError: as for :func:`open_bundle`, or it gives the other.
+        InputError: ``path`` is no path.
+    """
+    bundle = open_bundle(path, check_hashes=check_hashes)
+    if bundle.graph != graph:
+        raise BundleError(f"{bundle.path} gives {_GIVEN[bundle.graph]}")
     return bundle
 
 
@@ -209,12 +254,13 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse(directory: Path, manifest: Mapping[str, Any]) -> Bundle:
-    kinds = {**get_type_hints(Bundle), "verified": Verified, "quantization": Quantization}
+    kinds = {**get_type_hints(Bundle), "verified": Verified, "quantization": Quantization, "backbone": FeatureMaps}
     del kinds["path"]
     if manifest.get("quantization", {}) == {}:
         del kinds["quantization"]
-    if "confidence" not in manifest:  # of a bundle from before there were any
-        del kinds["confidence"]
+    for name in ("confidence", "backbone"):  # bundles from before there were any have none
+        if name not in manifest:
+            del kinds[name]
     known = [name for name in kinds if name in manifest]
     missing = [f"it lacks {name}" for name in kinds if name not in manifest]
     values = parse_all([(kinds[name], manifest[name], name) for name in known], missing)
@@ -241,6 +287,8 @@ def _impossible(bundle: Bundle) -> list[str]:
     ]
     if settings.max_new_tokens > (limit := bundle.limits.new_tokens):
         faults.append(f"generation: max_new_tokens is {settings.max_new_tokens}, and the model takes 1 to {limit}")
+    if bundle.backbone:
+        faults += [f"backbone: {fault}" for fault in bundle.backbone.faults(geometry.vision)]
     faults += [f"golden[{i}]: {fault}" for i, case in enumerate(bundle.golden) for fault in case.faults(geometry)]
     return faults + _wrong_records(bundle)
 
@@ -248,7 +296,7 @@ def _impossible(bundle: Bundle) -> list[str]:
 def _wrong_records(bundle: Bundle) -> list[str]:
     """List measurements that are impossible."""
     verified, quantization = bundle.verified, bundle.quantization
-    faults = verified.faults(COMPONENTS, len(bundle.golden)) if verified else []
+    faults = verified.faults(bundle.checked_parts, len(bundle.golden)) if verified else []
     faults = [f"verified: {fault}" for fault in faults]
     faults += [f"quantization: {fault}" for fault in (quantization.faults(COMPONENTS) if quantization else [])]
     faults += [f"confidence: {task!r:.60} is no task" for task in bundle.confidence if task not in TASKS]
@@ -270,14 +318,17 @@ def _faults(bundle: Bundle, *, check_hashes: bool) -> list[str]:
 
 def _gaps(bundle: Bundle) -> list[str]:
     """List what is missing in a manifest whose values have the right types."""
-    components = bundle.components
-    faults = [f"there is no component {name}" for name in COMPONENTS if name not in components]
+    components, backbone = bundle.components, bundle.backbone is not None
+    expected, files = ((BACKBONE,), (GOLDEN,)) if backbone else (COMPONENTS, (TOKENIZER, GOLDEN))
+    faults = [f"there is no component {name}" for name in expected if name not in components]
     faults += [f"component {name} is called {c.name}" for name, c in components.items() if c.name != name]
-    faults += [f"component {name} is not known" for name in components if name not in COMPONENTS]
+    faults += [f"component {name} is not known" for name in components if name not in expected]
     faults += [f"component {name} has no file of its own" for name, c in components.items() if c.file not in c.sha256]
-    faults += [f"there is no {name}" for name in (TOKENIZER, GOLDEN) if name not in bundle.files]
+    faults += [f"there is no {name}" for name in files if name not in bundle.files]
     faults += [f"{name} has two hashes in the manifest" for name in _ambiguous(bundle)]
-    return faults if bundle.golden else [*faults, "there are no golden cases"]
+    if backbone == bool(bundle.golden):
+        faults.append("a backbone answers no golden cases" if backbone else "there are no golden cases")
+    return faults
 
 
 def _ambiguous(bundle: Bundle) -> list[str]:

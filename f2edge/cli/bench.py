@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from f2edge.bench import MEANINGS, Comparison, bench, compare
+from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.completion import complete_path, complete_task
 from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, threads_option
 from f2edge.cli.output import NOTHING, check_place, print_json, print_note, print_table, progress_bar, replace_file
 from f2edge.cli.repeating import repeating_command
+from f2edge.errors import InputError
+from f2edge.measuring.features import DEFAULT_RUNS, bench_features
 from f2edge.measuring.scenarios import SCENARIOS
+from f2edge.measuring.stages import FEATURES
 from f2edge.measuring.statistics import LEAST_RUNS
 
 if TYPE_CHECKING:
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from f2edge.bench import LatencyReport
 
 _WARMUP = 2
+_OF_BACKBONES = ("bundle", "device", "image", "threads", "runs", "html", "as_json")
+"""What may be asked of the bundle of a backbone."""
 _EPILOG = "\n\n".join(f"{stage}: {meaning}" for stage, meaning in MEANINGS.items())
 
 
@@ -102,6 +109,10 @@ def command(
     if html is not None:
         check_place("--html", html)
     check_together(against, scenario, workers=workers, batch=batch, starts=starts)
+    if open_bundle(bundle, check_hashes=False).graph == "backbone":
+        measured_maps = _bench_backbone(ctx, bundle, {**question, "runs": runs, "warmup": _WARMUP})
+        finish(measured_maps, repeating_command(ctx, ("html", "as_json")), html, as_json=as_json)
+        return
     total = None if question["duration"] or scenario != "single" else _WARMUP + (runs or 10)
     with progress_bar(None if against else total) as progress:
         asked = {**question, "runs": runs, "warmup": _WARMUP, "progress": progress}
@@ -112,6 +123,20 @@ def command(
             crowd: dict[str, Any] = {"scenario": scenario, "workers": workers, "batch": batch, "starts": starts}
             measured = bench(bundle, **asked, **crowd)
     finish(measured, repeating_command(ctx, ("html", "as_json")), html, as_json=as_json)
+
+
+def _bench_backbone(ctx: click.Context, bundle: Path, asked: dict[str, Any]) -> LatencyReport:
+    """Measure the feature maps of a backbone.
+
+    Raises:
+        InputError: an option about answers was given.
+    """
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if wrong := [name for name in given if name not in _OF_BACKBONES]:
+        raise InputError(f"`{wrong[0]}` is about answers, and {bundle} gives feature maps; leave it out")
+    with progress_bar(_WARMUP + (asked["runs"] or DEFAULT_RUNS)) as progress:
+        wanted = {name: asked[name] for name in ("device", "image", "threads", "runs", "warmup")}
+        return bench_features(bundle, **wanted, progress=progress)
 
 
 def check_together(against: Path | None, scenario: str, **given: int | None) -> None:
@@ -161,11 +186,17 @@ def _print(report: LatencyReport) -> None:
     print_note("; ".join(_summary(report)))
 
 
+def _unit(report: LatencyReport) -> str:
+    return "pictures" if report.task == FEATURES else "answers"
+
+
 def _summary(report: LatencyReport) -> list[str]:
     memory = "unknown" if report.peak_rss_mib is None else f"{report.peak_rss_mib:.0f} MiB"
     answer = f"{report.tokens} tokens in {report.steps} decoder steps, {report.num_beams} beams"
+    if report.task == FEATURES:
+        answer = f"{FEATURES} of {report.image_size[0]}x{report.image_size[1]} pixels"
     parts = [f"{report.bundle}: {report.runs} runs, {answer}, peak memory {memory}"]
-    parts += [f"{report.answers_per_s:.2f} answers a second"] if report.answers_per_s else []
+    parts += [f"{report.answers_per_s:.2f} {_unit(report)} a second"] if report.answers_per_s else []
     if report.energy:
         one = report.energy
         parts.append(f"{one.joules / one.answers:.3g} J an answer ({one.source}: {', '.join(one.parts)})")

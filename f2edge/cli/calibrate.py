@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import f2edge
-from f2edge.bundle.manifest import open_bundle
+from f2edge.bundle.manifest import open_graph
 from f2edge.cli.eval import check_packages
 from f2edge.cli.options import PATH, POSITIVE, bundle_argument, device_option, json_option, threads_option
 from f2edge.cli.output import check_writable, print_json, print_note, print_table, progress_bar
@@ -38,7 +38,7 @@ def command(
     from f2edge.evaluation import ask
     from f2edge.evaluation.samples import summary
 
-    open_bundle(bundle, check_hashes=False)  # before the data is read, which may take minutes
+    open_graph(bundle, "answers", check_hashes=False)  # before the data is read, which may take minutes
     check_writable(bundle)
     dataset = marking(data, limit)
     for line in summary(dataset.notes):

@@ -15,7 +15,7 @@ import click
 from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.completion import complete_path
 from f2edge.cli.failure import with_options
-from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option, lora_callback
+from f2edge.cli.options import PATH, POSITIVE, budget_callback, json_option, levels_callback, lora_callback
 from f2edge.cli.output import print_fields, print_json, print_note, progress_bar
 from f2edge.cli.tables import component_size, print_components, print_quantization, print_verified, total_size
 from f2edge.errors import CompileError, MissingExtraError
@@ -24,7 +24,7 @@ from f2edge.targets import TARGETS, get_target
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from f2edge.bundle.manifest import Bundle
+    from f2edge.bundle.manifest import Bundle, Graph
     from f2edge.targets import PrecisionOption
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "safetensors", "huggingface_hub")
@@ -102,6 +102,19 @@ _TERMINATED = 128 + signal.SIGTERM
     shell_complete=complete_path,
     help="LoRA adapter to merge into the weights, as peft saves it, and the factor of its changes; may be repeated.",
 )
+@click.option(
+    "--graph",
+    type=click.Choice(["answers", "backbone"]),
+    default="answers",
+    show_default=True,
+    help="What the bundle gives: answers, or the feature maps of the vision tower for a detector of yours.",
+)
+@click.option(
+    "--levels",
+    metavar="N,N",
+    callback=levels_callback,
+    help="With --graph backbone: the stages whose maps are wanted, such as 2,3,4; by default all.",
+)
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id; by default its main branch.")
 @click.option("--force", is_flag=True, help="Replace a bundle that is there already.")
 @json_option
@@ -121,6 +134,8 @@ def command(
     num_beams: int | None,
     compute_capabilities: tuple[int, ...],
     lora: list[tuple[Path, float]],
+    graph: Graph,
+    levels: tuple[int, ...],
     revision: str | None,
     force: bool,
     as_json: bool,
@@ -150,6 +165,8 @@ def command(
             report=report,
             revision=revision,
             lora=tuple(Lora(*adapter) for adapter in lora),
+            graph=graph,
+            levels=levels,
         )
         with progress_bar(len(steps_of(options))) as bar:
             listener = Listener(bar, detail=bar.detail, notice=_print_notice)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import f2edge
-from f2edge.bundle.manifest import open_bundle, sha256
+from f2edge.bundle.manifest import open_graph, sha256
 from f2edge.bundle.writing import MANIFEST
 from f2edge.cli.options import PATH, POSITIVE, device_option, threads_option
 from f2edge.cli.output import print_json, print_note, progress_bar
@@ -57,7 +57,7 @@ def command(
     from f2edge.evaluation.samples import summary
 
     for bundle in bundles:
-        open_bundle(bundle, check_hashes=False)  # before the data set is read, which may take minutes
+        open_graph(bundle, "answers", check_hashes=False)  # before the data set is read, which may take minutes
     dataset = open_dataset(data)
     if limit and limit > len(dataset.samples):
         print_note(f"{data} has {len(dataset.samples)} pictures, fewer than --limit {limit}")

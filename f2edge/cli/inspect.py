@@ -9,7 +9,8 @@ import click
 from f2edge.bundle.manifest import open_bundle
 from f2edge.cli.options import bundle_argument, json_option
 from f2edge.cli.output import print_fields, print_json, print_table
-from f2edge.cli.tables import print_components, print_quantization, print_verified, total_size
+from f2edge.cli.tables import print_components, print_levels, print_quantization, print_verified, total_size
+from f2edge.geometry import STRIDE
 from f2edge.lines import one_line
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ def command(*, bundle: Path, as_json: bool) -> None:
     if as_json:
         print_json({**opened.to_json(), "size_bytes": opened.size_bytes})
         return
-    print_fields([*_recipe(opened), *_geometry(opened), *_rest(opened)])
+    geometry = _backbone if opened.backbone else _geometry
+    print_fields([*_recipe(opened), *geometry(opened), *_rest(opened)])
     click.echo()
     print_components(opened)
     click.echo()
-    _print_golden(opened)
+    print_levels(opened.backbone) if opened.backbone else _print_golden(opened)
     if opened.verified:
         click.echo()
         click.echo(one_line(f"verified where it was compiled, on {opened.verified.device}:"))
@@ -55,20 +57,30 @@ def _recipe(bundle: Bundle) -> list[tuple[str, str]]:
 def _geometry(bundle: Bundle) -> list[tuple[str, str]]:
     sizes = bundle.geometry
     height, width = sizes.image_size
-    vision = f"widths {_list(sizes.vision.embed_dim)}, depths {_list(sizes.vision.depths)}"
+    settings = bundle.generation
     return [
         ("image", f"{height}x{width} pixels, {sizes.num_image_tokens} tokens"),
-        ("vision", vision),
+        _vision(bundle),
         ("text", f"width {sizes.d_model}, {sizes.encoder_layers}+{sizes.decoder_layers} layers"),
         ("vocabulary", f"{sizes.vocab_size} tokens"),
         ("limits", f"prompt {sizes.max_prompt_tokens} tokens, answer {sizes.decoder_positions} tokens"),
+        ("defaults", f"{settings.num_beams} beams, at most {settings.max_new_tokens} new tokens"),
     ]
 
 
+def _backbone(bundle: Bundle) -> list[tuple[str, str]]:
+    size = bundle.backbone and bundle.backbone.image_size
+    image = f"{size[0]}x{size[1]} pixels" if size else f"any height and width in multiples of {STRIDE} pixels"
+    return [("image", image), _vision(bundle)]
+
+
+def _vision(bundle: Bundle) -> tuple[str, str]:
+    sizes = bundle.geometry.vision
+    return "vision", f"widths {_list(sizes.embed_dim)}, depths {_list(sizes.depths)}"
+
+
 def _rest(bundle: Bundle) -> list[tuple[str, str]]:
-    settings = bundle.generation
     return [
-        ("defaults", f"{settings.num_beams} beams, at most {settings.max_new_tokens} new tokens"),
         ("made with", ", ".join(f"{tool} {version}" for tool, version in bundle.tools.items())),
         ("files", f"all {len(bundle.hashes())} match their SHA-256"),
     ]

@@ -68,6 +68,14 @@ def _lora(value: str) -> tuple[Path, float]:
     return Path(directory), weight
 
 
+def levels_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Parse an option 1,2,3,4 to whole numbers; they are checked against the tower later."""
+    try:
+        return tuple(int(number) for number in value.split(",")) if value is not None else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of stages, such as 1,2,3,4.") from None
+
+
 def region_callback(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Region | None:
     """Parse an option X1,Y1,X2,Y2 to four finite numbers; they are checked against the picture later."""
     if value is None:

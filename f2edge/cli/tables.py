@@ -11,6 +11,7 @@ from f2edge.cli.output import human_size, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from f2edge.bundle.levels import FeatureMaps
     from f2edge.bundle.manifest import Bundle
     from f2edge.bundle.quantization import Block, MeasuredMix, Quantization
     from f2edge.bundle.verified import Verified
@@ -43,7 +44,7 @@ def _number(value: float | None, spec: str) -> str:
 
 
 def print_verified(verified: Verified) -> None:
-    """Print what ``verify`` measured."""
+    """Print what ``verify`` measured: of components, or of the levels of a backbone, which answers nothing."""
     rows = [
         (
             name,
@@ -55,12 +56,23 @@ def print_verified(verified: Verified) -> None:
         )
         for name, component in verified.components.items()
     ]
-    print_table(("component", "precision", "relative error", "allowed", "SQNR dB", "passed"), rows)
+    head = "component" if verified.answers else "level"
+    print_table((head, "precision", "relative error", "allowed", "SQNR dB", "passed"), rows)
+    if not verified.answers:
+        return
     click.echo()
     answers = [
         (answer.task, str(answer.num_beams), f"{answer.agreeing} of {answer.tokens}") for answer in verified.answers
     ]
     print_table(("answer", "beams", "tokens agreeing"), answers)
+
+
+def print_levels(maps: FeatureMaps) -> None:
+    """Print the maps of a backbone."""
+    rows = [
+        (level.name, str(level.index + 1), f"1/{level.reduction}", str(level.num_chs)) for level in maps.feature_info
+    ]
+    print_table(("level", "stage", "size", "channels"), rows)
 
 
 def print_quantization(quantization: Quantization | None) -> None:

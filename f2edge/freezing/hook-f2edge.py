@@ -8,7 +8,9 @@ from importlib.metadata import PackageNotFoundError
 from PyInstaller.utils.hooks import collect_data_files, copy_metadata
 
 hiddenimports = [
+    "f2edge.runtimes.onnxruntime.backbone",
     "f2edge.runtimes.onnxruntime.runtime",
+    "f2edge.runtimes.openvino.backbone",
     "f2edge.runtimes.openvino.runtime",
     "f2edge.runtimes.tensorrt.runtime",
 ]

@@ -18,6 +18,8 @@ from f2edge.measuring.statistics import statistics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from f2edge.bundle.manifest import Bundle
+    from f2edge.engine import BackboneRuntime, Runtime
     from f2edge.measuring.asking import Asking
     from f2edge.measuring.energy import Energy
     from f2edge.measuring.scenarios import CurvePoint, Scenario
@@ -36,7 +38,7 @@ class LatencyReport:
         samples_ms: the times of each stage in milliseconds, one per run; a single one of ``load`` and ``first_answer``,
             and at most 100 of ``second_question``.  In the scenario "offline" they are shares: the time of a batch is
             divided among its questions.
-        task: the task that was asked.
+        task: the task that was asked; "features" for the maps of a backbone, which have no tokens, steps or beams.
         tokens: the tokens generated for one answer, the end token included.
         steps: the decoder steps of that answer; beam search may go on after the best answer has ended.
         num_beams: the beams of the search.
@@ -159,15 +161,21 @@ def now() -> str:
 
 def describe(asking: Asking, result: Result) -> dict[str, Any]:
     """Return the fields of a report that tell what was asked of which bundle, and where."""
-    model, bundle = asking.model, asking.model.bundle
     return {
         "task": result.task,
         "tokens": len(result.token_ids) - 1,
         "steps": result.steps,
         "num_beams": asking.settings.num_beams,
-        "image_size": bundle.geometry.image_size,
-        "device": {**fingerprint(), "runtime": bundle.recipe.runtime, "device": model.runtime.device},
-        "threads": model.runtime.threads,
+        "image_size": asking.model.bundle.geometry.image_size,
+        **identify(asking.model.bundle, asking.model.runtime),
+    }
+
+
+def identify(bundle: Bundle, runtime: Runtime | BackboneRuntime) -> dict[str, Any]:
+    """Return the fields of a report that tell which bundle was measured, and where."""
+    return {
+        "device": {**fingerprint(), "runtime": bundle.recipe.runtime, "device": runtime.device},
+        "threads": runtime.threads,
         "versions": {name: version(name) for name in (*_PACKAGES, bundle.recipe.runtime)},
         "bundle_sha256": sha256(bundle.path / MANIFEST),
         "bundle": bundle.path.resolve().name,

@@ -9,6 +9,9 @@ STAGES = (
 PARTS = ("preprocess", "vision", "encoder", "decode", "postprocess")
 """The stages that follow each other and add up to the total.  The others are parts of these, or made of them."""
 
+FEATURES = "features"
+"""What a report of a backbone has in place of a task: its stages are load, first_answer, preprocess, vision, total."""
+
 MEANINGS = {
     "first_answer": "The total of the very first question after the load, when engines still prepare for its shapes.",
     "per_token": "The mean time of a decoder step after the first.",

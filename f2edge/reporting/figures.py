@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from f2edge.measuring import statistics
+from f2edge.measuring.stages import FEATURES
 from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def task(text: str) -> str:
 
 
 def asked(one: Measured) -> str:
-    """Return what was asked, and how it was searched."""
+    """Return what was asked, and how it was searched; of a backbone the height and width of its picture."""
+    if one.task == FEATURES:
+        return f"{FEATURES} of {one.image_size[0]}x{one.image_size[1]} pixels"
     beams = "greedy" if one.num_beams == 1 else f"{one.num_beams} beams"
     return f"{task(one.task)}, {one.tokens} tokens, {beams}"
 

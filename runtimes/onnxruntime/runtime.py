@@ -45,12 +45,17 @@ def open_runtime(bundle: Bundle, placement: Placement) -> OnnxRuntime:
             a graph.
     """
     for component, device in placement.devices().items():
-        _check_device(device, component, bundle)
+        check_placed(device, component, bundle)
     graphs = {name: bundle.file(name) for name in bundle.components}
     return load_graphs(graphs, placement=placement, unsigned_weights=not has_vnni())
 
 
-def _check_device(device: str, component: str, bundle: Bundle) -> None:
+def check_placed(device: str, component: str, bundle: Bundle) -> None:
+    """Refuse a device that is not here, or that does not run a component.
+
+    Raises:
+        DeviceError: one of these is so.
+    """
     if cuda.is_gpu(device):
         cuda.check_device(device, component, bundle)
     elif device != CPU:

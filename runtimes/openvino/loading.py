@@ -65,6 +65,7 @@ class LoadPlan:
         decoder_precision: data type of the decoder's stored weights.
         bundle_hash: SHA-256 of the bundle's manifest, the key of the user's cache; None to compile without a cache.
         decoder_key: everything that decides how the decoder is compiled; None if it is not to be used again.
+        image_size: (height, width) in pixels to compile a tower for that leaves its size open; None keeps its size.
     """
 
     graphs: Mapping[str, Path]
@@ -73,6 +74,7 @@ class LoadPlan:
     decoder_precision: Precision = "fp32"
     bundle_hash: str | None = None
     decoder_key: Hashable = None
+    image_size: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, placement: Placement) -> LoadPlan:
@@ -157,6 +159,8 @@ def _compile_component(core: ov.Core, plan: LoadPlan, component: str) -> dict[st
     path = plan.graphs[component]
     try:
         model = core.read_model(path, path.with_name(WEIGHTS))
+        if plan.image_size:
+            model.reshape([1, 3, *plan.image_size])
         rewrite(model, faults_of(model, plan.device(component)))
         parts = _parts(plan, component, model)
         return {name: _compile_part(core, plan, component, part, compute) for name, part, compute in parts}

@@ -77,7 +77,7 @@ class _MappedWeights:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Raise OpenVINO's errors as DeviceError."""
     try:
         yield
@@ -153,7 +153,7 @@ class OpenVINORuntime:
         except RuntimeError:
             return None
 
-    @_translated()
+    @translated()
     def encode_image(self, pixel_values: FloatArray, signal: StopSignal = NEVER) -> Features:
         """Encode pixels (1, 3, H, W) into a tensor that later calls do not change."""
         features = ov.Tensor(ov.Type.f32, self._compiled["vision"].output(0).shape)
@@ -163,7 +163,7 @@ class OpenVINORuntime:
             _infer(request, signal)
         return features
 
-    @_translated()
+    @translated()
     def start(self, features: Features, prompt_ids: IntArray, signal: StopSignal = NEVER) -> OpenVINOSession:
         """Encode image features and a prompt (tokens,); the outputs become inputs of the decoder without a copy."""
         cross = self._cross_of(features, prompt_ids, signal)
@@ -171,7 +171,7 @@ class OpenVINORuntime:
             cross[MASK] = ov.Tensor(mask([features.shape[1] + len(prompt_ids)]))
         return OpenVINOSession(self._requests(), cross, self._weights["decoder"])
 
-    @_translated()
+    @translated()
     def start_many(
         self, questions: Sequence[tuple[Features, IntArray]], signal: StopSignal = NEVER
     ) -> OpenVINOBatchSession:
@@ -247,7 +247,7 @@ class OpenVINOSession:
             layers.set_output_tensor(states)
             head.set_input_tensor(states)
 
-    @_translated()
+    @translated()
     def step(self, tokens: IntArray, beam_indices: IntArray) -> StepScores:
         """Feed the beams' last tokens (beams,), reorder the state by ``beam_indices``, and score the next tokens."""
         if len(self._inputs.get("input_ids", ())) != len(tokens):

@@ -120,3 +120,14 @@ def frames(model: f2edge.Florence2) -> Iterator[str]:
     for seen in model.run_frames((f2edge.from_bgr(np.zeros((4, 4, 3), np.uint8)) for _ in range(3)), "od"):
         assert_type(seen.reused, bool)
     model.run_frames(None, "od")  # type: ignore[arg-type]
+
+
+def feature_maps(path: Path) -> None:
+    """Use the maps of a backbone."""
+    with f2edge.load_backbone(path, "CPU", threads=2) as backbone:
+        assert_type(backbone, f2edge.Backbone)
+        for source in ("street.jpg", Image.new("RGB", (8, 8)), np.zeros((1, 3, 32, 32), np.float32)):
+            for level, values in backbone.features(source).items():
+                assert_type(level, str)
+                assert_type(values.dtype, np.dtype[np.float32])
+        assert_type([level.num_chs for level in backbone.levels.feature_info], list[int])
