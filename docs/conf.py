@@ -35,15 +35,15 @@ napoleon_numpy_docstring = False
 nitpicky = True
 _OTHERS = (
     *("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "ByteArray", "NDArray", "uint8"),
-    *("Detections", "ExitStack"),
+    *("Detections", "ExitStack", "Tensor"),
 )
 _ALIASES = (
-    *("Answer", "Cancel", "Features", "FrameSource", "ImageSource", "Labels", "OnMismatch", "Precision"),
+    *("Answer", "Cancel", "Features", "FrameSource", "Graph", "ImageSource", "Labels", "OnMismatch", "Precision"),
     *("RegionSource", "VideoSource", "WeightFormat"),
 )
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
-    *("Calibration", "Encoded", "Model", "Thumbnail", "Verified"),
+    *("BackboneRuntime", "Calibration", "DaViT", "Encoded", "Maps", "Model", "Thumbnail", "Verified"),
 )
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),

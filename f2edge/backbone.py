@@ -75,7 +75,7 @@ class Backbone:
 
     @property
     def levels(self) -> FeatureMaps:
-        """What maps the backbone gives: their names, strides and channels, as timm's ``feature_info`` has them."""
+        """The names, strides and channels of the maps, as timm's ``feature_info`` has them."""
         assert self.bundle.backbone
         return self.bundle.backbone
 
@@ -102,8 +102,8 @@ class Backbone:
                 one of N after the other.
 
         Returns:
-            By the name of the level ("c2", ...), the finest first: (N, C, H / stride, W / stride) float32, with N = 1
-            for a picture.
+            The map of each level by its name ("c2", ...), the finest first; each is (N, C, H / stride, W / stride)
+            float32, with N = 1 for a picture.
 
         Raises:
             ImageError: the picture cannot be opened.
@@ -114,7 +114,7 @@ class Backbone:
         return self.maps(self.pixels(picture))
 
     def pixels(self, picture: ImageSource | FloatArray) -> FloatArray:
-        """Prepare a picture: (N, 3, H, W) float32, of a size that the graph takes.
+        """Prepare a picture as pixels (N, 3, H, W) float32 of a size that the graph takes.
 
         Args:
             picture: as for :meth:`features`.

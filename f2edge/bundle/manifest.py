@@ -115,12 +115,12 @@ class Bundle:
 
     @property
     def graph(self) -> Graph:
-        """What the bundle gives: answers, or the feature maps of a backbone."""
+        """Whether the bundle gives answers, or the feature maps of a backbone."""
         return "backbone" if self.backbone else "answers"
 
     @property
     def checked_parts(self) -> tuple[str, ...]:
-        """The names of what ``verify`` compares: the components, or the levels of a backbone."""
+        """The names of the components, or of the levels of a backbone, which ``verify`` compares."""
         return self.backbone.names if self.backbone else COMPONENTS
 
     def file(self, component: str) -> Path:
