@@ -35,16 +35,15 @@ napoleon_numpy_docstring = False
 nitpicky = True
 _OTHERS = (
     *("Path", "PathLike", "Image", "Event", "Any", "IntArray", "FloatArray", "ByteArray", "NDArray", "uint8"),
-    *("Detections", "ExitStack", "Tensor", "Maps"),
+    *("Detections", "ExitStack", "Tensor"),
 )
 _ALIASES = (
-    *("Answer", "Cancel", "Features", "FrameSource", "ImageSource", "Labels", "OnMismatch", "Precision"),
-    *("Compute", "PrecisionOption"),
-    *("RegionSource", "VideoSource", "WeightFormat"),
+    *("Answer", "Cancel", "Compute", "Features", "FrameSource", "Graph", "ImageSource", "Labels", "OnMismatch"),
+    *("Precision", "PrecisionOption", "RegionSource", "VideoSource", "WeightFormat"),
 )
 _RECORDS = (
     *("Component", "Geometry", "GoldenCase", "Limits", "Quantization", "Recipe", "Runtime", "Tokenizer"),
-    *("BackboneRuntime", "Calibration", "DaViT", "Encoded", "Graph", "Model", "Thumbnail", "Verified"),
+    *("BackboneRuntime", "Calibration", "DaViT", "Encoded", "Maps", "Model", "Thumbnail", "Verified"),
 )
 nitpick_ignore_regex = [
     ("py:class", rf"(.*\.)?({'|'.join(_OTHERS + _ALIASES + _RECORDS)})"),

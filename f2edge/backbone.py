@@ -102,8 +102,8 @@ class Backbone:
                 one of N after the other.
 
         Returns:
-            Maps (N, C, H / stride, W / stride) float32 by the names of their levels, the finest first, with N = 1
-            for a picture.
+            The map of each level by its name ("c2", ...), the finest first; each is (N, C, H / stride, W / stride)
+            float32, with N = 1 for a picture.
 
         Raises:
             ImageError: the picture cannot be opened.
@@ -114,7 +114,7 @@ class Backbone:
         return self.maps(self.pixels(picture))
 
     def pixels(self, picture: ImageSource | FloatArray) -> FloatArray:
-        """Prepare a picture: (N, 3, H, W) float32, of a size that the graph takes.
+        """Prepare a picture as pixels (N, 3, H, W) float32 of a size that the graph takes.
 
         Args:
             picture: as for :meth:`features`.

@@ -120,7 +120,7 @@ class Bundle:
 
     @property
     def checked_parts(self) -> tuple[str, ...]:
-        """The names of what ``verify`` compares: the components, or the levels of a backbone."""
+        """The names of the components, or of the levels of a backbone, which ``verify`` compares."""
         return self.backbone.names if self.backbone else COMPONENTS
 
     def file(self, component: str) -> Path:

@@ -89,12 +89,12 @@ def command(
 
     token = read_token(token_file) if token_file else None
     settings = Settings(host, port, token, hosts, queue, json_logs)
-    bound = running.bind(settings)
-    with spinner(f"opening {bundle}"):
-        model = f2edge.load(bundle, device, threads=threads, workers=workers)
-    line = f"serving {bundle} at {running.url_of(bound)}; Ctrl+C ends it"
-    with model:
-        running.run(model, settings, bound, workers=workers, started=lambda: print_note(f"f2edge: {line}"))
+    with running.bind(settings) as bound:
+        with spinner(f"opening {bundle}"):
+            model = f2edge.load(bundle, device, threads=threads, workers=workers)
+        line = f"serving {bundle} at {running.url_of(bound)}; Ctrl+C ends it"
+        with model:
+            running.run(model, settings, bound, workers=workers, started=lambda: print_note(f"f2edge: {line}"))
 
 
 def _running() -> ModuleType:
