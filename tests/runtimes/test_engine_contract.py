@@ -74,8 +74,11 @@ def pixels(seed: int) -> FloatArray:
     return np.random.default_rng(seed).standard_normal((1, 3, 96, 96), dtype=np.float32)
 
 
-def close(actual: FloatArray, expected: FloatArray, tolerance: float = 1e-5) -> bool:
-    """Tell whether the largest difference is at most ``tolerance`` times the largest expected value."""
+def close(actual: FloatArray, expected: FloatArray, tolerance: float = 5e-5) -> bool:
+    """Tell whether the largest difference is at most ``tolerance`` times the largest expected value.
+
+    ONNX Runtime is off by 1.6e-5 with AVX-512; values of another answer would be off by more than 1e-2.
+    """
     assert actual.shape == expected.shape
     assert actual.dtype == np.float32
     return bool(np.abs(actual - expected).max() <= tolerance * np.abs(expected).max())
