@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workload import Workload
 
 CACHE = ROOT / "build" / "bench"
-BUNDLES = ("cpu-fp32", "cpu-fp16", "cpu-int8", "onnx-fp32", "onnx-int8")
+BUNDLES = ("cpu-fp32", "cpu-fp16", "cpu-bf16", "cpu-int8", "onnx-fp32", "onnx-int8")
 _PACKAGES = (
     *("openvino", "onnxruntime", "onnx", "onnxscript", "nncf", "torch", "transformers", "ctranslate2"),
     *("numpy", "pillow", "safetensors", "scikit-learn", "tokenizers"),

@@ -58,6 +58,7 @@ ENTRIES = {
     "ctranslate2": Entry("CTranslate2 INT8 (decoder)", "ctranslate2_decoder:CTranslate2Decoder", ("ctranslate2",)),
     "f2edge-fp32": _bundle("f2edge fp32", "cpu-fp32"),
     "f2edge-fp16": _bundle("f2edge fp16", "cpu-fp16"),
+    "f2edge-bf16": _bundle("f2edge bf16", "cpu-bf16"),
     "f2edge-int8": _bundle("f2edge INT8", "cpu-int8"),
     "process": Entry(
         "f2edge INT8, a new process",
