@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from f2edge.errors import CompileError
@@ -31,7 +31,6 @@ class Target:
         static: whether it takes graphs of fixed shapes only.
         dynamic_int8: whether its engine rounds activations to INT8 as they come, so that INT8 needs no calibration.
         other_devices: devices without a target of their own that run its bundles, too.
-        compute: the default type of the float operations of components that are not computed in what is stored.
     """
 
     name: str
@@ -45,16 +44,6 @@ class Target:
     static: bool = False
     dynamic_int8: bool = False
     other_devices: tuple[str, ...] = ()
-    compute: dict[str, Compute] = field(default_factory=dict)
-
-    @property
-    def default(self) -> PrecisionOption:
-        """The precision that is compiled unless another one is asked for."""
-        return "bf16" if self.compute else self.precisions["vision"]
-
-
-BF16: dict[str, Compute] = {"vision": "bf16", "encoder": "bf16"}
-"""The components that bf16 makes faster; a step of the decoder with fp16 weights takes longer in it than in fp32."""
 
 
 def _all(precision: Precision) -> dict[str, Precision]:
@@ -78,11 +67,10 @@ TARGETS: dict[str, Target] = {
             "openvino",
             "CPU",
             _all("fp16"),
-            "fp16 weights halve the bundle; tower and encoder run in bf16 where the CPU has it, and take half the time",
+            "fp16 weights halve the bundle; the CPU computes in fp32, so answers are those of the checkpoint",
             capabilities=("fp32", "bf16", "int8"),
             architectures=_BOTH,
             dynamic_int8=True,
-            compute=BF16,
         ),
         Target(
             "onnx",

@@ -29,6 +29,7 @@ def command(*, as_json: bool) -> None:
 
 def _row(target: Target) -> tuple[str, ...]:
     memory = ", ".join(map(str, target.memory_gib))
+    precision = ", ".join(dict.fromkeys(target.precisions.values()))
     return (
         target.name,
         target.runtime,
@@ -36,6 +37,6 @@ def _row(target: Target) -> tuple[str, ...]:
         ", ".join(target.architectures),
         f"{memory} GiB" if memory else "-",
         ", ".join(target.capabilities),
-        target.default,
+        precision,
         target.why,
     )
