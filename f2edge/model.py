@@ -21,7 +21,7 @@ from f2edge.asking.workers import Workers, threads_of_each
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_graph
 from f2edge.decoding.settings import GenerationSettings
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
-from f2edge.display import Thumbnail, in_notebook
+from f2edge.drawing.display import Thumbnail, in_notebook
 from f2edge.errors import DeviceError, InputError, LimitError
 from f2edge.image import load_image, model_pixels
 from f2edge.lines import shown

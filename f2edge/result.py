@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from f2edge.arrays import Boxes, Quads
-from f2edge.display import summary, to_html
+from f2edge.drawing.display import summary, to_html
 from f2edge.handover import to_coco, to_supervision
 from f2edge.tasks.answer_types import Answers
 from f2edge.tasks.answers import microsoft_scores, to_answer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from supervision import Detections
 
     from f2edge.decoding import Generation
-    from f2edge.display import Thumbnail
+    from f2edge.drawing.display import Thumbnail
     from f2edge.tasks.confidence import Features
     from f2edge.tasks.parsers import Instance
     from f2edge.tasks.table import Task

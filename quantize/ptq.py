@@ -13,13 +13,13 @@ import onnx
 
 from f2edge.bundle.writing import whole_file
 from f2edge.errors import CompileError, MissingExtraError
+from f2edge.machine.telemetry import without_telemetry
 from f2edge.quantize.blocks import PRODUCTS, block_of, keep_float
 from f2edge.quantize.pieces import PIECE_BYTES, Cutter, extract, infer_types, join
 from f2edge.quantize.policy import POLICIES
 from f2edge.quantize.relay import Relay
 from f2edge.quantize.tables import look_up_in_int8
 from f2edge.runtimes.onnxruntime.loading import load_graph
-from f2edge.telemetry import without_telemetry
 
 try:
     with without_telemetry():

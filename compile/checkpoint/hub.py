@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from f2edge.compile.checkpoint.foreign import WEIGHTS
 from f2edge.errors import CheckpointError, MissingExtraError
+from f2edge.machine.telemetry import without_telemetry
 from f2edge.paths import exists, is_dir
-from f2edge.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from f2edge import __version__
 from f2edge.annotate.records import REASONS
-from f2edge.display import Thumbnail
+from f2edge.drawing.display import Thumbnail
 from f2edge.errors import ImageError
 from f2edge.image import load_image
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from f2edge.decoding.settings import GenerationSettings
     from f2edge.decoding.stopping import Cancel
     from f2edge.decoding.structure import Structure
-    from f2edge.display import Thumbnail
+    from f2edge.drawing.display import Thumbnail
     from f2edge.engine import Features
     from f2edge.tasks.confidence import Judge
     from f2edge.tasks.labels import Labels

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from f2edge.telemetry import without_telemetry
+from f2edge.machine.telemetry import without_telemetry
 
 with suppress(ImportError), without_telemetry():  # the module of the runtime says what is missing
     import onnxruntime as ort

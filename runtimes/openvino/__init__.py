@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from f2edge.telemetry import without_telemetry
+from f2edge.machine.telemetry import without_telemetry
 
 with suppress(ImportError), without_telemetry():  # the modules of this folder say what is missing
     import openvino  # noqa: F401

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from f2edge.quotas import cpu_quota, memory_quota
+from f2edge.machine.quotas import cpu_quota, memory_quota
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _TOPOLOGY = Path("/sys/devices/system/cpu")

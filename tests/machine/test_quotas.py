@@ -11,7 +11,7 @@ import pytest
 
 import f2edge.machine as module
 from f2edge.machine import default_threads, memory_mib
-from f2edge.quotas import cpu_quota, memory_quota
+from f2edge.machine.quotas import cpu_quota, memory_quota
 from f2edge.runtimes.onnxruntime.runtime import load_graphs
 
 if TYPE_CHECKING:

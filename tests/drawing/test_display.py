@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from f2edge.display import Thumbnail, in_notebook
+from f2edge.drawing.display import Thumbnail, in_notebook
 from f2edge.result import Result
 from f2edge.tasks.answer_types import Answers
 
