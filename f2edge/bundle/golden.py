@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from f2edge.decoding.settings import MAX_NUM_BEAMS
 from f2edge.errors import BundleError
 from f2edge.image import load_image, model_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from f2edge.arrays import ByteArray, FloatArray, IntArray
@@ -45,6 +47,20 @@ class GoldenCase:
         faults = [f"{name} is {value}, not {a} to {b}" for name, (value, a, b) in limits.items() if not a <= value <= b]
         foreign = [n for n in (*self.prompt_ids, *self.token_ids) if not 0 <= n < geometry.vocab_size]
         return [*faults, f"token {foreign[0]} is not in the vocabulary"] if foreign else faults
+
+
+@contextmanager
+def recorded_arrays(path: Path) -> Iterator[NpzFile]:
+    """Open a file of recorded arrays, which are read when they are looked up.
+
+    Raises:
+        BundleError: the file is damaged, or lacks an array that is looked up.
+    """
+    try:
+        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as data:
+            yield data
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
+        raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
 
 
 @dataclass(frozen=True)
@@ -85,19 +101,16 @@ class GoldenArrays:
         Raises:
             BundleError: the file is damaged.
         """
-        try:
-            with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as data:
-                cases = range(num_cases)
-                return cls(
-                    picture=data["picture"],
-                    image_features=data["image_features"],
-                    columns=data["columns"],
-                    cross_index=tuple(data[f"cross_index_{i}"] for i in cases),
-                    cross=tuple(data[f"cross_{i}"] for i in cases),
-                    logits=tuple(data[f"logits_{i}"] for i in cases),
-                )
-        except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
-            raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
+        with recorded_arrays(path) as data:
+            cases = range(num_cases)
+            return cls(
+                picture=data["picture"],
+                image_features=data["image_features"],
+                columns=data["columns"],
+                cross_index=tuple(data[f"cross_index_{i}"] for i in cases),
+                cross=tuple(data[f"cross_{i}"] for i in cases),
+                logits=tuple(data[f"logits_{i}"] for i in cases),
+            )
 
 
 def golden_pixels(picture: ByteArray, geometry: Geometry) -> FloatArray:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
+from f2edge.bundle.golden import recorded_arrays
 from f2edge.errors import BundleError
 
 if TYPE_CHECKING:
@@ -64,12 +63,9 @@ def load_golden_maps(path: Path, levels: Sequence[str]) -> list[GoldenPicture]:
     Raises:
         BundleError: the file is damaged.
     """
-    try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as data:
-            numbers = range(sum(name.startswith("picture_") for name in data.files))
-            pictures = [_picture(data, number, levels) for number in numbers]
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
-        raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
+    with recorded_arrays(path) as data:
+        numbers = range(sum(name.startswith("picture_") for name in data.files))
+        pictures = [_picture(data, number, levels) for number in numbers]
     if not pictures:
         raise BundleError(f"{path} is damaged (it has no picture); compile the bundle again")
     return pictures

@@ -130,8 +130,9 @@ class WaitingRoom:
 
     def _outcomes(self, batch: Sequence[_Waiting]) -> Sequence[Any]:
         try:
-            if len(batch) == 1 or self._together is None:
+            if len(batch) == 1:
                 return [batch[0].work()]
+            assert self._together
             return self._together([waiting.question for waiting in batch])
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer raises it
             return [error] * len(batch)

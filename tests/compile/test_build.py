@@ -110,10 +110,17 @@ def test_half_precision_halves_the_weights(
     assert all(0 < (one.relative_error or 0) < 1e-2 for one in bundle.verified.components.values())
 
 
-@pytest.mark.usefixtures("exported")
-def test_tower_and_encoder_in_bf16(tiny_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def in_bf16(tiny_checkpoint: Path, stages: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Compile the tiny checkpoint in bf16."""
+    return build(
+        tiny_checkpoint, tmp_path_factory.mktemp("bf16") / "bundle", Options(CPU.target, "bf16", stages=stages)
+    )
+
+
+def test_tower_and_encoder_in_bf16(in_bf16: Bundle) -> None:
     """The weights are stored in fp16; the tower and the encoder ask for bf16, the decoder stays in fp32."""
-    bundle = build(tiny_checkpoint, tmp_path / "bf16", Options(TARGETS["cpu"], "bf16"))
+    bundle = in_bf16
     described = {name: (component.precision, component.compute) for name, component in bundle.components.items()}
     assert described == {"vision": ("fp16", "bf16"), "encoder": ("fp16", "bf16"), "decoder": ("fp16", "fp32")}
     with load(bundle.path) as model:
@@ -122,10 +129,9 @@ def test_tower_and_encoder_in_bf16(tiny_checkpoint: Path, tmp_path: Path) -> Non
         assert hint == (ov.Type.bf16 if supported else ov.Type.f32)
 
 
-@pytest.mark.usefixtures("exported")
-def test_bf16_that_was_compiled_without_bf16(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_bf16_that_was_compiled_without_bf16(in_bf16: Bundle) -> None:
     """The error recorded there is that of fp32; a CPU with bf16 is off by more, and passes."""
-    bundle = build(tiny_checkpoint, tmp_path / "bf16", Options(TARGETS["cpu"], "bf16"))
+    bundle = in_bf16
     assert bundle.verified
     recorded = {name: replace(one, relative_error=1e-6) for name, one in bundle.verified.components.items()}
     elsewhere = replace(bundle, verified=replace(bundle.verified, components=recorded))
