@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from workload import Workload
 
 CACHE = ROOT / "build" / "bench"
-BUNDLES = ("cpu-fp32", "cpu-fp16", "cpu-bf16", "cpu-int8", "onnx-fp32", "onnx-int8")
+_UNCALIBRATED = "uncalibrated"
+"""INT8 that no pictures were needed for, where names of bundles have their precision."""
+BUNDLES = (
+    *("cpu-fp32", "cpu-fp16", "cpu-bf16", "cpu-int8", f"cpu-{_UNCALIBRATED}"),
+    *("onnx-fp32", "onnx-int8", f"onnx-{_UNCALIBRATED}"),
+)
 _PACKAGES = (
     *("openvino", "onnxruntime", "onnx", "onnxscript", "nncf", "torch", "transformers", "ctranslate2"),
     *("numpy", "pillow", "safetensors", "scikit-learn", "tokenizers"),
@@ -123,9 +128,10 @@ def compile_arguments(name: str, cache: Cache, path: Path, pictures: Path) -> li
         path: where the bundle is written.
         pictures: the directory of images that INT8 is calibrated on.
     """
-    target, precision, *size = name.split("-")
+    target, kind, *size = name.split("-")
+    precision = "int8" if kind == _UNCALIBRATED else kind
     arguments = ["compile", str(cache.get("checkpoint")), "-o", str(path), "--target", target, "--precision", precision]
-    if precision == "int8":
+    if kind == "int8":
         arguments += ["--calibration", str(pictures)]
     return arguments + (["--image-size", *size] if size else [])
 

@@ -55,11 +55,13 @@ ENTRIES = {
     "notebook": Entry("OpenVINO notebook's way", "notebook_way:NotebookWay", (*_INPUTS, "notebook")),
     "onnxruntime-fp32": _bundle("ONNX Runtime fp32", "onnx-fp32"),
     "onnxruntime-int8": _bundle("ONNX Runtime INT8", "onnx-int8"),
+    "onnxruntime-uncalibrated": _bundle("ONNX Runtime INT8, uncalibrated", "onnx-uncalibrated"),
     "ctranslate2": Entry("CTranslate2 INT8 (decoder)", "ctranslate2_decoder:CTranslate2Decoder", ("ctranslate2",)),
     "f2edge-fp32": _bundle("f2edge fp32", "cpu-fp32"),
     "f2edge-fp16": _bundle("f2edge fp16", "cpu-fp16"),
     "f2edge-bf16": _bundle("f2edge bf16", "cpu-bf16"),
     "f2edge-int8": _bundle("f2edge INT8", "cpu-int8"),
+    "f2edge-uncalibrated": _bundle("f2edge INT8, uncalibrated", "cpu-uncalibrated"),
     "process": Entry(
         "f2edge INT8, a new process",
         "fresh_process:FreshProcess",

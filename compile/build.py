@@ -13,6 +13,7 @@ from f2edge.bundle.writing import new_bundle_directory, refuse_occupied
 from f2edge.calibration.sources import select_samples
 from f2edge.compile.backbone import record_maps, record_pixels, verify_backbone
 from f2edge.compile.context import BuildContext, Workspace
+from f2edge.compile.fixed_shapes import fix_decoder, fix_encoder
 from f2edge.compile.mixed_precision import measure_blocks, search_mix
 from f2edge.compile.options import Listener, Options
 from f2edge.compile.reference.threads import within_quota
@@ -57,7 +58,9 @@ def steps_of(options: Options) -> list[Step]:
     steps = [Step("load", load), *_of_each("export", export_graph, COMPONENTS), Step("golden", record_golden)]
     if options.precision == "int8":
         steps += [Step("record", record_inputs)] if options.calibration else []
+        steps += [Step("fix decoder", fix_decoder)] if options.target.static else []
         steps += _of_each("quantize", quantize_graph, _QUANTIZATION_ORDER)
+        steps += [Step("fix encoder", fix_encoder)] if options.target.static else []
     if options.report or options.budget is not None:
         steps.append(Step("measure blocks", measure_blocks))
     if options.budget is not None:

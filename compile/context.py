@@ -98,9 +98,14 @@ class BuildContext:
         model = self.checkpoint.model
         if self.maps:
             return {BACKBONE: backbone_graph(model, self.maps.feature_info, self.maps.image_size)}
-        if self.fixed_shapes:
-            return static_graphs(model, self.fixed_shapes)
+        if self.traced_shapes:
+            return static_graphs(model, self.traced_shapes)
         return graphs(model, batched=self.options.target.runtime in TAKES_BATCHES)
+
+    @property
+    def traced_shapes(self) -> Limits | None:
+        """The sizes of the graphs that are traced first; INT8 is calibrated on graphs that take any."""
+        return None if self.options.precision == "int8" else self.fixed_shapes
 
     @cached_property
     def maps(self) -> FeatureMaps | None:

@@ -160,8 +160,9 @@ class Options:
         name = self.target.name
         if self.precision == "bf16" and "bf16" not in self.target.capabilities:
             raise CompileError(f"`precision` bf16: target {name} does not compute in bf16; use fp16 or fp32")
-        if self.precision == "int8" and self.target.static:
-            raise CompileError(f"`precision` int8 is not there yet for target {name}; use fp16 or fp32")
+        if self.target.static and (self.budget is not None or self.report):
+            what = "`report`" if self.report else "`precision` auto"
+            raise CompileError(f"{what} is not there for target {name}, whose graphs are not timed here; leave it out")
 
     def _needs_pictures(self) -> str:
         """Say what of an INT8 compilation needs pictures; nothing if it does without."""

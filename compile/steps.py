@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from f2edge.bundle.golden import GoldenCase
+    from f2edge.bundle.limits import Limits
     from f2edge.bundle.verified import Verified
     from f2edge.compile.context import BuildContext
+    from f2edge.compile.export.graphs import Graph
     from f2edge.engine import Runtime
     from f2edge.evaluation import Sample
 
@@ -66,16 +68,21 @@ def load(context: BuildContext) -> None:
 
 def export_graph(context: BuildContext, component: str) -> None:
     """Trace one component of the reference model to an ONNX graph."""
-    name, graph = f"export {component}", context.graphs[component]
+    fixed = context.traced_shapes if component != "vision" else None  # the tower's shapes are fixed in every target
+    context.exported[component] = export_to_stage(context, component, context.graphs[component], fixed)
+
+
+def export_to_stage(context: BuildContext, component: str, graph: Graph, shapes: Limits | None) -> Path:
+    """Trace a graph, of fixed shapes if there are any, in a stage of the compilation; return its file."""
     inputs = {"weights": context.digest_of_weights, "geometry": context.checkpoint.model.geometry.to_json()}
     inputs["inputs"] = graph.input_names  # a decoder for several questions has one more
     if context.maps:
         inputs["maps"] = asdict(context.maps)
-    if context.fixed_shapes and component != "vision":  # the tower's shapes are fixed in every target
-        inputs["shapes"] = asdict(context.fixed_shapes)
+    if shapes:
+        inputs["shapes"] = asdict(shapes)
     file = f"{component}.onnx"
-    place = context.workspace.stages.run(name, inputs, lambda directory: export(graph, directory / file))
-    context.exported[component] = place / file
+    stages = context.workspace.stages
+    return stages.run(f"export {component}", inputs, lambda directory: export(graph, directory / file)) / file
 
 
 def record_golden(context: BuildContext) -> None:

@@ -93,9 +93,10 @@ class StaticSession:
         )
 
     def cross_key_values(self) -> list[FloatArray]:
-        """Copy the cross-attention's keys and values without the padding, and without the mask, which comes last."""
-        *key_values, mask = self._session.cross_key_values()
-        return [tensor[:, :, : mask.shape[2] - self._padding].copy() for tensor in key_values]
+        """Copy the cross-attention's keys and values without the padding, and without the mask, which may come last."""
+        tensors = self._session.cross_key_values()
+        key_values = tensors[: len(tensors) // 2 * 2]
+        return [tensor[:, :, : tensor.shape[2] - self._padding].copy() for tensor in key_values]
 
     def _check(self, beams: int) -> None:
         shapes = self._shapes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,22 @@ def tiny_int8(tiny_checkpoint: Path, tiny_jetson_bundle: Path, stages: Path) -> 
                 path / "bundle",
                 Options(TARGETS["onnx"], "int8", stages=path / "stages", **calibration),
             )
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_npu_int8(tiny_checkpoint: Path, tiny_int8: Path) -> Path:
+    """Return a directory with the same INT8 in fixed shapes for up to 8 beams, ``bundle``, and the ``stages`` of both.
+
+    A dynamic decoder for calibration is among the stages; only the one of fixed shapes is exported.
+    """
+    path = tiny_int8 / "npu"
+    calibration = {"calibration": tiny_int8 / "pictures", "samples": INT8_SAMPLES}
+    with FileLock(tiny_int8 / "npu.lock"):
+        if not (path / "bundle").is_dir():
+            shutil.copytree(tiny_int8 / "stages", path / "stages")
+            options = Options(TARGETS["npu"], "int8", stages=path / "stages", num_beams=8, **calibration)
+            build(tiny_checkpoint, path / "bundle", options)
     return path
 
 

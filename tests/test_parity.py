@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from f2edge.compile.reference.runtime import TorchRuntime
 from f2edge.decoding import generate
 from f2edge.targets import TARGETS
 from tests.support.native import VARIANTS, native_inputs, varied, write_native
+from tests.support.searches import random_question, random_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,19 +39,6 @@ def engines(checkpoint: Path, stages: Path, directory: Path) -> dict[str, Runtim
         build(checkpoint, directory / target, Options(TARGETS[target], "fp32", num_beams=beams, stages=stages))
     compiled = {target: f2edge.load(directory / target, "CPU").runtime for target in COMPILED}
     return {"torch": TorchRuntime(load_checkpoint(checkpoint).model), **compiled}
-
-
-def random_settings(rng: np.random.Generator, defaults: GenerationSettings) -> GenerationSettings:
-    """Draw settings: 1, 3 or 5 beams, up to 60 tokens; the rest is mostly Florence-2's, sometimes random."""
-    usual = rng.random() < 0.6
-    return replace(
-        defaults,
-        num_beams=int(rng.choice([1, 3, 5])),
-        max_new_tokens=int(rng.integers(2, 61)),
-        no_repeat_ngram_size=3 if usual else int(rng.choice([0, 2, 3, 4])),
-        length_penalty=1.0 if usual else float(rng.choice([0.5, 1.0, 2.0])),
-        early_stopping=True if usual else rng.choice(np.array([True, False, "never"], object)),
-    )
 
 
 def transformers_answer(
@@ -105,8 +92,7 @@ def compare(variant: int, native: Any, runtimes: Mapping[str, Runtime], checkpoi
     rng = np.random.default_rng(variant)
     ties, lengths = [], []
     for case in range(CASES):
-        pixels = rng.standard_normal((1, 3, *geometry.image_size)).astype(np.float32)
-        prompt = [0, *rng.integers(4, 1500, rng.integers(1, 20)).tolist(), 2]
+        pixels, prompt = random_question(rng, geometry.image_size)
         settings = random_settings(rng, defaults)
         expected, score = transformers_answer(native, geometry, pixels, prompt, settings)
         lengths.append(len(expected))

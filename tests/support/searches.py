@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from f2edge.decoding.settings import GenerationSettings
 
 if TYPE_CHECKING:
-    import numpy as np
+    from f2edge.arrays import FloatArray
 
 _UNSET = {"suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias"}
 _BEAMS_ONLY = ("length_penalty", "early_stopping")
@@ -34,6 +36,25 @@ def random_search(rng: np.random.Generator, vocab_size: int, longest: int) -> Ge
     }
     drawn = {name: draw(rng, vocab_size, longest) for name, draw in _DRAWS.items() if rng.random() < _SHARE}
     return GenerationSettings(**settings, **drawn)
+
+
+def random_settings(rng: np.random.Generator, defaults: GenerationSettings) -> GenerationSettings:
+    """Draw settings: 1, 3 or 5 beams, up to 60 tokens; the rest is mostly Florence-2's, sometimes random."""
+    usual = rng.random() < 0.6
+    return replace(
+        defaults,
+        num_beams=int(rng.choice([1, 3, 5])),
+        max_new_tokens=int(rng.integers(2, 61)),
+        no_repeat_ngram_size=3 if usual else int(rng.choice([0, 2, 3, 4])),
+        length_penalty=1.0 if usual else float(rng.choice([0.5, 1.0, 2.0])),
+        early_stopping=True if usual else rng.choice(np.array([True, False, "never"], object)),
+    )
+
+
+def random_question(rng: np.random.Generator, image_size: tuple[int, int]) -> tuple[FloatArray, list[int]]:
+    """Draw pixels (1, 3, height, width) and a prompt of 3 to 21 tokens."""
+    pixels = rng.standard_normal((1, 3, *image_size)).astype(np.float32)
+    return pixels, [0, *rng.integers(4, 1500, rng.integers(1, 20)).tolist(), 2]
 
 
 _SHARE = 0.3

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openvino as ov
 import pytest
 import torch
 
 from f2edge.bundle.limits import Limits
+from f2edge.bundle.manifest import COMPONENTS
 from f2edge.compile.build import build
 from f2edge.compile.export.fixed_shapes import StaticDecoderGraph, StaticEncoderGraph, static_graphs
 from f2edge.compile.export.graphs import layer_names
@@ -33,10 +33,14 @@ def model() -> ReferenceModel:
     return random_model(TINY)
 
 
-@pytest.mark.parametrize("component", ["vision", "encoder", "decoder"])
-def test_no_shape_is_dynamic(component: str, tiny_npu_bundle: Path) -> None:
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_no_shape_is_dynamic(precision: str, component: str, request: pytest.FixtureRequest) -> None:
     """No input, output, state or inner tensor has a dynamic shape, and no node has a type that an NPU lacks."""
-    model = ov.Core().read_model(tiny_npu_bundle / f"{component}.xml", tiny_npu_bundle / "weights.bin")
+    float_bundle = precision == "fp32"
+    bundle: Path = request.getfixturevalue("tiny_npu_bundle" if float_bundle else "tiny_npu_int8")
+    bundle = bundle if float_bundle else bundle / "bundle"
+    model = ov.Core().read_model(bundle / f"{component}.xml", bundle / "weights.bin")
     assert not any(output.partial_shape.is_dynamic for op in model.get_ops() for output in op.outputs())
     kinds = {op.get_type_name() for op in model.get_ops()}
     assert not kinds & {"ShapeOf", "NonZero", "Loop", "If", "Range", "Broadcast"}
@@ -110,8 +114,9 @@ def test_too_few_beams(tiny_checkpoint: Path, tmp_path: Path) -> None:
         build(tiny_checkpoint, tmp_path / "bundle", Options(TARGETS["npu"], num_beams=2))
 
 
-def test_int8(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """INT8 is not supported for fixed shapes, and is refused before any work."""
-    options = replace(Options(TARGETS["npu"], "int8"), calibration=tmp_path)
-    with pytest.raises(CompileError, match="target npu"):
+@pytest.mark.parametrize(("wish", "named"), [({"report": True}, "`report`"), ({"budget": 0.01}, "`precision` auto")])
+def test_what_times_graphs_is_refused(wish: dict[str, Any], named: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A report and a mix of precisions time graphs of any length, and are refused before any work."""
+    options = Options(TARGETS["npu"], "int8", calibration=tmp_path, **wish)
+    with pytest.raises(CompileError, match=f"{named} is not there for target npu"):
         build(tiny_checkpoint, tmp_path / "bundle", options)
