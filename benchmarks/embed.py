@@ -50,6 +50,7 @@ def to_markdown(head: str, outcomes: Mapping[str, Outcome], bundle: str, threads
     for kind in ("pictures", "questions"):
         title = {"pictures": "Captions of several pictures", "questions": "Questions about one picture"}[kind]
         parts += [f"## {title}, in one batch", _batches(kind, ours, outcomes[PEER])]
+    parts += ["## A step of a greedy search for several questions", _steps(ours)]
     failures = [f"{name}: failed ({outcome.failure})." for name, outcome in outcomes.items() if outcome.failure]
     return "\n\n".join([*parts, *failures]) + "\n"
 
@@ -77,6 +78,13 @@ def _batches(kind: str, ours: Outcome, peer: Outcome) -> str:
     columns = ["ms", "of the time one by one", "peak memory, MB"]
     titles = [f"{who}, {column}" for who in ("f2edge", "transformers fp32") for column in columns]
     return table(["batch", *titles], rows)
+
+
+def _steps(ours: Outcome) -> str:
+    alone = samples_of(ours, "greedy_step_1")
+    taken = {size: samples_of(ours, f"greedy_step_{size}") for size in BATCHES}
+    rows = [[str(size), _cell(t), f"{median(t) / median(alone):.2f}"] for size, t in taken.items() if t]
+    return table(["questions", "ms", "of the time of one"], rows)
 
 
 def _cell(values: list[float]) -> str:

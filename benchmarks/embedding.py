@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from measuring import Contender, decoded_photograph, timed
 
+from f2edge.engine import takes_batches
 from f2edge.machine import peak_rss_mib
+from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from f2edge import Ask
     from f2edge.arrays import ByteArray
+    from f2edge.asking.encoded import EncodedImage
 
 CLIENTS = (1, 2, 4, 8)
 """Threads that ask at the same time."""
@@ -30,6 +33,8 @@ ANSWERS = 4
 """Answers that are measured for each number of clients, if each client then gets two or more."""
 BEAMS = 3
 TASK = "caption"
+STEPS, TOKEN = 24, 100
+"""Steps of a greedy search that are timed, and the token that each of them is fed; the time is that of any token."""
 
 
 def pictures_of(cache: Cache, count: int) -> list[ByteArray]:
@@ -75,10 +80,32 @@ class Asked(Contender):
             )
             samples[f"clients_{count}_answers_per_s"] = [1e3 * len(latencies) / taken]
             samples[f"clients_{count}_latency"] = latencies
+        return samples | self._measure_batches() if self._batches else samples
+
+    def _measure_batches(self) -> Samples:
+        """Measure batches of pictures, of questions about a picture that is encoded already, and a step of each size.
+
+        A question alone and a batch of one are the same: both take the steps of one answer.
+        """
+        samples: Samples = {}
+        encoded = self.model.encode(self._pictures[0])
         for size in self._batches:
+            asks = [self._question(None)] * size
             samples |= measured_batch("pictures", size, lambda size=size: self._about_pictures(size))
-            samples |= measured_batch("questions", size, lambda size=size: self._about_one_picture(size))
+            samples |= measured_batch(
+                "questions", size, lambda a=asks: [r.text for r in encoded.run_many(a, batch=len(a))]
+            )
+            samples[f"greedy_step_{size}"] = self._greedy_steps(encoded, size)
         return samples
+
+    def _greedy_steps(self, encoded: EncodedImage, size: int) -> list[float]:
+        """Time steps of a greedy search for several questions about one picture, in ms each; leave out the first."""
+        prompt = self.model.prompt_ids(build_prompt(resolve(TASK), None, None, encoded.size))
+        runtime, rows = self.model.runtime, np.arange(size)
+        assert takes_batches(runtime)
+        session = runtime.start_many([(encoded.features, prompt)] * size)
+        steps = [timed(lambda: session.step(np.full(size, TOKEN), rows)) for _ in range(STEPS)]
+        return steps[1:]
 
     def _clients(self, count: int, answers: int) -> list[float]:
         """Let threads ask at the same time, each one question after the other; return all latencies in ms."""
@@ -93,10 +120,6 @@ class Asked(Contender):
     def _about_pictures(self, size: int) -> list[str]:
         asks = (self._question(picture) for picture in self._pictures[:size])
         return [result.text for result in self.model.run_many(asks, batch=size)]
-
-    def _about_one_picture(self, size: int) -> list[str]:
-        encoded = self.model.encode(self._pictures[0])
-        return [result.text for result in encoded.run_many([self._question(None)] * size, batch=size)]
 
     def _question(self, picture: ByteArray | None) -> Ask:
         import f2edge

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from f2edge.asking.encoded import EncodedImage
-from f2edge.asking.many import DEFAULT_BATCH, answer_many
+from f2edge.asking.many import DEFAULT_BATCH
 from f2edge.asking.questions import Question
 from f2edge.asking.stopped import stopped_error
 from f2edge.asking.stopwatch import Stopwatch
-from f2edge.asking.tiles import DEFAULT_NMS, DEFAULT_OVERLAP, answer_tiles, tiling_of
+from f2edge.asking.tiles import answer_many_tiled, answer_tiles
+from f2edge.asking.tiling import DEFAULT_NMS, DEFAULT_OVERLAP, tiling_of
 from f2edge.asking.workers import Workers, threads_of_each
 from f2edge.bundle.manifest import TOKENIZER, Bundle, open_graph
 from f2edge.decoding.settings import GenerationSettings
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from f2edge.arrays import IntArray
     from f2edge.asking.questions import Ask, Encoded
-    from f2edge.asking.tiles import Tiling
+    from f2edge.asking.tiling import Tiling
     from f2edge.decoding.stopping import Cancel
     from f2edge.engine import Runtime
     from f2edge.image import ImageSource
@@ -255,7 +256,8 @@ class Florence2:
             ...     print(ask.image, result.labels)
 
         Args:
-            asks: the questions; they are read as they are needed, some batches ahead.
+            asks: the questions; they are read as they are needed, some batches ahead.  Tiles of a question are answered
+                in batches like other pictures.
             batch: how many questions are decoded together.  Bundles of fixed shapes and TensorRT's answer one after
                 the other, whatever it is.
             timeout: seconds from the call after which the answers stop.
@@ -270,7 +272,7 @@ class Florence2:
             DeviceError: the engine failed.
             StoppedError: ``timeout`` is over or ``cancel`` was set; after the answers that are whole, in their order.
         """
-        return answer_many(self, asks, batch, StopSignal.of(timeout, cancel))
+        return answer_many_tiled(self, asks, batch, StopSignal.of(timeout, cancel))
 
     def run_frames(
         self,

@@ -73,6 +73,8 @@ def about(image: Encoded, asks: Iterable[Ask | str]) -> Iterator[Ask]:
             raise InputError(
                 f"{shown(ask)} is no question about this image; give the name of a task, or f2edge.Ask(None, task, ...)"
             )
+        if one.tile is not None:
+            raise InputError("an encoded image has no pixels to cut into tiles; give the picture to `run_many`")
         yield replace(one, image=image)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from f2edge.asking.tiling import DEFAULT_NMS, DEFAULT_OVERLAP
+
 if TYPE_CHECKING:
     from f2edge.arrays import IntArray
     from f2edge.asking.stopwatch import Stopwatch
@@ -86,9 +88,12 @@ class Ask:
     settings: GenerationSettings | None = field(default=None, kw_only=True)
     labels: Labels | None = field(default=None, kw_only=True)
     structured: bool = field(default=False, kw_only=True)
+    tile: int | None = field(default=None, kw_only=True)
+    overlap: float = field(default=DEFAULT_OVERLAP, kw_only=True)
+    nms: float = field(default=DEFAULT_NMS, kw_only=True)
 
     @property
     def question(self) -> Question:
-        """What is asked, without the image."""
+        """What is asked, without the image and its tiles."""
         limits = (self.num_beams, self.max_new_tokens, self.settings)
         return Question(self.task, self.text, self.region, *limits, self.labels, self.structured)

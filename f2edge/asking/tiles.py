@@ -6,40 +6,35 @@ asked about, too: objects that are larger than a tile come from there.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from f2edge.asking.many import DEFAULT_BATCH, answer_many
 from f2edge.asking.many import Model as BatchModel
 from f2edge.asking.merging import join
 from f2edge.asking.questions import Ask
-from f2edge.asking.stopped import StoppedError, stopped_error
+from f2edge.asking.stopped import StoppedError, many_stopped_error, stopped_error
+from f2edge.asking.tiling import Tiling
 from f2edge.errors import InputError, TaskError
 from f2edge.image import load_image
-from f2edge.lines import shown
-from f2edge.numbers import is_number, is_whole
 from f2edge.tasks.table import resolve, short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from PIL import Image
 
-    from f2edge.asking.questions import Question
+    from f2edge.asking.questions import Encoded, Question
+    from f2edge.asking.tiling import Box
     from f2edge.decoding.stopping import StopSignal
     from f2edge.image import ImageSource
     from f2edge.result import Result
     from f2edge.tasks.table import Task
 
-DEFAULT_OVERLAP = 0.2
-DEFAULT_NMS = 0.5
 TASKS = ("<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>", "<OCR_WITH_REGION>")
 """The tasks that are about everything in a picture and locate it, so that the answers about its parts can be joined."""
-
-_LEAST_TILE = 16
-_MOST_TILES = 2500
-Box = tuple[int, int, int, int]
 
 
 class Model(BatchModel, Protocol):
@@ -48,66 +43,6 @@ class Model(BatchModel, Protocol):
     def answer(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
         """Answer one question about one picture."""
         ...
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a picture is cut, and how what is found in its parts is joined.
-
-    Args:
-        tile: side of a tile in pixels of the picture.
-        overlap: the least share of a tile that it has in common with the next one, 0 to less than 1.
-        nms: two objects with an IoU of at least this are the same one, of which the more certain stays; 0 to 1.
-    """
-
-    tile: int
-    overlap: float = DEFAULT_OVERLAP
-    nms: float = DEFAULT_NMS
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be cut or joined.
-
-        Raises:
-            InputError: a value is of the wrong kind or out of its range.
-        """
-        if not is_whole(self.tile) or self.tile < _LEAST_TILE:
-            raise InputError(f"`tile` is {shown(self.tile)}; give a side of at least {_LEAST_TILE} pixels")
-        if not is_number(self.overlap) or not 0 <= self.overlap < 1:
-            raise InputError(f"`overlap` is {shown(self.overlap)}; give a share from 0 to less than 1")
-        if not is_number(self.nms) or not 0 < self.nms <= 1:
-            raise InputError(f"`nms` is {shown(self.nms)}; give an IoU above 0 and up to 1")
-
-    def cut(self, size: tuple[int, int]) -> list[Box]:
-        """Return the tiles (x1, y1, x2, y2) of a picture of `size` (width, height), from top left to bottom right.
-
-        None if the whole picture is no larger than a tile.
-
-        Raises:
-            InputError: there would be too many.
-        """
-        columns, rows = (self._starts(length) for length in size)
-        if len(columns) * len(rows) > _MOST_TILES:
-            raise InputError(
-                f"tiles of {self.tile} pixels are {len(columns) * len(rows):,} in a picture of {size[0]} x {size[1]};"
-                f" the most is {_MOST_TILES:,}: make `tile` larger"
-            )
-        if len(columns) * len(rows) == 1:
-            return []
-        sides = [min(self.tile, length) for length in size]
-        return [(x, y, x + sides[0], y + sides[1]) for y in rows for x in columns]
-
-    def _starts(self, length: int) -> list[int]:
-        """Return where tiles begin along one side: the first at 0, the last ends at the end, all at equal distances."""
-        rest = length - self.tile
-        if rest <= 0:
-            return [0]
-        gaps = math.ceil(rest / max(self.tile * (1 - self.overlap), 1))
-        return [round(rest * k / gaps) for k in range(gaps + 1)]
-
-
-def tiling_of(tile: int | None, overlap: float, nms: float) -> Tiling | None:
-    """Return how a caller wants a picture cut; None without ``tile``."""
-    return None if tile is None else Tiling(tile, overlap, nms)
 
 
 def check_tiled(task: Task) -> None:
@@ -132,7 +67,7 @@ def answer_tiles(model: Model, image: ImageSource, question: Question, tiling: T
     task = resolve(question.task)
     check_tiled(task)
     picture = load_image(image)
-    places = [(0, 0, *picture.size), *tiling.cut(picture.size)]
+    places = tiling.places(picture.size)
     parts: list[Result] = []
     try:
         parts.extend(_answers(model, picture, places, question, signal))
@@ -155,3 +90,73 @@ def _answers(
 
 def _ask(image: Image.Image, question: Question) -> Ask:
     return Ask(image, **question._asdict())
+
+
+class _Plan(NamedTuple):
+    """How many answers belong to a question of many, and how they are joined; nothing for a question without tiles."""
+
+    task: Task
+    places: list[Box]
+    nms: float
+
+
+def answer_many_tiled(model: Model, asks: Iterable[Ask], batch: int, signal: StopSignal) -> Iterator[Result]:
+    """Answer questions in batches, to which the tiles of a question belong like other pictures.
+
+    See :meth:`f2edge.Florence2.run_many`.
+
+    Raises:
+        InputError: ``batch`` is no whole number of at least 1; at the call.
+    """
+    plans: deque[_Plan | None] = deque()
+    return _joined(answer_many(model, _parts(asks, plans), batch, signal), plans, signal)
+
+
+def _parts(asks: Iterable[Ask], plans: deque[_Plan | None]) -> Iterator[Ask]:
+    """Yield the questions, in place of one with tiles those about its picture and each tile; note how to join them.
+
+    Raises:
+        InputError: the task does not locate everything in a picture, or there would be too many tiles.
+    """
+    for ask in asks:
+        if not isinstance(ask, Ask) or ask.tile is None or ask.image is None:
+            plans.append(None)
+            yield ask
+            continue
+        task, tiling = resolve(ask.task), Tiling(ask.tile, ask.overlap, ask.nms)
+        check_tiled(task)
+        picture = _picture(ask.image)
+        places = tiling.places(picture.size)
+        plans.append(_Plan(task, places, tiling.nms))
+        for place in places:
+            yield replace(ask, image=picture if place == places[0] else picture.crop(place), tile=None)
+
+
+def _picture(image: ImageSource | Encoded) -> Image.Image:
+    """Return the picture that a question has.
+
+    Raises:
+        InputError: it is encoded, and its pixels are gone.
+    """
+    if hasattr(image, "features"):
+        raise InputError("an encoded image has no pixels to cut into tiles; give the picture, or leave `tile` out")
+    return load_image(image)  # type: ignore[arg-type]
+
+
+def _joined(results: Iterator[Result], plans: deque[_Plan | None], signal: StopSignal) -> Iterator[Result]:
+    """Yield the results of the questions; those about tiles are joined.
+
+    Raises:
+        StoppedError: the signal asked to stop; after the answers that are whole.
+    """
+    answered = 0
+    try:
+        for first in results:
+            plan = plans.popleft()
+            if plan is None:
+                yield first
+            else:
+                yield join(plan.task, [first, *islice(results, len(plan.places) - 1)], plan.places, plan.nms)
+            answered += 1
+    except StoppedError:
+        raise many_stopped_error(signal, answered) from None

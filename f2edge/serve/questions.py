@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from f2edge.asking.tiles import DEFAULT_NMS, DEFAULT_OVERLAP, check_tiled, tiling_of
+from f2edge.asking.tiles import check_tiled
+from f2edge.asking.tiling import DEFAULT_NMS, DEFAULT_OVERLAP, tiling_of
 from f2edge.image import picture_size
 from f2edge.serve.refusals import bad_request
 from f2edge.tasks.labels import text_of, wanted_labels

@@ -12,7 +12,8 @@ import pytest
 import f2edge
 from f2edge.asking.merging import join
 from f2edge.asking.stopped import StoppedError
-from f2edge.asking.tiles import TASKS, Tiling
+from f2edge.asking.tiles import TASKS
+from f2edge.asking.tiling import Tiling
 from f2edge.errors import InputError, TaskError
 from f2edge.tasks.table import resolve
 from tests.support.results import SIZE, result_of
@@ -172,3 +173,53 @@ def test_tiles_can_be_stopped(model: Florence2) -> None:
     cancel.set()
     with pytest.raises(StoppedError):
         model.run(picture(), "od", tile=64, cancel=cancel)
+
+
+def test_tiles_among_many_questions(model: Florence2) -> None:
+    """A question with tiles among others has the answer that it has alone, and the answers keep their order."""
+    image, options = picture(), {"num_beams": 1, "max_new_tokens": 24, "structured": True}
+    tiled = f2edge.Ask(image, "od", tile=64, overlap=0, nms=1.0, **options)  # type: ignore[arg-type]
+    plain = f2edge.Ask(image, "caption", num_beams=1, max_new_tokens=12)
+    results = list(model.run_many([plain, tiled, plain, tiled], batch=3))
+    alone = model.run(image, "od", tile=64, overlap=0, nms=1.0, **options)  # type: ignore[arg-type]
+    assert [result.task for result in results] == ["<CAPTION>", "<OD>", "<CAPTION>", "<OD>"]
+    assert results[0].token_ids == results[2].token_ids
+    for result in results[1::2]:
+        assert (result.labels, result.boxes, result.steps) == (alone.labels, alone.boxes, alone.steps)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"tile": 15}, "`tile` is 15"),
+        ({"tile": 40, "task": "caption"}, "`tile` is for tasks that locate everything"),
+    ],
+)
+def test_a_wrong_question_with_tiles_comes_after_the_answers(
+    model: Florence2, wrong: dict[str, Any], words: str
+) -> None:
+    """The questions before it are answered first."""
+    asks = [f2edge.Ask(picture(), "od", max_new_tokens=8), f2edge.Ask(picture(), **{"task": "od", **wrong})]
+    answers = model.run_many(asks)
+    assert next(answers).task == "<OD>"
+    with pytest.raises(InputError, match=words):
+        next(answers)
+
+
+def test_an_encoded_image_cannot_be_cut(model: Florence2) -> None:
+    """Its pixels are gone, so tiles are refused, whoever is asked."""
+    image = model.encode(picture())
+    with pytest.raises(InputError, match="an encoded image has no pixels to cut into tiles"):
+        list(model.run_many([f2edge.Ask(image, "od", tile=40)]))
+    with pytest.raises(InputError, match="an encoded image has no pixels to cut into tiles"):
+        list(image.run_many([f2edge.Ask(None, "od", tile=40)]))
+
+
+def test_many_questions_with_tiles_can_be_stopped(model: Florence2) -> None:
+    """The error counts questions, not tiles."""
+    cancel = Event()
+    answers = model.run_many([f2edge.Ask(picture(), "od", tile=64, max_new_tokens=8)] * 6, batch=2, cancel=cancel)
+    next(answers)
+    cancel.set()
+    with pytest.raises(StoppedError, match=r"the answers were stopped after [1-3] of them"):
+        list(answers)
