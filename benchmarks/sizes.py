@@ -2,7 +2,7 @@
 
     python benchmarks/sizes.py base --output benchmarks/results/base.json
     python benchmarks/sizes.py base --precision int8 --kill-after 120 300 --output benchmarks/results/base_int8.json
-    python benchmarks/sizes.py large --no-run
+    python benchmarks/sizes.py large --precision int8 --pictures 32 --keep build/large.int8
 
 Each step runs in a process of its own; its peak resident memory is the kernel's count for that process.  ``make bench``
 compares the speed of compiled models with other ways to run Florence-2.
@@ -27,7 +27,7 @@ from f2edge.bundle.manifest import open_bundle
 
 MIB = 1024
 CROPS = 128
-"""Images that INT8 is calibrated on: as many as a build takes by default."""
+"""Pictures that INT8 is calibrated on unless told otherwise: as many as a build takes by default."""
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
@@ -63,26 +63,29 @@ def hashes(bundle: Path) -> dict[str, dict[str, str]]:
     return {name: dict(component.sha256) for name, component in open_bundle(bundle).components.items()}
 
 
-def run(size: str, target: str, precision: str, *, with_run: bool, kill_after: list[float]) -> dict[str, Any]:
+def run(
+    size: str, target: str, precision: str, *, pictures: int, keep: Path | None, with_run: bool, kill_after: list[float]
+) -> dict[str, Any]:
     """Run all steps for one size and return the report as JSON values."""
     with tempfile.TemporaryDirectory() as scratch:
-        cache, bundle = Cache(WORKLOADS[size], Path(scratch)), Path(scratch) / "bundle"
+        cache, bundle = Cache(WORKLOADS[size], Path(scratch)), keep or Path(scratch) / "bundle"
         crops = Path(scratch) / "crops"
         if precision == "int8":
-            write_crops(crops, CROPS)
+            write_crops(crops, pictures)
         compiled = measure([*compile_arguments(f"{target}-{precision}", cache, bundle, crops), "--json"])
         report = {"size": size, "target": target, "precision": precision, "compile": _figures(compiled)}
+        report |= {"pictures": pictures} if precision == "int8" else {}
         report["bundle"] = {k: v for k, v in json.loads(compiled["output"]).items() if k != "path"}
         report["sha256"] = hashes(bundle)
         if kill_after:
-            again = bundle.with_name("again")
+            again = Path(scratch) / "again"
             interrupted(compile_arguments(f"{target}-{precision}", cache, again, crops), kill_after)
             report["killed"] = {"after_s": kill_after, "identical": hashes(again) == hashes(bundle)}
         if with_run:
             tokens = str(cache.workload.caption_tokens)
-            pictures = [str(path) for path in sorted(cache.get("photographs").iterdir())]
+            photographs = [str(path) for path in sorted(cache.get("photographs").iterdir())]
             options = ["--task", "caption", "--max-new-tokens", tokens, "--json"]
-            report["run"] = _figures(measure(["run", str(bundle), *pictures, *options]))
+            report["run"] = _figures(measure(["run", str(bundle), *photographs, *options]))
         return report
 
 
@@ -96,6 +99,10 @@ def main() -> None:
     parser.add_argument("size", choices=list(WORKLOADS), help="size of the model")
     parser.add_argument("--target", default="cpu", help="target of the bundle, as f2edge targets lists them (cpu)")
     parser.add_argument("--precision", default="fp16", help="precision of the bundle (fp16)")
+    parser.add_argument(
+        "--pictures", type=int, default=CROPS, metavar="N", help=f"pictures that INT8 is calibrated on ({CROPS})"
+    )
+    parser.add_argument("--keep", type=Path, metavar="BUNDLE", help="leave the bundle here")
     parser.add_argument("--no-run", action="store_true", help="compile only, do not run the bundle")
     parser.add_argument(
         "--kill-after",
@@ -111,6 +118,8 @@ def main() -> None:
         arguments.size,
         arguments.target,
         arguments.precision,
+        pictures=arguments.pictures,
+        keep=arguments.keep,
         with_run=not arguments.no_run,
         kill_after=arguments.kill_after,
     )

@@ -33,6 +33,7 @@ from f2edge.runtimes.openvino.devices import (
     set_defaults,
 )
 from f2edge.runtimes.openvino.integer import faults_of, rewrite
+from f2edge.runtimes.openvino.pages import release_mapped_pages
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -163,10 +164,13 @@ def _compile_component(core: ov.Core, plan: LoadPlan, component: str) -> dict[st
             model.reshape([1, 3, *plan.image_size])
         rewrite(model, faults_of(model, plan.device(component)))
         parts = _parts(plan, component, model)
-        return {name: _compile_part(core, plan, component, part, compute) for name, part, compute in parts}
+        compiled = {name: _compile_part(core, plan, component, part, compute) for name, part, compute in parts}
     except RuntimeError as error:
         where = f"the graphs in {path.parent} on {plan.device(component)}"
         raise DeviceError(f"OpenVINO cannot load {where}: {component}: {last_line(error)}") from error
+    # else the pages that all graphs were read from make the peak of memory; what is needed again comes back from disk
+    release_mapped_pages(path.with_name(WEIGHTS))
+    return compiled
 
 
 def _parts(plan: LoadPlan, component: str, model: ov.Model) -> Iterator[tuple[str, ov.Model, Compute]]:
