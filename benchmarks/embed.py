@@ -49,7 +49,7 @@ def to_markdown(head: str, outcomes: Mapping[str, Outcome], bundle: str, threads
     ours = outcomes[name_of(bundle, *shares(threads)[0])]
     for kind in ("pictures", "questions"):
         title = {"pictures": "Captions of several pictures", "questions": "Questions about one picture"}[kind]
-        parts += [f"## {title}, in one batch", _batches(kind, ours, outcomes[PEER])]
+        parts += [f"## {title}, in one batch", _batches(kind, ours, outcomes.get(PEER))]
     parts += ["## A step of a greedy search for several questions", _steps(ours)]
     failures = [f"{name}: failed ({outcome.failure})." for name, outcome in outcomes.items() if outcome.failure]
     return "\n\n".join([*parts, *failures]) + "\n"
@@ -65,18 +65,19 @@ def _clients(outcomes: Mapping[str, Outcome]) -> str:
     return table(["workers x threads", "threads that ask", "answers per second", "latency of an answer, ms"], rows)
 
 
-def _batches(kind: str, ours: Outcome, peer: Outcome) -> str:
+def _batches(kind: str, ours: Outcome, peer: Outcome | None) -> str:
+    contenders = {"f2edge": ours} | ({"transformers fp32": peer} if peer else {})
     rows = []
     for size in BATCHES:
         cells = [str(size)]
-        for outcome in (ours, peer):
+        for outcome in contenders.values():
             taken, alone = (samples_of(outcome, f"{kind}_{n}") for n in (size, 1))
             share = [f"{median(taken) / (size * median(alone)):.2f}" if taken else "–"]
             peak = samples_of(outcome, f"{kind}_{size}_peak_mb")
             cells += [_cell(taken), *share, f"{max(peak):.0f}" if peak else "–"]
         rows.append(cells)
     columns = ["ms", "of the time one by one", "peak memory, MB"]
-    titles = [f"{who}, {column}" for who in ("f2edge", "transformers fp32") for column in columns]
+    titles = [f"{who}, {column}" for who in contenders for column in columns]
     return table(["batch", *titles], rows)
 
 
@@ -103,6 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="rounds; everything is measured once in each (3)")
     parser.add_argument("--threads", type=int, default=cores(), help="CPUs that each contender may use (all)")
     parser.add_argument("--bundle", choices=BUNDLES, default="cpu-int8", help="target and precision (cpu-int8)")
+    parser.add_argument("--no-peer", action="store_true", help="leave transformers out, which takes most of the time")
     parser.add_argument("--quick", action="store_true", help="measure a tiny model")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory for embed.json and embed.md")
     parser.add_argument("--cache", type=Path, default=CACHE, help="directory of compiled models (build/bench)")
@@ -113,7 +115,8 @@ def main() -> None:
     """Measure; write and print the report."""
     chosen = arguments()
     workload = WORKLOADS["tiny" if chosen.quick else "base"]
-    names = [*(name_of(chosen.bundle, *share) for share in shares(chosen.threads)), PEER]
+    names = [name_of(chosen.bundle, *share) for share in shares(chosen.threads)]
+    names += [] if chosen.no_peer else [PEER]
     cache = Cache(workload, chosen.cache)
     outcomes, started = prepare(names, cache), time.monotonic()
     run(outcomes, dict.fromkeys(names, chosen.threads), cache, chosen.rounds, progress)
