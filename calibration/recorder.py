@@ -35,6 +35,8 @@ CAPTION_TOKENS = 16
 DECODER_PICTURES = 8
 """Pictures whose decoder steps are recorded.  Only the weights of the decoder are quantized, so a few steps are enough;
 the keys and values of one are 22 MB at base size."""
+DECODER_STEPS = 3
+"""The most steps of an answer that are recorded: an early, a middle and a late one."""
 
 
 @dataclass(frozen=True)

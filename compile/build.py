@@ -17,6 +17,7 @@ from f2edge.compile.fixed_shapes import fix_decoder, fix_encoder
 from f2edge.compile.mixed_precision import measure_blocks, search_mix
 from f2edge.compile.options import Listener, Options
 from f2edge.compile.reference.threads import within_quota
+from f2edge.compile.space import check_room
 from f2edge.compile.stages import open_stages
 from f2edge.compile.steps import (
     calibrate_confidence,
@@ -114,6 +115,7 @@ def build(
     context = BuildContext(checkpoint, options, selection, listener)
     loading, *others = steps_of(options)
     _take([loading], context)
+    check_room(context, options.stages or destination.parent)
     with (
         new_bundle_directory(destination, force=force) as directory,
         open_stages(destination, options.stages, keep=selection is not None, notice=listener.notice) as stages,
