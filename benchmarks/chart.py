@@ -39,6 +39,7 @@ def draw(outcomes: Mapping[str, Outcome], path: Path, title: str) -> None:
             _bar(axis, place, _samples(outcomes[name], measure), OURS if name.startswith("f2edge") else OTHERS)
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("ms")
+        axis.margins(x=0.2)  # room for the numbers
         axis.set_yticks(range(len(names)), [ENTRIES[name].label for name in reversed(names)])
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
@@ -53,7 +54,8 @@ def _bar(axis: Any, place: int, samples: list[float], colour: str) -> None:
     middle = median(samples)
     spread = [[middle - min(samples)], [max(samples) - middle]]
     axis.barh(place, middle, xerr=spread, color=colour, error_kw={"elinewidth": 0.8, "capsize": 2})
-    axis.annotate(f"{middle:,.0f}" if middle >= 100 else f"{middle:.1f}", (middle, place), fontsize=7, va="bottom")
+    text = f" {middle:,.0f}" if middle >= 100 else f" {middle:.1f}"
+    axis.annotate(text, (max(samples), place), fontsize=7, va="center")  # beyond the whisker
 
 
 def _samples(outcome: Outcome, measure: str) -> list[float]:

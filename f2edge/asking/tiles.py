@@ -140,7 +140,7 @@ def _picture(image: ImageSource | Encoded) -> Image.Image:
     """
     if hasattr(image, "features"):
         raise InputError("an encoded image has no pixels to cut into tiles; give the picture, or leave `tile` out")
-    return load_image(image)  # type: ignore[arg-type]
+    return load_image(image)
 
 
 def _joined(results: Iterator[Result], plans: deque[_Plan | None], signal: StopSignal) -> Iterator[Result]:
