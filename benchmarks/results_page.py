@@ -21,10 +21,13 @@ PAGE = ROOT / "docs" / "results.md"
 _TITLE = "Results"
 _INTRODUCTION = """\
 Every measurement with `f2edge bench` that is in `benchmarks/results/`. Bundles of base size have
-random weights, which is enough for times and says nothing about accuracy. [Add your
-device](measure.md#add-your-device) says how to add a row. Comparisons with other ways to run the
-model, and measurements that were not made with `f2edge bench`, are on [Performance](performance.md)
-and [Devices](devices.md).
+random weights, which is enough for times and says nothing about accuracy. Comparisons with other
+ways to run the model, and measurements that were not made with `f2edge bench`, are on
+[Performance](performance.md) and [Devices](devices.md).
+
+To add a row, write the output of `f2edge bench BUNDLE --new-tokens 32 --runs 100 --json` into a file
+in `benchmarks/results/devices/`, run `python benchmarks/results_page.py`, and open a pull request;
+[Add your device](measure.md#add-your-device) has the details.
 """
 
 

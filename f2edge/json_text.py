@@ -9,7 +9,10 @@ from typing import Any
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """Return JSON, in one line unless indented; null stands for a number that is not finite."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -321,10 +321,10 @@ class Florence2:
     def _answer(self, image: ImageSource, question: Question, tiling: Tiling | None, signal: StopSignal) -> Result:
         return answer_tiles(self, image, question, tiling, signal) if tiling else self.answer(image, question, signal)
 
-    def answer(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
-        """Answer one question about one picture."""
+    def answer(self, image: ImageSource | Encoded, question: Question, signal: StopSignal) -> Result:
+        """Answer one question about one picture, which may be encoded already."""
         with self.worker(signal):
-            encoded = self._encode(image, signal)
+            encoded = image if isinstance(image, EncodedImage) else self._encode(image, signal)  # type: ignore[arg-type]
             return encoded.answer(encoded.asked(question), signal)
 
     @contextmanager

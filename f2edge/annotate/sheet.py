@@ -9,28 +9,27 @@ import base64
 import random
 from collections import Counter
 from functools import cache
-from importlib.resources import files
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from f2edge import __version__
 from f2edge.annotate.records import REASONS
 from f2edge.drawing.display import Thumbnail
 from f2edge.errors import ImageError
 from f2edge.image import load_image
+from f2edge.reporting.whole_page import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jinja2 import Environment
 
     from f2edge.annotate.directory import Directory
     from f2edge.annotate.pictures import Picture
     from f2edge.annotate.records import Record, Shape
     from f2edge.annotate.sources import Pictures
 
-_ASSETS = files("f2edge.annotate") / "assets"
 _SEED = 0
 
 
@@ -75,7 +74,6 @@ def render(run: Directory, pictures: Pictures, count: int) -> str:
         bundle=f"{description.bundle['name']} ({description.bundle['sha256'][:8]})",
         reasons=dropped.most_common(),
         meanings=REASONS,
-        version=__version__,
     )
 
 
@@ -144,12 +142,4 @@ def _outline(record: Record, shape: Shape, number: int) -> _Outline:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals["style"] = Markup(_asset("sheet.css"))  # noqa: S704 - a file of this package
-    return environment
-
-
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text("utf-8")
+    return environment("f2edge.annotate", ["sheet.css"])

@@ -9,7 +9,9 @@ from f2edge.asking.followed import Followed
 from f2edge.asking.many import DEFAULT_BATCH, about, answer_many
 from f2edge.asking.many import Model as BatchModel
 from f2edge.asking.objects import ObjectReader
-from f2edge.asking.questions import Asked, Question
+from f2edge.asking.preparing import Model as PreparingModel
+from f2edge.asking.preparing import prepare
+from f2edge.asking.questions import Question
 from f2edge.asking.stopped import stopped_error
 from f2edge.asking.stopwatch import Stopwatch
 from f2edge.decoding import decide, generate, stream
@@ -18,16 +20,12 @@ from f2edge.decoding.stopping import StopSignal
 from f2edge.decoding.structure import whole_objects
 from f2edge.errors import TaskError
 from f2edge.result import Result, without_special_tokens
-from f2edge.tasks.labels import text_of, wanted_labels
-from f2edge.tasks.structured import check_structured, make_grammar
-from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from f2edge.arrays import IntArray
     from f2edge.asking.objects import Detection
-    from f2edge.asking.questions import Ask
+    from f2edge.asking.questions import Ask, Asked
     from f2edge.decoding import Generation
     from f2edge.decoding.session import DecoderSession
     from f2edge.decoding.settings import GenerationSettings
@@ -38,14 +36,13 @@ if TYPE_CHECKING:
     from f2edge.tasks.confidence import Judge
     from f2edge.tasks.labels import Labels
     from f2edge.tasks.table import RegionSource, Task
-    from f2edge.tasks.vocabulary import Vocabulary
     from f2edge.tokenizer import Tokenizer
 
 T = TypeVar("T")
 Search: TypeAlias = "Callable[[DecoderSession, GenerationSettings, StopSignal, Structure | None], Iterator[T]]"
 
 
-class Model(BatchModel, Protocol):
+class Model(BatchModel, PreparingModel, Protocol):
     """What an encoded image needs of its model, a :class:`f2edge.Florence2`."""
 
     @property
@@ -56,24 +53,6 @@ class Model(BatchModel, Protocol):
     @property
     def judge(self) -> Judge:
         """Tells how far to trust the objects of its answers."""
-        ...
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Its tokens by what they may be in a structured answer."""
-        ...
-
-    def settings(
-        self,
-        num_beams: int | None = None,
-        max_new_tokens: int | None = None,
-        settings: GenerationSettings | None = None,
-    ) -> GenerationSettings:
-        """Return the settings of a search: those of the bundle, except the given ones."""
-        ...
-
-    def prompt_ids(self, prompt: str) -> IntArray:
-        """Return the token ids (n,) int64 of a prompt, its begin and end tokens included."""
         ...
 
 
@@ -300,9 +279,10 @@ class EncodedImage:
                 were decided until then, with the result that they make.
         """
         question = Question(task, text, region, num_beams, max_new_tokens, None, labels, structured)
-        return self._parts(self.asked(question), StopSignal.of(timeout, cancel))
+        return self.parts(self.asked(question), StopSignal.of(timeout, cancel))
 
-    def _parts(self, asked: Asked, signal: StopSignal) -> Iterator[Detection | str | Result]:
+    def parts(self, asked: Asked, signal: StopSignal) -> Iterator[Detection | str | Result]:
+        """Yield the parts of the answer to a question that :meth:`asked` prepared; see :meth:`follow`."""
         with self.model.worker(signal):
             clock, session = self._started(asked, signal)
             followed = Followed(decide(session, asked.settings, signal, asked.structure))
@@ -344,12 +324,4 @@ class EncodedImage:
         Raises:
             InputError: the task, its text, labels or region, or a limit is wrong.
         """
-        settings = self.model.settings(question.num_beams, question.max_new_tokens, question.settings)
-        task = resolve(question.task)
-        check_structured(task, question.structured)
-        labels = wanted_labels(task, question.labels)
-        prompt = build_prompt(task, text_of(task, question.text, labels), question.region, self.size)
-        structure = None
-        if question.structured or labels:
-            structure = make_grammar(task, labels, self.model.vocabulary, settings)
-        return Asked(task, self.model.prompt_ids(prompt), settings, structure)
+        return prepare(self.model, question, self.size)

@@ -40,8 +40,8 @@ TASKS = ("<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>", "<OCR_WITH_REGIO
 class Model(BatchModel, Protocol):
     """What tiles need of a model; :class:`f2edge.Florence2` is one."""
 
-    def answer(self, image: ImageSource, question: Question, signal: StopSignal) -> Result:
-        """Answer one question about one picture."""
+    def answer(self, image: ImageSource | Encoded, question: Question, signal: StopSignal) -> Result:
+        """Answer one question about one picture, which may be encoded already."""
         ...
 
 
@@ -57,8 +57,23 @@ def check_tiled(task: Task) -> None:
         raise TaskError(f"`tile` is for tasks that locate everything in a picture ({names}), not for {asked}")
 
 
-def answer_tiles(model: Model, image: ImageSource, question: Question, tiling: Tiling, signal: StopSignal) -> Result:
+def answer_tiles(
+    model: Model,
+    image: ImageSource,
+    question: Question,
+    tiling: Tiling,
+    signal: StopSignal,
+    whole: Encoded | None = None,
+) -> Result:
     """Ask about the whole picture and all tiles, and join the objects.
+
+    Args:
+        model: the model that is asked.
+        image: the picture.
+        question: what is asked.
+        tiling: how the picture is cut.
+        signal: stops the answer.
+        whole: the picture as the model has encoded it, if it has.
 
     Raises:
         InputError: the task does not locate everything in a picture, or there would be too many tiles.
@@ -70,7 +85,7 @@ def answer_tiles(model: Model, image: ImageSource, question: Question, tiling: T
     places = tiling.places(picture.size)
     parts: list[Result] = []
     try:
-        parts.extend(_answers(model, picture, places, question, signal))
+        parts.extend(_answers(model, _pictures(picture, places, whole), question, signal))
     except StoppedError as error:
         if error.result is not None:
             parts.append(error.result)
@@ -78,18 +93,18 @@ def answer_tiles(model: Model, image: ImageSource, question: Question, tiling: T
     return join(task, parts, places, tiling.nms)
 
 
+def _pictures(picture: Image.Image, places: list[Box], whole: Encoded | None) -> Iterator[Image.Image | Encoded]:
+    yield picture if whole is None else whole
+    yield from map(picture.crop, places[1:])
+
+
 def _answers(
-    model: Model, picture: Image.Image, places: list[Box], question: Question, signal: StopSignal
+    model: Model, pictures: Iterator[Image.Image | Encoded], question: Question, signal: StopSignal
 ) -> Iterator[Result]:
-    """Answer the question about each place: in batches, or one after the other if it may be stopped at any step."""
-    crops = (picture if place == places[0] else picture.crop(place) for place in places)
+    """Answer the question about each picture: in batches, or one after the other if it may be stopped at any step."""
     if signal.possible:
-        return (model.answer(crop, question, signal) for crop in crops)
-    return answer_many(model, (_ask(crop, question) for crop in crops), DEFAULT_BATCH)
-
-
-def _ask(image: Image.Image, question: Question) -> Ask:
-    return Ask(image, **question._asdict())
+        return (model.answer(one, question, signal) for one in pictures)
+    return answer_many(model, (Ask(one, **question._asdict()) for one in pictures), DEFAULT_BATCH)
 
 
 class _Plan(NamedTuple):
@@ -128,8 +143,8 @@ def _parts(asks: Iterable[Ask], plans: deque[_Plan | None]) -> Iterator[Ask]:
         picture = _picture(ask.image)
         places = tiling.places(picture.size)
         plans.append(_Plan(task, places, tiling.nms))
-        for place in places:
-            yield replace(ask, image=picture if place == places[0] else picture.crop(place), tile=None)
+        for one in _pictures(picture, places, None):
+            yield replace(ask, image=one, tile=None)
 
 
 def _picture(image: ImageSource | Encoded) -> Image.Image:

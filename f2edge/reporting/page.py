@@ -7,27 +7,26 @@ adds what a reader does with them: choosing rows, sorting, and the two charts of
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from f2edge import __version__
 from f2edge.measuring.stages import EXCLUDED, MEANINGS, PARTS, STAGES
 from f2edge.reporting import figures
 from f2edge.reporting.picture import data_uri
 from f2edge.reporting.rows import FILTERS, rows_of
+from f2edge.reporting.whole_page import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from jinja2 import Environment
+
     from f2edge.reporting.results import Pair, Results
     from f2edge.reporting.rows import Row
 
-_ASSETS = files("f2edge.reporting") / "assets"
 _STYLES = ("uPlot.min.css", "page.css")
 _SCRIPTS = ("uPlot.iife.min.js", "page.js")
 _MOST_BESTS = 4
@@ -76,7 +75,6 @@ def render(results: Results, title: str | None = None, picture: Path | None = No
             excluded=EXCLUDED,
             picture=None if picture is None else (Markup(data_uri(picture)), picture.name),  # noqa: S704 - base64
             lines=_lines(rows),
-            version=__version__,
         )
         + "\n"
     )
@@ -84,19 +82,9 @@ def render(results: Results, title: str | None = None, picture: Path | None = No
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(
-        figures=figures,
-        style=Markup("\n").join(Markup(_asset(name)) for name in _STYLES),  # noqa: S704 - files of this package
-        script=Markup("\n").join(Markup(_asset(name)) for name in _SCRIPTS),  # noqa: S704
-    )
-    return environment
-
-
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text("utf-8")
+    made = environment("f2edge.reporting", _STYLES, _SCRIPTS)
+    made.globals["figures"] = figures
+    return made
 
 
 def summary(rows: Sequence[Row]) -> str:

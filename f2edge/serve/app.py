@@ -24,7 +24,7 @@ from f2edge.serve.openapi import document
 from f2edge.serve.page_files import Page, page_files
 from f2edge.serve.reading import read_json, read_question
 from f2edge.serve.refusals import Refusal, draining, refusal_of
-from f2edge.serve.service import Answer, Service
+from f2edge.serve.service import Service
 from f2edge.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from f2edge.model import Florence2
-    from f2edge.serve.questions import Wanted
+    from f2edge.serve.answering import Answer
+    from f2edge.serve.questions import Accepted
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -112,34 +113,34 @@ def _named(path: str, handler: Callable[[Request], Awaitable[Any]]) -> Callable[
 
 
 async def _ask(service: Service, request: Request) -> dict[str, object]:
-    wanted = await service.arrive(partial(read_question, request))
-    return (await _answered(service, request, wanted)).record()
+    _, accepted = await service.arrive(partial(read_question, request))
+    return (await _answered(service, request, accepted)).record()
 
 
-async def _answered(service: Service, request: Request, wanted: Wanted) -> Answer:
-    request.state.task = wanted.task
-    patience = service.patience(wanted)
+async def _answered(service: Service, request: Request, accepted: Accepted) -> Answer:
+    request.state.task = accepted.wanted.task
+    patience = service.patience(accepted.wanted)
     # the tower takes one picture after the other: in a batch, questions about new ones would wait and gain little
-    encoded = (wanted, patience) if wanted.image_id is not None else None
-    work = service.room.enter(lambda: service.answer(wanted, patience), encoded)
+    encoded = (accepted, patience) if accepted.image is not None else None
+    work = service.room.enter(lambda: service.answering.answer(accepted, patience), encoded)
     answer = await service.attend(request, work, patience)
     request.state.tokens = len(answer.result.token_ids) - 1
     return answer
 
 
 async def _stream(service: Service, request: Request) -> events.EventStream:
-    wanted = await service.arrive(partial(read_question, request))
+    wanted, accepted = await service.arrive(partial(read_question, request))
     request.state.task = wanted.task
-    return await events.stream(service, request, wanted)
+    return await events.stream(service, request, accepted)
 
 
 async def _chat(service: Service, request: Request) -> dict[str, Any] | events.EventStream:
-    chat = await service.arrive(partial(_read_chat, service, request), lambda chat: chat.wanted)
+    chat, accepted = await service.arrive(partial(_read_chat, service, request), lambda chat: chat.wanted)
     completion = Completion(service, chat)
     if chat.stream:
         request.state.task = chat.wanted.task
-        return await completion.stream(request)
-    return completion.whole(await _answered(service, request, chat.wanted))
+        return await completion.stream(request, accepted)
+    return completion.whole(await _answered(service, request, accepted))
 
 
 async def _read_chat(service: Service, request: Request) -> Chat:

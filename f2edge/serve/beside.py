@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LARGE = 2**18
+LARGE = 2**18
 """Bytes from which it pays to change threads; on less, a thread takes longer to wake than the work does."""
 
 
 async def beside(size: int, work: Callable[[], T]) -> T:
     """Do some work on so many bytes, in another thread if they are many."""
-    return await asyncio.to_thread(work) if size >= _LARGE else work()
+    return await asyncio.to_thread(work) if size >= LARGE else work()

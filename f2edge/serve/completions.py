@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from f2edge.json_text import json_text
+from f2edge.serve.answering import Answer
 from f2edge.serve.describing import model_name
 from f2edge.serve.events import EventStream, parts
 from f2edge.serve.refusals import Refusal, refusal_of
-from f2edge.serve.service import Answer
-from f2edge.tasks.labels import text_of, wanted_labels
-from f2edge.tasks.table import build_prompt, resolve
+from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from f2edge.serve.chat import Chat
+    from f2edge.serve.questions import Accepted
     from f2edge.serve.service import Service
 
 _DONE = b"data: [DONE]\n\n"
@@ -68,14 +68,14 @@ class Completion:
             "f2edge": answer.record(),
         }
 
-    async def stream(self, request: Request) -> EventStream:
+    async def stream(self, request: Request, accepted: Accepted) -> EventStream:
         """Return the answer in chunks: the pieces of a text, or all that was located in one."""
-        chunks = self._chunks(request)
+        chunks = self._chunks(request, accepted)
         return EventStream(await anext(chunks), chunks, _failed)
 
-    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
+    async def _chunks(self, request: Request, accepted: Accepted) -> AsyncIterator[bytes]:
         answer, text = None, Stripped()
-        async for part in parts(self.service, request, self.chat.wanted):
+        async for part in parts(self.service, request, accepted):
             if isinstance(part, Answer):
                 answer = part
             elif not isinstance(part, str):
@@ -100,11 +100,7 @@ class Completion:
 
     def _usage(self, answer: Answer) -> dict[str, int]:
         """Return the numbers of tokens: those of the picture and of the prompt, and those of the answer."""
-        wanted, task = self.chat.wanted, resolve(self.chat.wanted.task)
-        text = text_of(task, wanted.text, wanted_labels(task, wanted.labels))
-        prompt = build_prompt(task, text, wanted.region, answer.image_size)
-        model = self.service.model
-        asked = model.bundle.geometry.num_image_tokens + len(model.prompt_ids(prompt))
+        asked = self.service.model.bundle.geometry.num_image_tokens + answer.prompt_tokens
         answered = len(answer.result.token_ids) - 1
         return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
 

@@ -1,35 +1,69 @@
-"""Connections of HTTP that give a client a bounded time and a bounded room for the headers of a request.
+"""Connections of HTTP: so many at a time, with a bounded time and a bounded room for the headers of a request.
 
-uvicorn bounds the time between two requests only, and answers what is no HTTP in plain text.
+uvicorn bounds the time between two requests only, answers what is no HTTP in plain text, and so it does once there are
+too many connections, also on those that were there before.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from f2edge.serve.refusals import Refusal, bad_request
+from f2edge.serve.refusals import Refusal, bad_request, crowded
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 HEADER_BYTES = 16 * 1024
 """Bytes of the longest headers of a request, all together."""
 
 _TOO_LONG = 431
 _LINGER_SECONDS = 2.0
+_PIECE = 64 * 1024
+"""Bytes of a body that are read together: clients send forms in many small pieces, and each takes time."""
+
+
+class Door:
+    """What the connections of one server share: who is inside, and how they are refused.
+
+    Args:
+        most: connections that may ask at the same time; one counts from its first byte until it is closed.
+        header_seconds: how long each is waited for at the beginning of a request.
+        refused: is told the code of each refusal.
+    """
+
+    def __init__(self, most: int, header_seconds: float, refused: Callable[[str], None]) -> None:
+        self.most, self.header_seconds, self.refused = most, header_seconds, refused
+        self.inside: set[Connection] = set()
+
+    def enter(self, connection: Connection) -> bool:
+        """Tell whether a connection may ask: it did before, or there is room for one more."""
+        if connection not in self.inside and len(self.inside) >= self.most:
+            return False
+        self.inside.add(connection)
+        return True
 
 
 class Connection(H11Protocol):
-    """A connection whose client is waited for ``header_seconds`` at the beginning of each request."""
+    """A connection whose client is waited for a bounded time at the beginning of each request.
 
-    header_seconds = 10.0
-    _timer: asyncio.TimerHandle | None = None
-    _refused = False
+    Args:
+        arguments: those of uvicorn's own.
+        door: what it shares with the other connections.
+    """
+
+    def __init__(self, *arguments: Any, door: Door, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._door = door
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused = False
+        self._to_come = 0  # bytes of the body
+        self._held = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -38,9 +72,28 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what has come; what follows a refusal is thrown away."""
-        if not self._refused:
-            super().data_received(data)
-            self._wait_for_headers()
+        if self._refused:
+            return
+        if not self._door.enter(self):
+            self._refuse(crowded())
+            return
+        if piece := self._piece(data):
+            self._read(piece)
+        self._wait_for_headers()
+
+    def _piece(self, data: bytes) -> bytes:
+        """Return what has come of a body once that is worth it, or all of it is there."""
+        self._held += data
+        if self._in_progress() and len(self._held) < min(self._to_come, _PIECE):
+            return b""
+        piece, self._held = bytes(self._held), bytearray()
+        return piece
+
+    def _read(self, piece: bytes) -> None:
+        before, self._to_come = self.cycle, max(0, self._to_come - len(piece))
+        super().data_received(piece)
+        if self.cycle is not before and self._in_progress():  # its application has not run yet
+            self._to_come = _content_length(self.headers) - len(self.cycle.body)
 
     def on_response_complete(self) -> None:
         """Wait for the rest of the next request, if its beginning came with this one."""
@@ -49,8 +102,9 @@ class Connection(H11Protocol):
             self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End to wait."""
+        """End to wait, and make room for another one."""
         self._stop_waiting()
+        self._door.inside.discard(self)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -71,7 +125,7 @@ class Connection(H11Protocol):
         if self._in_progress():
             self._stop_waiting()
         elif self._timer is None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self.header_seconds, self._give_up)
+            self._timer = self.loop.call_later(self._door.header_seconds, self._give_up)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
@@ -84,7 +138,7 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
-            self._refuse(Refusal(408, "slow", f"the headers did not arrive within {self.header_seconds:g} s"))
+            self._refuse(Refusal(408, "slow", f"the headers did not arrive within {self._door.header_seconds:g} s"))
         else:
             self.transport.close()
 
@@ -101,6 +155,7 @@ class Connection(H11Protocol):
             self.transport.close()
             return
         self._refused = True
+        self._door.refused(refusal.code)
         self.transport.write(_response(self.conn, refusal))
         self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
@@ -110,8 +165,15 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
 
+def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """Return the length of a body; 0 if it is not known, or if there is none."""
+    values = dict(headers)
+    return 0 if b"transfer-encoding" in values else int(values.get(b"content-length", 0))
+
+
 def _response(connection: h11.Connection, refusal: Refusal) -> bytes:
     body = json.dumps(refusal.body()).encode()
-    headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
-    parts = (h11.Response(status_code=refusal.status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+    head = [*headers.items(), *refusal.headers.items()]
+    parts = (h11.Response(status_code=refusal.status, headers=head), h11.Data(data=body), h11.EndOfMessage())
     return b"".join(connection.send(part) or b"" for part in parts)

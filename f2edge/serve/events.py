@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect
 from f2edge.asking.objects import Detection
 from f2edge.json_text import json_text
 from f2edge.result import plain
+from f2edge.serve.answering import Answer, Encoded
 from f2edge.serve.refusals import refusal_of
-from f2edge.serve.service import Answer, Encoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from f2edge.serve.questions import Wanted
+    from f2edge.serve.questions import Accepted
     from f2edge.serve.service import Service
 
 T = TypeVar("T")
@@ -27,22 +27,22 @@ _FORMS = ("box", "quad", "polygons")
 
 
 async def parts(
-    service: Service, request: Request, wanted: Wanted
+    service: Service, request: Request, accepted: Accepted
 ) -> AsyncIterator[Encoded | Detection | str | Answer]:
     """Yield the parts of an answer, the whole last.
 
     Raises:
-        Refusal: there is no place, or as for :meth:`Service.answer`.
+        Refusal: there is no place, or as for :meth:`Answering.answer`.
         InputError: the question is wrong.
         ClientDisconnect: the client has gone.
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
-    patience = service.patience(wanted)
+    patience = service.patience(accepted.wanted)
 
     def tell(part: object) -> None:
         loop.call_soon_threadsafe(queue.put_nowait, part)
 
-    work = service.room.enter(lambda: service.follow(wanted, patience, tell))
+    work = service.room.enter(lambda: service.answering.follow(accepted, patience, tell))
     whole = asyncio.ensure_future(service.attend(request, work, patience))
     whole.add_done_callback(lambda _: queue.put_nowait(None))
     try:
@@ -86,14 +86,14 @@ async def _send(send: Send, event: bytes) -> None:
     await send({"type": "http.response.body", "body": event, "more_body": True})
 
 
-async def stream(service: Service, request: Request, wanted: Wanted) -> EventStream:
+async def stream(service: Service, request: Request, accepted: Accepted) -> EventStream:
     """Return the answer to a question as events."""
-    events = _events(service, request, wanted)
+    events = _events(service, request, accepted)
     return EventStream(await anext(events), events, _failed)
 
 
-async def _events(service: Service, request: Request, wanted: Wanted) -> AsyncIterator[bytes]:
-    async for part in parts(service, request, wanted):
+async def _events(service: Service, request: Request, accepted: Accepted) -> AsyncIterator[bytes]:
+    async for part in parts(service, request, accepted):
         yield event(*_described(part))
 
 

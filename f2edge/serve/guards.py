@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import socket
-import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,7 +46,7 @@ class Guard:
                 scope["state"]["code"] = refusal.code
                 await refusal.response()(scope, receive, _unsniffed(send))
                 return
-            receive = _Body(receive, self._settings)
+            receive = _Body(receive, self._settings.body_bytes)
         await self._app(scope, receive, _unsniffed(send))
 
     def _check(self, path: str, headers: Headers) -> None:
@@ -123,28 +121,19 @@ def too_large(most: int) -> Refusal:
 
 
 class _Body:
-    """Receives a body of a bounded length in a bounded time."""
+    """Receives a body of a bounded length."""
 
-    def __init__(self, receive: Receive, settings: Settings) -> None:
-        self._receive, self._settings = receive, settings
-        self._deadline = time.monotonic() + settings.body_seconds
-        self._length, self._complete = 0, False
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._most, self._length = receive, most, 0
 
     async def __call__(self) -> Message:
         """Receive the next part.
 
         Raises:
-            Refusal: the body is too long, or takes too long.
+            Refusal: the body is too long.
         """
-        if self._complete:
-            return await self._receive()
-        try:
-            message = await asyncio.wait_for(self._receive(), max(self._deadline - time.monotonic(), 0))
-        except asyncio.TimeoutError:
-            seconds = self._settings.body_seconds
-            raise Refusal(408, "slow", f"the body did not arrive within {seconds:g} s") from None
+        message = await self._receive()
         self._length += len(message.get("body", b""))
-        self._complete = not message.get("more_body", False)
-        if self._length > self._settings.body_bytes:
-            raise too_large(self._settings.body_bytes)
+        if self._length > self._most:
+            raise too_large(self._most)
         return message

@@ -1,17 +1,21 @@
-"""How long a server works on a question: until its client has gone, or its time is over."""
+"""How long a server waits for a question and works on it: until its client has gone, or its time is over."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from contextlib import contextmanager
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from f2edge.asking.stopped import StoppedError
 from f2edge.serve.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
+
+T = TypeVar("T")
 
 
 class Patience:
@@ -65,3 +69,18 @@ def within(patience: Patience) -> Iterator[None]:
         yield
     except StoppedError as error:
         raise patience.over() from error
+
+
+async def in_time(reading: Awaitable[T], seconds: float) -> T:
+    """Return what was read of a body.
+
+    Raises:
+        Refusal: it did not arrive in time.
+    """
+    try:
+        if sys.version_info >= (3, 11):  # without a task of its own, and once for all parts of the body
+            async with asyncio.timeout(seconds):
+                return await reading
+        return await asyncio.wait_for(reading, seconds)
+    except asyncio.TimeoutError:
+        raise Refusal(408, "slow", f"the body did not arrive within {seconds:g} s") from None

@@ -1,20 +1,22 @@
-"""What a request asks: one question about a picture that comes with it or came before."""
+"""What a request asks: one question about a picture that comes with it or came before, and whether it may."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from f2edge.asking.preparing import check, prepare
+from f2edge.asking.questions import Question
 from f2edge.asking.tiles import check_tiled
-from f2edge.asking.tiling import DEFAULT_NMS, DEFAULT_OVERLAP, tiling_of
+from f2edge.asking.tiling import DEFAULT_NMS, DEFAULT_OVERLAP, Tiling, tiling_of
 from f2edge.image import picture_size
 from f2edge.serve.refusals import bad_request
-from f2edge.tasks.labels import text_of, wanted_labels
-from f2edge.tasks.structured import check_structured
-from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
+    from f2edge.asking.encoded import EncodedImage
+    from f2edge.asking.questions import Asked
     from f2edge.model import Florence2
+    from f2edge.serve.pictures import Pictures
     from f2edge.serve.settings import Settings
     from f2edge.tasks.table import Region
 
@@ -42,29 +44,64 @@ class Wanted:
     timeout: float | None = None
 
     @property
-    def question(self) -> dict[str, Any]:
-        """The arguments of :meth:`f2edge.EncodedImage.run`."""
-        left_out = ("image", "image_id", "tile", "timeout")
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+    def question(self) -> Question:
+        """What is asked, without the picture."""
+        limits = (self.num_beams, self.max_new_tokens, None)
+        return Question(self.task, self.text, self.region, *limits, self.labels, self.structured)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How the picture is cut; None if it is not.
+
+        Raises:
+            InputError: ``tile`` is no size of a tile.
+        """
+        return tiling_of(self.tile, DEFAULT_OVERLAP, DEFAULT_NMS)
 
 
-def check(wanted: Wanted, model: Florence2, settings: Settings) -> None:
-    """Refuse what is wrong before a worker is taken.  Regions are checked later, against the decoded picture.
+@dataclass(frozen=True)
+class Accepted:
+    """A question that a worker may answer.
+
+    Args:
+        wanted: the question.
+        image: its picture, if that was sent before; it is kept until the answer, whoever else comes.
+        asked: the question as the engine takes it; None if that takes the size of a picture that is not decoded yet.
+    """
+
+    wanted: Wanted
+    image: EncodedImage | None
+    asked: Asked | None
+
+    def about(self, image: EncodedImage) -> Asked:
+        """Return the question about its picture as the engine takes it.
+
+        Raises:
+            InputError: the region is not one of this picture.
+        """
+        return self.asked or image.asked(self.wanted.question)
+
+
+def accept(wanted: Wanted, model: Florence2, settings: Settings, pictures: Pictures) -> Accepted:
+    """Refuse what is wrong before a worker is taken, and prepare the question.
+
+    A region of a picture that came with the question is checked later, against the decoded picture.
 
     Raises:
-        Refusal: the picture is missing, or the text is too long.
+        Refusal: the picture is missing or not kept any more, or the text is too long.
         InputError: the question is wrong, or the picture is none or too large.
     """
     _check_picture(wanted, settings)
     _check_lengths(wanted, settings.characters)
-    task = resolve(wanted.task)
-    check_structured(task, wanted.structured)
-    labels = wanted_labels(task, wanted.labels)
-    if tiling_of(wanted.tile, DEFAULT_OVERLAP, DEFAULT_NMS):
+    task = check(model, wanted.question).task
+    if wanted.tiling:
         check_tiled(task)
-    if not (wanted.region and task.input == "region"):
-        model.prompt_ids(build_prompt(task, text_of(task, wanted.text, labels), wanted.region))
-    model.settings(wanted.num_beams, wanted.max_new_tokens)
+    if wanted.image_id is not None:
+        image = pictures.get(wanted.image_id)
+        return Accepted(wanted, image, image.asked(wanted.question))
+    if wanted.region and task.input == "region":
+        return Accepted(wanted, None, None)
+    return Accepted(wanted, None, prepare(model, wanted.question))
 
 
 def _check_picture(wanted: Wanted, settings: Settings) -> None:

@@ -73,6 +73,11 @@ def bad_request(message: str, code: str = "bad_request") -> Refusal:
     return Refusal(400, code, message)
 
 
+def crowded() -> Refusal:
+    """Return the refusal of a server that has as many connections as it takes."""
+    return Refusal(503, "connections", "the server has as many connections as it takes; try again later", _RETRY_AFTER)
+
+
 def draining() -> Refusal:
     """Return the refusal of a server that is about to end."""
     return Refusal(503, "draining", "the server is about to end and takes nothing new", _RETRY_AFTER)

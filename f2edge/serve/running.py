@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from f2edge.errors import InputError
 from f2edge.serve.app import create_app
-from f2edge.serve.connections import HEADER_BYTES, Connection
+from f2edge.serve.connections import HEADER_BYTES, Connection, Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,12 +106,10 @@ def run(
 
 
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
-    class OwnConnection(Connection):
-        header_seconds = settings.header_seconds
-
+    door = Door(settings.connections, settings.header_seconds, app.state.service.metrics.refused)
     return uvicorn.Config(
         app,
-        http=OwnConnection,
+        http=partial(Connection, door=door),  # type: ignore[arg-type]
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -119,7 +118,6 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=settings.connections,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
         h11_max_incomplete_event_size=HEADER_BYTES,

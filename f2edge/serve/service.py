@@ -1,4 +1,4 @@
-"""The parts of one server that its handlers share, and how they answer a question."""
+"""The parts of one server that its handlers share, and what they do before and beside an answer."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
 
-from f2edge.asking.objects import Detection
 from f2edge.engine import takes_batches
-from f2edge.result import Result
-from f2edge.serve.beside import beside
+from f2edge.serve.answering import Answering
+from f2edge.serve.beside import LARGE, beside
 from f2edge.serve.metrics import Metrics
-from f2edge.serve.patience import Patience, within
+from f2edge.serve.patience import Patience, in_time
 from f2edge.serve.pictures import Pictures, bytes_of_features
-from f2edge.serve.questions import check
+from f2edge.serve.questions import accept
 from f2edge.serve.refusals import Refusal, draining
-from f2edge.serve.together import Together
 from f2edge.serve.waiting import WaitingRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from f2edge.asking.encoded import EncodedImage
     from f2edge.model import Florence2
-    from f2edge.serve.questions import Wanted
+    from f2edge.serve.questions import Accepted, Wanted
     from f2edge.serve.settings import Settings
 
 T = TypeVar("T")
@@ -38,33 +35,6 @@ _LAST_STEP = 1.0  # second that a worker has to stop by itself
 
 def _itself(value: Any) -> Any:
     return value
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to a question.
-
-    Args:
-        result: what the model answered.
-        image_id: what further questions name the picture by.
-        image_size: (width, height) of the picture in pixels.
-    """
-
-    result: Result
-    image_id: str
-    image_size: tuple[int, int]
-
-    def record(self) -> dict[str, object]:
-        """Return the record of ``f2edge run --json``, with the picture's id and size in place of its name."""
-        return {"image_id": self.image_id, "image_size": list(self.image_size), **self.result.to_json()}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A picture that has been encoded; the first part of an answer that is followed."""
-
-    image_id: str
-    image_size: tuple[int, int]
 
 
 @dataclass
@@ -90,13 +60,15 @@ class Service:
         sizes = self.model.bundle.geometry
         each = bytes_of_features(sizes.num_image_tokens, sizes.d_model)
         self.pictures = Pictures(self.settings.pictures, self.settings.picture_bytes, each)
-        together = Together(self.model, self._encoded, self._answered)
-        batches = together.answer if takes_batches(self.model.runtime) else None
+        self.answering = Answering(self.model, self.pictures, self.metrics)
+        batches = self.answering.answer_together if takes_batches(self.model.runtime) else None
         self.room = WaitingRoom(self.workers, self.settings.queue, batches)
         self.metrics.watch(self.room, self.pictures)
 
-    async def arrive(self, read: Callable[[], Awaitable[T]], wanted: Callable[[T], Wanted] = _itself) -> T:
-        """Read a question and check it, if there is a place for one more.
+    async def arrive(
+        self, read: Callable[[], Awaitable[T]], wanted: Callable[[T], Wanted] = _itself
+    ) -> tuple[T, Accepted]:
+        """Read a question, check it and prepare it, if there is a place for one more.
 
         Args:
             read: reads the request.
@@ -109,10 +81,11 @@ class Service:
         if self.draining:
             raise draining()
         with self.room.arrival():
-            asked = await read()
+            asked = await in_time(read(), self.settings.body_seconds)
             question = wanted(asked)
-            await beside(len(question.image or b""), lambda: check(question, self.model, self.settings))
-            return asked
+            # the grammar of a structured answer takes long for a loop that others wait for
+            size = LARGE if question.structured or question.labels else len(question.image or b"")
+            return asked, await beside(size, lambda: accept(question, self.model, self.settings, self.pictures))
 
     def patience(self, wanted: Wanted) -> Patience:
         """Return the patience with a question: the time that its client gives it, within the server's own.
@@ -124,46 +97,6 @@ class Service:
         if asked is not None and (isinstance(asked, bool) or not isinstance(asked, (int, float)) or not asked > 0):
             raise Refusal(400, "bad_question", "timeout must be a positive number of seconds")
         return Patience(most if asked is None else min(asked, most))
-
-    def answer(self, wanted: Wanted, patience: Patience) -> Answer:
-        """Answer a question; in the thread of a worker.
-
-        Raises:
-            InputError: the question or the picture is wrong.
-            Refusal: the picture is not kept any more, or the time is over.
-            DeviceError: the engine failed.
-        """
-        with within(patience):
-            image_id, image = self._encoded(wanted, patience)
-            if wanted.tile is None:
-                result = image.run(**wanted.question, cancel=patience)
-            else:
-                result = self.model.run(wanted.image or b"", **wanted.question, tile=wanted.tile, cancel=patience)
-        return self._answered(result, image_id, image.size)
-
-    def follow(self, wanted: Wanted, patience: Patience, tell: Callable[[Encoded | Detection | str], None]) -> Answer:
-        """Answer a question, and tell the parts of the answer as soon as they are decided; in a worker's thread.
-
-        Raises:
-            InputError: as for :meth:`answer`.
-            Refusal: as for :meth:`answer`.
-            DeviceError: as for :meth:`answer`.
-        """
-        if wanted.tile is not None:  # the objects are known once those of all tiles are joined
-            answer = self.answer(wanted, patience)
-            tell(Encoded(answer.image_id, answer.image_size))
-            for found in _detections(answer.result):
-                tell(found)
-            return answer
-        with within(patience):
-            image_id, image = self._encoded(wanted, patience)
-            parts = image.follow(**wanted.question, cancel=patience)  # a wrong question is refused here
-            tell(Encoded(image_id, image.size))
-            for part in parts:
-                if isinstance(part, Result):
-                    return self._answered(part, image_id, image.size)
-                tell(part)
-        raise AssertionError("an answer ends with its result")
 
     async def attend(self, request: Request, work: asyncio.Future[T], patience: Patience) -> T:
         """Wait for work that a client waits for; if the client goes, the work is stopped within a step.
@@ -187,26 +120,6 @@ class Service:
             patience.gone.set()
             gone.cancel()
             work.cancel()
-
-    def _encoded(self, wanted: Wanted, patience: Patience) -> tuple[str, EncodedImage]:
-        if wanted.image is None:
-            assert wanted.image_id is not None
-            return wanted.image_id, self.pictures.get(wanted.image_id)
-        content = wanted.image
-        return self.pictures.encoded(content, lambda: self.model.encode(content, cancel=patience))
-
-    def _answered(self, result: Result, image_id: str, size: tuple[int, int]) -> Answer:
-        self.metrics.answered(result)
-        return Answer(result, image_id, size)
-
-
-def _detections(result: Result) -> Iterator[Detection]:
-    """Yield the objects of an answer about tiles, which are boxes or quads."""
-    form = "quad" if result.quads else "box"
-    scores = zip(result.confidences, result.scores, strict=True)
-    for label, shape, (confidence, score) in zip(result.labels, result.quads or result.boxes, scores, strict=True):
-        place: dict[str, Any] = {form: shape}
-        yield Detection(label, confidence, **place, score=score, calibrated=result.calibrated)
 
 
 async def _disconnect(request: Request) -> None:

@@ -36,7 +36,7 @@ class Settings:
         grace_seconds: how long the answers that go on may take once the server is told to end.
         pictures: encoded pictures that are kept for further questions.
         picture_bytes: bytes of memory that they may take together.
-        connections: connections at the same time; requests on further ones are refused.
+        connections: connections at the same time on which something was asked; requests on further ones are refused.
     """
 
     host: str = "127.0.0.1"

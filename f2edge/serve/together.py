@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from f2edge.asking.many import Prepared, answer_prepared
-from f2edge.asking.questions import Ask
 from f2edge.asking.stopped import StoppedError
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
-from f2edge.serve.patience import AllGone, Patience, within
+from f2edge.serve.patience import AllGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from f2edge.asking.encoded import EncodedImage
     from f2edge.model import Florence2
     from f2edge.result import Result
-    from f2edge.serve.questions import Wanted
+    from f2edge.serve.patience import Patience
+    from f2edge.serve.questions import Accepted
 
 A = TypeVar("A")
-
-
-class _Ready(NamedTuple):
-    image_id: str
-    image: EncodedImage
-    prepared: Prepared
 
 
 @dataclass(frozen=True)
@@ -35,42 +28,30 @@ class Together(Generic[A]):
 
     Args:
         model: the model, whose runtime takes batches.
-        encoded: returns the id and the encoded picture of a question, which was sent before.
-        answered: makes the answer of a result, the picture's id and its (width, height) in pixels.
+        answered: makes the answer of a result and its question.
     """
 
     model: Florence2
-    encoded: Callable[[Wanted, Patience], tuple[str, EncodedImage]]
-    answered: Callable[[Result, str, tuple[int, int]], A]
+    answered: Callable[[Result, Accepted], A]
 
-    def answer(self, questions: Sequence[tuple[Wanted, Patience]]) -> list[A | Exception]:
-        """Return the answer to each question, or the error that answering it alone would have raised.
+    def answer(self, questions: Sequence[tuple[Accepted, Patience]]) -> list[A | Exception]:
+        """Return the answer to each question, whose picture was sent before, or that its time is over.
 
         A batch goes on until nobody waits for any of its answers.
+
+        Raises:
+            DeviceError: the engine failed.
         """
-        outcomes: dict[int, A | Exception] = {}
-        ready: dict[int, _Ready] = {}
-        for place, (wanted, patience) in enumerate(questions):
-            try:
-                ready[place] = self._ready(place, wanted, patience)
-            except Exception as error:  # noqa: BLE001 - it is this question's own
-                outcomes[place] = error
-        outcomes |= self._answers(ready, {place: questions[place][1] for place in ready})
-        return [outcomes[place] for place in range(len(questions))]
-
-    def _ready(self, place: int, wanted: Wanted, patience: Patience) -> _Ready:
-        with within(patience):
-            if patience.is_set():
-                raise patience.over()
-            image_id, image = self.encoded(wanted, patience)
-        asked = image.asked(Ask(None, **wanted.question).question)
-        return _Ready(image_id, image, Prepared(place, image, asked))
-
-    def _answers(self, ready: dict[int, _Ready], patiences: dict[int, Patience]) -> dict[int, A | Exception]:
-        outcomes: dict[int, A | Exception] = {place: patience.over() for place, patience in patiences.items()}
-        prepared = [one.prepared for one in ready.values()]
-        signal = StopSignal(None, AllGone(list(patiences.values())))
+        outcomes: list[A | Exception] = [patience.over() for _, patience in questions]
+        waiting = [place for place, (_, patience) in enumerate(questions) if not patience.is_set()]
+        prepared = [_prepared(place, questions[place][0]) for place in waiting]
+        signal = StopSignal(None, AllGone([questions[place][1] for place in waiting]))
         with suppress(StopRequestedError, StoppedError):
             for place, result in answer_prepared(self.model, prepared, len(prepared), signal):
-                outcomes[place] = self.answered(result, ready[place].image_id, ready[place].image.size)
+                outcomes[place] = self.answered(result, questions[place][0])
         return outcomes
+
+
+def _prepared(place: int, accepted: Accepted) -> Prepared:
+    assert accepted.image is not None
+    return Prepared(place, accepted.image, accepted.about(accepted.image))

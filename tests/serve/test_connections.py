@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from f2edge.serve.settings import Settings
-from tests.support.serving import PATIENCE, Live, ask, eventually, serving
+from tests.support.serving import PATIENCE, Live, ask, eventually, picture, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,3 +146,62 @@ def test_others_are_answered_meanwhile(live: Live) -> None:
     assert ask(live).status_code == 200
     for connection in idle:
         connection.close()
+
+
+def live_on(connection: socket.socket) -> bytes:
+    """Ask on a connection whether the server lives."""
+    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return read_one(connection)
+
+
+def test_more_connections_than_the_server_takes(model: Florence2) -> None:
+    """Further ones are told when to come again, those that are there are answered, and who has asked nothing waits."""
+    with serving(model, Settings(port=0, connections=2)) as live, connect(live) as silent:
+        with connect(live) as first, connect(live) as second:
+            assert b" 200 " in live_on(first)
+            assert b" 200 " in live_on(second)
+            for further in (silent, connect(live)):
+                with further:
+                    answer = live_on(further)
+                assert refusal(answer) == (503, "connections")
+                assert b"\r\nretry-after: 5\r\n" in answer.lower()
+            assert b" 200 " in live_on(first)
+        assert b'f2edge_refusals_total{code="connections"} 2.0' in live.service.metrics.text()
+        assert eventually(lambda: httpx.get(f"{live.url}/health/live").status_code == 200)
+
+
+def question(length: int = 0) -> bytes:
+    """Return the body of a question, padded to a length."""
+    image = base64.b64encode(picture()).decode()
+    return json.dumps({"task": "caption", "max_new_tokens": 2, "image": image}).encode().ljust(length)
+
+
+@pytest.mark.parametrize("length", [0, 200_000])
+def test_a_body_in_small_pieces(length: int, model: Florence2) -> None:
+    """It is read as one in a whole, and so is the request behind it, whose beginning comes with its end."""
+    body = question(length)
+    request = HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    second = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with serving(model) as live, connect(live) as connection:
+        for start in range(0, len(request) - 5, max(1, len(request) // 50)):
+            connection.sendall(request[start : min(start + len(request) // 50, len(request) - 5)])
+            time.sleep(0.001)
+        connection.sendall(request[-5:] + second[:9])
+        connection.sendall(second[9:])
+        answer = read(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"task": "<CAPTION>"' in answer
+    assert answer.endswith(b'{"status": "live"}')
+
+
+def test_the_rest_of_a_body_that_was_refused(model: Florence2) -> None:
+    """The next request on the connection is answered."""
+    body = question(100_000)
+    head = b"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\n" + f"Content-Length: {len(body)}\r\n\r\n".encode()
+    with serving(model) as live, connect(live) as connection:
+        connection.sendall(head + body[:10])
+        assert refusal(read_one(connection)) == (404, "not_found")
+        connection.sendall(body[10:50_000])
+        time.sleep(0.01)
+        connection.sendall(body[50_000:])
+        assert b" 200 " in live_on(connection)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from f2edge.serve.settings import Settings
 from tests.serve.test_app import untimed
 from tests.serve.test_service import send
 from tests.support.serving import PATIENCE, Live, ask, eventually, gated, picture, serving
@@ -54,19 +55,32 @@ def step(gate: Gate, count: int = 1) -> None:
 
 
 def test_each_answer_is_that_of_the_question_alone(model: Florence2) -> None:
-    """Greedy and beams, structured or not, in batches of as many beams; what is wrong is told to its client alone."""
+    """Greedy and beams, structured or not, in batches of as many beams; what is wrong is refused at once."""
     expected = [untimed(model.run(picture(n), max_new_tokens=4, **q).to_json()) for n, q in enumerate(RIGHT)]
     with serving(model) as live, ThreadPoolExecutor(8) as clients:
         ids = [ask(live, picture(n)).json()["image_id"] for n in range(len(RIGHT))]
         right = [about(image_id, **question) for image_id, question in zip(ids, RIGHT, strict=True)]
         gone, outside = about("gone", task="od"), about(ids[0], task="region_to_category", region=[900, 900, 990, 990])
         with gated(model) as gate:
-            waiting = behind_another(live, gate, clients, [*right[:2], gone, outside, *right[2:]])
+            waiting = behind_another(live, gate, clients, right)
+            assert [gone(live).status_code, outside(live).status_code] == [404, 400]
             gate.remove()
             answers = [one.result() for one in waiting]
-    assert [answer.status_code for answer in answers] == [200, 200, 404, 400, 200, 200]
-    assert [untimed(answer.json()) for answer in answers if answer.status_code == 200] == expected
+    assert [answer.status_code for answer in answers] == [200] * len(RIGHT)
+    assert [untimed(answer.json()) for answer in answers] == expected
     assert gate.batches == [3]  # no other question has two beams
+
+
+def test_a_picture_that_has_to_go_is_kept_for_those_who_wait(model: Florence2) -> None:
+    """Who was told that there is a place gets an answer; who asks later is told to send the picture again."""
+    with serving(model, Settings(port=0, pictures=2)) as live, ThreadPoolExecutor(8) as clients:
+        about_it = about(ask(live, picture(1)).json()["image_id"], task="od", num_beams=1)
+        with gated(model) as gate:
+            others = [lambda live, seed=seed: ask(live, picture(seed)) for seed in (2, 3)]
+            waiting = behind_another(live, gate, clients, [*others, about_it])
+            gate.remove()
+            assert [one.result().status_code for one in waiting] == [200, 200, 200]
+        assert about_it(live).status_code == 404
 
 
 def test_nothing_is_answered_before_what_came_earlier(model: Florence2) -> None:
