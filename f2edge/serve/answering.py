@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from f2edge.asking.encoded import EncodedImage
     from f2edge.asking.questions import Asked
-    from f2edge.asking.tiles import Tiling
+    from f2edge.asking.tiling import Tiling
     from f2edge.image import ImageSource
     from f2edge.model import Florence2
     from f2edge.serve.metrics import Metrics
