@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -18,6 +20,11 @@ from f2edge.annotate.settings import Settings
 from f2edge.annotate.sources import find_pictures
 from f2edge.errors import AnnotationError
 from tests.support.annotations import SIZE, description, phrase, region, text, write_photos
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of pydantic
+    from label_studio_sdk.converter import Converter
+    from label_studio_sdk.label_interface import LabelInterface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +101,35 @@ def test_shapes_come_back(run: Directory) -> None:
         assert np.allclose(np.array(one["value"]["points"]) * SIZE / 100, np.array(shape).reshape(-1, 2))
     assert [one["score"] for one in of_control(task, "od")] == [0.9, 0.7]
     assert task["predictions"][0]["score"] == pytest.approx((0.9 * 6 + 0.7) / 7)
+
+
+def test_label_studio_takes_it(run: Directory) -> None:
+    """Its own check finds no fault in the configuration, nor in the prediction."""
+    project = LabelInterface((run.place / "labelstudio" / "config.xml").read_text("utf-8"))
+    project.validate()
+    assert project.validate_prediction(the_task(run)["predictions"][0], return_errors=True) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # its converter leaves files to the garbage collector
+def test_its_converter_gives_the_boxes_back(run: Directory, tmp_path: Path) -> None:
+    """Corrected as they are and exported as COCO, the boxes, masks and labels are those that were kept."""
+    task = the_task(run)
+    (tmp_path / "corrected.json").write_text(json.dumps([{**task, "annotations": task["predictions"]}]))
+    converter = Converter(str(run.place / "labelstudio" / "config.xml"), str(tmp_path))
+    converter.convert(str(tmp_path / "corrected.json"), str(tmp_path / "coco"), "COCO", is_dir=False)
+    gc.collect()
+    made = json.loads((tmp_path / "coco" / "result.json").read_text())
+    names = {one["id"]: one["name"] for one in made["categories"]}
+    found = [(names[one["category_id"]], one["bbox"], one["segmentation"]) for one in made["annotations"]]
+    boxes = [(name, box) for name, box, outline in found if not outline]
+    truth = [('red "star" <1> & more', [5, 5, 35.25, 36]), ("ring", [50, 60, 60, 30])] + [
+        ("object", [5, 5, 35, 36])
+    ] * 2
+    assert [name for name, _ in boxes] == [name for name, _ in truth]
+    assert np.allclose([box for _, box in boxes], [box for _, box in truth])
+    outlines = [(name, outline[0]) for name, _, outline in found if outline]
+    assert [name for name, _ in outlines] == ["text", "object", "object"]
+    assert all(np.allclose(one, shape) for (_, one), shape in zip(outlines, (QUAD, *MASK), strict=True))
 
 
 def test_words_belong_to_their_regions(run: Directory) -> None:
