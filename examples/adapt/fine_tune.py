@@ -40,6 +40,7 @@ LAYERS = ["qkv", "proj", "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
 WARMUP_STEPS = 30
 LOG_EVERY = 50
 PAD, IGNORED = 1, -100
+PARTS = 4
 
 
 class Asked(NamedTuple):
@@ -131,12 +132,23 @@ def _padded(rows: list[list[int]], value: int) -> Tensor:
 
 
 def loss_of(model: Any, batch: Batch) -> Tensor:
-    """Return the mean loss of the tokens of all answers; each picture goes through the tower once."""
-    features = model.get_image_features(batch.pixel_values).pooler_output[batch.owner]
-    embedded = torch.cat([features, model.get_input_embeddings()(batch.input_ids)], 1)
-    mask = torch.cat([batch.attention_mask.new_ones(features.shape[:2]), batch.attention_mask], 1)
-    loss: Tensor = model(inputs_embeds=embedded, attention_mask=mask, labels=batch.labels).loss
-    return loss
+    """Return the mean loss of the tokens of all answers; each picture goes through the tower once.
+
+    The questions go through the language model in parts of similar length, which need little padding.
+    """
+    features = model.get_image_features(batch.pixel_values).pooler_output
+    lengths = (batch.labels != IGNORED).sum(1)
+    parts = [_sum_of_losses(model, features, batch, rows) for rows in lengths.argsort().chunk(PARTS)]
+    return torch.stack(parts).sum() / lengths.sum()
+
+
+def _sum_of_losses(model: Any, features: Tensor, batch: Batch, rows: Tensor) -> Tensor:
+    pictures, mask, labels = features[batch.owner[rows]], batch.attention_mask[rows], batch.labels[rows]
+    mask, labels = mask[:, : mask.sum(1).max()], labels[:, : (labels != IGNORED).sum(1).max()].contiguous()
+    embedded = torch.cat([pictures, model.get_input_embeddings()(batch.input_ids[rows, : mask.shape[1]])], 1)
+    mask = torch.cat([mask.new_ones(pictures.shape[:2]), mask], 1)
+    loss: Tensor = model(inputs_embeds=embedded, attention_mask=mask, labels=labels).loss
+    return loss * (labels != IGNORED).sum()
 
 
 def adapt(model: Any, rank: int) -> Any:
@@ -171,7 +183,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="pictures and a .jsonl file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="ADAPTER", help="where the adapter goes")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=12, help="pictures of a step")
+    parser.add_argument("--batch", type=int, default=8, help="pictures of a step")
     parser.add_argument("--questions", type=int, default=5, help="questions about each of them")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest of the schedule")
