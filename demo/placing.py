@@ -46,16 +46,17 @@ class Shape:
         return [(x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in outline(self.kind, circle_points)]
 
 
-def place_shapes(size: tuple[int, int], layout: Layout | None, rng: np.random.Generator) -> list[Shape]:
+def place_shapes(size: tuple[int, int], layout: Layout | None, rng: np.random.Generator, new: str = "") -> list[Shape]:
     """Place one to four shapes of different names, from left to right; each is drawn over those before it.
 
-    A shape for which there is no space is left out.
+    A shape for which there is no space is left out.  With a ``new`` kind, one shape at least is of it.
     """
     wanted = int(rng.choice([1, 2, 3, 4], p=[0.15, 0.3, 0.3, 0.25]))
     covered = MAX_COVERED_IN_A_CROWD if rng.random() < CROWDED_SHARE else MAX_COVERED
     shapes: list[Shape] = []
+    known = (*KINDS, new) if new else KINDS
     for _ in range(_TRIES):
-        candidate = _random_shape(size, rng)
+        candidate = _random_shape(size, rng, (new,) if new and not shapes else known)
         if _is_clear(candidate, layout, size) and all(_go_together(candidate, s, size, covered) for s in shapes):
             shapes.append(candidate)
         if len(shapes) == wanted:
@@ -63,12 +64,12 @@ def place_shapes(size: tuple[int, int], layout: Layout | None, rng: np.random.Ge
     return sorted(shapes, key=lambda shape: shape.centre[0])
 
 
-def _random_shape(size: tuple[int, int], rng: np.random.Generator) -> Shape:
+def _random_shape(size: tuple[int, int], rng: np.random.Generator, kinds: tuple[str, ...]) -> Shape:
     name = str(rng.choice(list(SIZES), p=[0.2, 0.4, 0.4]))
     side = rng.uniform(*SIZES[name]) * sum(size) / 2
     x, y = rng.uniform(2, size[0] - side - 2), rng.uniform(2, size[1] - side - 2)
     box = (float(x), float(y), float(x + side), float(y + side))
-    return Shape(name, str(rng.choice(list(COLOURS))), str(rng.choice(KINDS)), box)
+    return Shape(name, str(rng.choice(list(COLOURS))), str(rng.choice(kinds)), box)
 
 
 def _is_clear(shape: Shape, layout: Layout | None, size: tuple[int, int]) -> bool:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 LEAST_ABSENT_SHARE = 0.3
 """The share of open-vocabulary questions about what is not there; a detector must be able to refuse."""
 
-_NAMES = tuple(f"{colour} {kind}" for colour, kind in product(COLOURS, KINDS))
-
 
 @dataclass(frozen=True)
 class Question:
@@ -126,7 +124,8 @@ def _grounding(scene: Scene, rng: np.random.Generator, absent: float) -> Questio
 def _absent_name(scene: Scene, rng: np.random.Generator) -> str:
     """Return the name of no shape of the scene; half of the time its colour or its kind is there."""
     names = {s.name for s in scene.shapes}
-    others = [name for name in _NAMES if name not in names]
+    kinds = (*KINDS, scene.new) if scene.new else KINDS
+    others = [name for name in map(" ".join, product(COLOURS, kinds)) if name not in names]
     words = {word for name in names for word in name.split()}
     close = [name for name in others if words & set(name.split())]
     return str(rng.choice(close if rng.random() < 0.5 else others))

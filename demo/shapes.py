@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "diamond")
+NEW_KINDS = ("bow",)
+"""Kinds that the embedded checkpoint does not know; only scenes that ask for one have it (docs/adapt.md)."""
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (208, 38, 42),
     "orange": (240, 128, 26),
@@ -37,6 +39,7 @@ _CORNERS: dict[str, tuple[Point, ...]] = {
         (0.32, 0), (0.68, 0), (0.68, 0.32), (1, 0.32), (1, 0.68), (0.68, 0.68),
         (0.68, 1), (0.32, 1), (0.32, 0.68), (0, 0.68), (0, 0.32), (0.32, 0.32),
     ),
+    "bow": ((0, 0), (0.5, 0.36), (1, 0), (1, 1), (0.5, 0.64), (0, 1)),
 }  # fmt: skip
 
 

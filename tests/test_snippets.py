@@ -41,12 +41,14 @@ REASONS = {
     "sets up the shell of the reader": 3,
     "the adapter is yours": 1,
     "takes a quarter of an hour": 1,
+    "needs the adapter that was trained": 1,
+    "trains for minutes": 1,
 }
 """The reasons not to run a block, each with the number of its blocks.  Adding a reason is a decision to make here."""
 
 SET_UP = (
     r"(.*/)?pip install( -e)?( \S*?(\[(?P<extras>[\w,]+)\])?)+",
-    r"(.*/)?python3? (?P<script>(demo|benchmarks|examples)/\w+\.py)( .*)?",
+    r"(.*/)?python3? (?P<script>(demo|benchmarks|examples)/(\w+/)?\w+\.py)( .*)?",
     r"make (?P<target>[\w-]+)",
     r"git clone \S+",
     r"cd \S+",
@@ -182,6 +184,8 @@ def test_commands_of_a_block() -> None:
         ("pip install .[compile,frobnicate]", False),
         ("python demo/scenes.py OUT --count 1", True),
         ("python demo/gone.py", False),
+        ("python examples/adapt/fine_tune.py CHECKPOINT FOLDER -o OUT", True),
+        ("python examples/adapt/gone.py", False),
         ("make demo", True),
         ("make frobnicate", False),
         ("curl example.org", False),

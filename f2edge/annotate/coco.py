@@ -41,6 +41,11 @@ def write_coco(run: Directory, _pictures: Pictures, place: Path) -> None:
             _write(file, run, task, ids)
 
 
+def category(record: Record) -> str:
+    """Return the category of a region or phrase; tasks whose labels are free words have one for all."""
+    return _CATEGORIES.get(record.task, "object") or record.label or "object"
+
+
 def _write(file: TextIO, run: Directory, task: str, ids: Mapping[str, int]) -> None:
     """Write one file shard after shard, so that a large run needs little more memory than a small one."""
     categories: dict[str, int] = {}
@@ -48,14 +53,15 @@ def _write(file: TextIO, run: Directory, task: str, ids: Mapping[str, int]) -> N
     records = (one for path in run.paths() for one in read_records(path, kept=True, tasks=(task,)))
     annotations = ({"id": next(numbers), "image_id": ids[one.image], **_entry(one, categories)} for one in records)
     file.write(f'{{"info": {{"description": "f2edge annotate, task {task}"}}, "licenses": [], "images": ')
-    _write_list(file, (_image(one, ids) for one in _images(run)))
+    write_list(file, (_image(one, ids) for one in _images(run)))
     file.write(', "annotations": ')
-    _write_list(file, annotations)
+    write_list(file, annotations)
     named = [{"id": number, "name": name, "supercategory": ""} for name, number in categories.items()]
     file.write("}\n" if task in _TEXTS else f', "categories": {json_text(named)}}}\n')
 
 
-def _write_list(file: TextIO, values: Iterable[Any]) -> None:
+def write_list(file: TextIO, values: Iterable[Any]) -> None:
+    """Write values as a list in JSON, one a line; only one of them is in memory at a time."""
     file.write("[")
     file.writelines(f"{',' if index else ''}\n{json_text(plain(value))}" for index, value in enumerate(values))
     file.write("]")
@@ -75,8 +81,7 @@ def _entry(record: Record, categories: dict[str, int]) -> dict[str, Any]:
     """Return the fields of an annotation but its ids; a category that is new gets the next number."""
     if record.kind == "text":
         return {"caption": record.text, "score": record.confidence}
-    name = _CATEGORIES.get(record.task, "object") or record.label or "object"
-    number = categories.setdefault(name, len(categories) + 1)
+    number = categories.setdefault(category(record), len(categories) + 1)
     x1, y1, x2, y2 = record.box or (0.0,) * 4
     outlines = record.polygons or ([record.quad] if record.quad else [])
     area = sum(map(_area, outlines)) if outlines else (x2 - x1) * (y2 - y1)

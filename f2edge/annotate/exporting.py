@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from f2edge.annotate.coco import write_coco
 from f2edge.annotate.files import whole_directory
+from f2edge.annotate.labelstudio import write_labelstudio
 from f2edge.annotate.tars import write_webdataset
 from f2edge.annotate.yolo import write_yolo
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
     Writer: TypeAlias = Callable[[Directory, Pictures, Path], None]
 
-WRITERS: dict[str, Writer] = {"coco": write_coco, "yolo": write_yolo, "webdataset": write_webdataset}
+WRITERS: dict[str, Writer] = {
+    "coco": write_coco,
+    "yolo": write_yolo,
+    "webdataset": write_webdataset,
+    "labelstudio": write_labelstudio,
+}
 """What writes each format into a directory of its name."""
 
 

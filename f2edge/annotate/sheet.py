@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from f2edge.annotate.charts import BASE, HEIGHT, WIDTH, charts
 from f2edge.annotate.records import REASONS
 from f2edge.drawing.display import Thumbnail
 from f2edge.errors import ImageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from f2edge.annotate.pictures import Picture
     from f2edge.annotate.records import Record, Shape
     from f2edge.annotate.sources import Pictures
+    from f2edge.annotate.statistics import Statistics
 
 _SEED = 0
 
@@ -51,13 +53,14 @@ class _Figure(NamedTuple):
     shapes: Sequence[_Outline]
 
 
-def render(run: Directory, pictures: Pictures, count: int) -> str:
+def render(run: Directory, pictures: Pictures, count: int, statistics: Statistics) -> str:
     """Return the page.
 
     Args:
         run: a finished run.
         pictures: its pictures.
         count: how many pictures are shown at most; the same ones each time.
+        statistics: what the run has made, for the charts.
 
     Raises:
         AnnotationError: a shard is damaged.
@@ -69,6 +72,8 @@ def render(run: Directory, pictures: Pictures, count: int) -> str:
     return page.render(
         title=f"Annotations of {run.place.name}",
         cards=cards,
+        charts=charts(statistics),
+        chart_box={"width": WIDTH, "height": HEIGHT, "base": BASE},
         pictures=len(pictures.pictures),
         passed=description.passed,
         bundle=f"{description.bundle['name']} ({description.bundle['sha256'][:8]})",

@@ -36,6 +36,8 @@ class Row:
         dropped: how many were dropped, by the reason.
         unseen: kept phrases at whose place task "od" has no object.
         passes: how many of those that are kept each pass has made, by its number.
+        lengths: how many of those that are kept have each number of tokens.
+        counts: how many pictures have each number of annotations that are kept; those without any are left out.
     """
 
     kind: str
@@ -47,6 +49,8 @@ class Row:
     unseen: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     passes: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    counts: Counter[int] = field(default_factory=Counter)
 
     @property
     def mean_tokens(self) -> float | None:
@@ -61,7 +65,12 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         means = {"mean_tokens": self.mean_tokens, "mean_annotations": self.mean_annotations}
-        return {**asdict(self), "dropped": dict(self.dropped), "passes": dict(self.passes), **means}
+        spread = {"lengths": _by_number(self.lengths), "counts": _by_number(self.counts)}
+        return {**asdict(self), "dropped": dict(self.dropped), "passes": dict(self.passes), **spread, **means}
+
+
+def _by_number(counts: Counter[int]) -> dict[str, int]:
+    return {str(number): counts[number] for number in sorted(counts)}
 
 
 @dataclass(frozen=True)
@@ -129,14 +138,18 @@ def _add(rows: dict[tuple[str, str, str], Row], table: Any) -> None:
         else:
             row.dropped[one["reason"]] += one["image_count"]
     kept = table.filter(table["kept"])
-    for one in _grouped(kept, _KEY):
-        rows[_key(one)].images += one["image_count_distinct"]
+    for one in _grouped(kept, (*_KEY, "image")):
+        row = rows[_key(one)]
+        row.images += 1
+        row.counts[one["image_count"]] += 1
+    for one in _grouped(kept, (*_KEY, "tokens")):
+        rows[_key(one)].lengths[one["tokens"]] += one["image_count"]
     for one in _grouped(kept.filter(pc.fill_null(pc.invert(kept["seen"]), pa.scalar(value=False))), _KEY):
         rows[_key(one)].unseen += one["image_count"]
 
 
 def _grouped(table: Any, names: Sequence[str]) -> list[dict[str, Any]]:
-    sums = [("image", "count"), ("image", "count_distinct"), ("tokens", "sum")]
+    sums = [("image", "count"), ("tokens", "sum")]
     groups: list[dict[str, Any]] = table.group_by(list(names)).aggregate(sums).to_pylist()
     return groups
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from itertools import groupby
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from f2edge.annotate.pictures import SUFFIXES
+from f2edge.annotate.linking import link, path_of
 from f2edge.annotate.settings import OBJECTS
 from f2edge.annotate.tables import read_records
 from f2edge.errors import AnnotationError
@@ -16,6 +14,7 @@ from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from f2edge.annotate.directory import Directory
     from f2edge.annotate.pictures import Picture
@@ -42,7 +41,7 @@ def write_yolo(run: Directory, pictures: Pictures, place: Path) -> None:
         for image, group in groupby(read_records(path, kept=True, tasks=("", _TASK)), key=lambda one: one.image):
             name = _name(by_id[image], places)
             _write_text(place / "labels" / name.with_suffix(".txt"), _lines(list(group), classes))
-            _link(by_id[image], place / "images" / name)
+            link(by_id[image], place / "images" / name)
     names = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in classes.items())
     head = "path: .\ntrain: images\nval: images\n"
     _write_text(
@@ -51,15 +50,12 @@ def write_yolo(run: Directory, pictures: Pictures, place: Path) -> None:
 
 
 def _name(picture: Picture, places: dict[Path, str]) -> Path:
-    """Return the path of a picture in the folders: its id, without what leads out of them.
+    """Return the path of a picture in the folders.
 
     Raises:
         AnnotationError: another picture has the same one but for the suffix.
     """
-    parts = [part for part in PurePosixPath(picture.id).parts if part not in ("/", "..", ".")]
-    name = Path(*parts)
-    if name.suffix.lower() not in SUFFIXES:
-        name = name.with_name(name.name + picture.suffix)
+    name = path_of(picture)
     stem = name.with_suffix("")
     if stem in places:
         raise AnnotationError(f"{places[stem]} and {picture.id} would have the same labels in yolo; rename one of them")
@@ -87,13 +83,3 @@ def _lines(records: Sequence[Record], classes: dict[str, int]) -> str:
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
-
-
-def _link(picture: Picture, place: Path) -> None:
-    """Link to a picture, or copy it out of its archive and where the system has no links."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if picture.is_file:
-        with suppress(OSError, NotImplementedError):
-            place.symlink_to(picture.path.absolute())
-            return
-    place.write_bytes(picture.read())

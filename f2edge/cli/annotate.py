@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from f2edge.annotate.sources import Pictures
     from f2edge.annotate.statistics import Statistics
 
-FORMATS = ("parquet", "coco", "yolo", "webdataset")
+FORMATS = ("parquet", "coco", "yolo", "webdataset", "labelstudio")
 """The first one is always written."""
 DEFAULT_SHEET = 24
 _SHARE = click.FloatRange(0, 1)
@@ -230,7 +230,7 @@ def _run(run: _Run, formats: Sequence[str], sheet: int) -> Statistics:
         statistics = count(directory.paths(), directory.description)
         write_durably(run.output / STATISTICS, (json_text(statistics.to_json(), indent=2) + "\n").encode())
         if sheet:
-            write_durably(run.output / SHEET, render(directory, run.pictures, sheet).encode())
+            write_durably(run.output / SHEET, render(directory, run.pictures, sheet, statistics).encode())
         for name in formats:
             if name != FORMATS[0]:
                 export(directory, run.pictures, name)

@@ -6,17 +6,20 @@ import io
 import json
 import shutil
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
+from f2edge.cli.annotate import FORMATS
 from f2edge.cli.output import rate_bar
 from tests.support import schemas
 from tests.support.annotations import write_photos
 from tests.support.command import Outcome, f2edge, f2edge_process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 TASKS = ("--tasks", "caption,od,caption_to_phrase_grounding")
@@ -60,7 +63,14 @@ def test_a_run(finished: tuple[Path, Outcome]) -> None:
     captions = [row for row in kept if row["task"] == "caption"]
     assert counts["caption", ""]["images"] == len({row["image"] for row in captions})
     assert counts["caption", ""]["tokens"] == sum(row["tokens"] for row in captions)  # type: ignore[misc]
+    assert counts["caption", ""]["lengths"] == _counted(row["tokens"] for row in captions)
+    objects = Counter(row["image"] for row in kept if row["task"] == "od")
+    assert counts["od", ""]["counts"] == _counted(objects.values())
     assert outcome.json["complexity"] == "grounding"
+
+
+def _counted(numbers: Iterable[object]) -> dict[str, int]:
+    return {str(number): count for number, count in Counter(numbers).items()}
 
 
 def test_unreadable_pictures_are_named(finished: tuple[Path, Outcome]) -> None:
@@ -147,11 +157,11 @@ def test_refused_refinements(finished: tuple[Path, Outcome], tiny_bundle: Path, 
 def test_formats_and_sheet(finished: tuple[Path, Outcome], tiny_bundle: Path, photos: Path) -> None:
     """A finished run is exported by the same command; the contact sheet is there unless it has no pictures."""
     output, _ = finished
-    names = [word for name in ("parquet", "coco", "yolo", "webdataset") for word in ("--format", name)]
+    names = [word for name in FORMATS for word in ("--format", name)]
     (output / "sheet.html").unlink()
     assert f2edge("annotate", tiny_bundle, photos, "-o", output, *OPEN, *names, "--sheet", 0).code == 0
     assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == {
-        *("run.json", "shards", "statistics.json", "coco", "yolo", "webdataset")
+        *("run.json", "shards", "statistics.json", *FORMATS[1:])
     }
     assert f2edge("annotate", tiny_bundle, photos, "-o", output, *OPEN, "--sheet", 2).code == 0
     assert (output / "sheet.html").stat().st_size > 1000

@@ -12,7 +12,7 @@ from make_tokenizer import florence_tokens, make_tokenizer
 from placing import MAX_COVERED_IN_A_CROWD, MIN_ORDER_GAP, overlap
 from questions import ask
 from scenes import make_scene, write_scenes
-from shapes import COLOURS, KINDS, SIZES, WORDS, outline
+from shapes import COLOURS, KINDS, NEW_KINDS, SIZES, WORDS, outline
 
 from f2edge.evaluation.overlap import mask_iou
 from f2edge.tasks.parsers import find_instances
@@ -114,7 +114,24 @@ def test_a_word_is_written_inside_its_box(scenes: list[Scene]) -> None:
         assert np.all(np.diff([box[0] for box in word.letter_boxes]) > 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_new_kinds_are_in_scenes_that_ask_for_them() -> None:
+    """Every such scene has one, and old ones are there too; without asking the scenes are the same as ever."""
+    (new,) = NEW_KINDS
+    scenes = [make_scene(SEED, index, new=new) for index in range(COUNT)]
+    assert all(new in {shape.kind for shape in scene.shapes} for scene in scenes)
+    assert {shape.kind for scene in scenes for shape in scene.shapes} == {*KINDS, new}
+    absent = [_asked(scene, index) for index, scene in enumerate(scenes)]
+    assert any(new in name for name in absent)
+
+
+def _asked(scene: Scene, index: int) -> str:
+    """Return what is asked for in a scene where it is not."""
+    question = next(q for q in ask(scene, np.random.default_rng(index), 1.0) if q.task.startswith("REFERRING"))
+    assert question.answer == ""
+    return question.text
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *NEW_KINDS])
 def test_outlines_start_at_the_top_and_run_clockwise(kind: str) -> None:
     """Every outline fills the unit square; its shoelace area is positive, with y pointing down."""
     points = np.array(outline(kind))
