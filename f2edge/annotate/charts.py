@@ -101,7 +101,7 @@ def histogram(title: str, counts: Mapping[int, int]) -> Chart:
 
 def _step(spread: int) -> int:
     """Return how many numbers a bar stands for: 1, 2 or 5 times a power of ten."""
-    steps = (step * 10**power for power in count() for step in _STEPS)
+    steps = (step * int(10**power) for power in count() for step in _STEPS)
     return next(step for step in steps if spread <= step * (_MOST - 1))  # one bar more where the first begins before
 
 
