@@ -32,7 +32,7 @@ def with_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 
 def test_what_is_needed() -> None:
-    """A bundle of fp32 needs more than one of fp16; INT8 needs 29 MB more for each picture at base size."""
+    """A bundle of fp32 needs more than one of fp16; INT8 needs 26 MB more for each picture at base size."""
     fp32, fp16 = (needed_space(WEIGHTS, BASE, bytes_per_weight=n, pictures=0) for n in (4, 2))
     assert 1.5e9 < fp16 < fp32 < 3e9
     few, many = (needed_space(WEIGHTS, BASE, bytes_per_weight=1, pictures=n) for n in (8, 128))
