@@ -42,8 +42,7 @@ def fix_prompt(model: onnx.ModelProto, image_tokens: int, prompt_tokens: int) ->
         CompileError: the graph has no attention that could be masked.
     """
     graph = model.graph
-    softmaxes = [node for node in graph.node if node.op_type == "Softmax"]
-    if not softmaxes:
+    if not any(node.op_type == "Softmax" for node in graph.node):
         raise CompileError("the encoder graph has no softmax to mask; report this with the checkpoint")
     for node in graph.node:
         if node.op_type == "Gather":

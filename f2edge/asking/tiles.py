@@ -57,6 +57,18 @@ def check_tiled(task: Task) -> None:
         raise TaskError(f"`tile` is for tasks that locate everything in a picture ({names}), not for {asked}")
 
 
+class _Plan(NamedTuple):
+    """What the answers about the places of a picture are joined by."""
+
+    task: Task
+    places: list[Box]
+    nms: float
+
+    def join(self, parts: list[Result]) -> Result:
+        """Join the answers about the first places, or about all."""
+        return join(self.task, parts, self.places, self.nms)
+
+
 def answer_tiles(
     model: Model,
     image: ImageSource,
@@ -82,15 +94,15 @@ def answer_tiles(
     task = resolve(question.task)
     check_tiled(task)
     picture = load_image(image)
-    places = tiling.places(picture.size)
+    plan = _Plan(task, tiling.places(picture.size), tiling.nms)
     parts: list[Result] = []
     try:
-        parts.extend(_answers(model, _pictures(picture, places, whole), question, signal))
+        parts.extend(_answers(model, _pictures(picture, plan.places, whole), question, signal))
     except StoppedError as error:
         if error.result is not None:
             parts.append(error.result)
-        raise stopped_error(signal, join(task, parts, places, tiling.nms) if parts else None) from None
-    return join(task, parts, places, tiling.nms)
+        raise stopped_error(signal, plan.join(parts) if parts else None) from None
+    return plan.join(parts)
 
 
 def _pictures(picture: Image.Image, places: list[Box], whole: Encoded | None) -> Iterator[Image.Image | Encoded]:
@@ -105,14 +117,6 @@ def _answers(
     if signal.possible:
         return (model.answer(one, question, signal) for one in pictures)
     return answer_many(model, (Ask(one, **question._asdict()) for one in pictures), DEFAULT_BATCH)
-
-
-class _Plan(NamedTuple):
-    """How many answers belong to a question of many, and how they are joined; nothing for a question without tiles."""
-
-    task: Task
-    places: list[Box]
-    nms: float
 
 
 def answer_many_tiled(model: Model, asks: Iterable[Ask], batch: int, signal: StopSignal) -> Iterator[Result]:
@@ -141,9 +145,9 @@ def _parts(asks: Iterable[Ask], plans: deque[_Plan | None]) -> Iterator[Ask]:
         task, tiling = resolve(ask.task), Tiling(ask.tile, ask.overlap, ask.nms)
         check_tiled(task)
         picture = _picture(ask.image)
-        places = tiling.places(picture.size)
-        plans.append(_Plan(task, places, tiling.nms))
-        for one in _pictures(picture, places, None):
+        plan = _Plan(task, tiling.places(picture.size), tiling.nms)
+        plans.append(plan)
+        for one in _pictures(picture, plan.places, None):
             yield replace(ask, image=one, tile=None)
 
 
@@ -171,7 +175,7 @@ def _joined(results: Iterator[Result], plans: deque[_Plan | None], signal: StopS
             if plan is None:
                 yield first
             else:
-                yield join(plan.task, [first, *islice(results, len(plan.places) - 1)], plan.places, plan.nms)
+                yield plan.join([first, *islice(results, len(plan.places) - 1)])
             answered += 1
     except StoppedError:
         raise many_stopped_error(signal, answered) from None
