@@ -41,6 +41,7 @@ REASONS = {
     "sets up the shell of the reader": 3,
     "the adapter is yours": 1,
     "takes a quarter of an hour": 1,
+    "takes most of an hour": 1,
     "needs the adapter that was trained": 1,
     "trains for minutes": 1,
 }

@@ -14,8 +14,8 @@ from f2edge.decoding import generate
 from f2edge.quantize.onnx_files import QUANTIZING
 from f2edge.runtimes.fixed_shapes import StaticRuntime
 from f2edge.runtimes.onnxruntime.runtime import load_graphs
-from tests.quantize.test_int8 import in_openvino, without_dynamic_quantization
 from tests.support.checkpoints import TINY
+from tests.support.openvino_graphs import in_openvino, without_dynamic_quantization
 from tests.support.searches import random_question, random_settings
 
 if TYPE_CHECKING:

@@ -12,22 +12,16 @@ from onnx import numpy_helper
 import f2edge
 from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS
-from f2edge.compile.openvino.convert import compile_openvino
-from f2edge.placement import Placement
-from f2edge.quantize.onnx_files import WeightFile
 from f2edge.runtimes.onnxruntime.runtime import load_graphs
-from f2edge.runtimes.openvino import devices as openvino_devices
-from f2edge.runtimes.openvino.loading import LoadPlan
-from f2edge.runtimes.openvino.runtime import OpenVINORuntime
 from f2edge.verify import verify
 from tests.support.checkpoints import TINY
+from tests.support.openvino_graphs import in_openvino, without_dynamic_quantization
 from tests.support.processor import needs_vnni
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from f2edge.arrays import FloatArray
-    from f2edge.targets import Precision
 
 SAMPLES = 6
 ROUNDING = 1e-5
@@ -63,26 +57,6 @@ def test_the_manifest_and_verify_say_int8(tiny_int8: Path) -> None:
     for component in verified.components.values():
         assert component.relative_error
         assert 1e-4 < component.relative_error < component.tolerance
-
-
-def in_openvino(
-    graphs: dict[str, Path], directory: Path, layers: int, decoder_precision: Precision = "fp32"
-) -> OpenVINORuntime:
-    """Open ONNX graphs in OpenVINO."""
-    directory.mkdir(exist_ok=True)
-    weights = WeightFile(directory / "weights.bin")
-    for name, graph in graphs.items():
-        compile_openvino(graph, directory / f"{name}.xml", weights, decoder_layers=layers, fp16=False)
-    converted = {name: directory / f"{name}.xml" for name in graphs}
-    return OpenVINORuntime(LoadPlan(converted, Placement.on("CPU"), decoder_precision=decoder_precision))
-
-
-def without_dynamic_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn off OpenVINO's rounding of activations before INT8 weights, which hides smaller differences."""
-    usual, exact = openvino_devices.compile_options, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    monkeypatch.setattr(
-        "f2edge.runtimes.openvino.loading.compile_options", lambda *a, **named: usual(*a, **named) | exact
-    )
 
 
 @needs_vnni
