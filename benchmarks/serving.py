@@ -7,7 +7,8 @@ The results are written as JSON.
 The server runs in a process of its own on the loopback interface.  Overhead: a picture of 640 x 480 pixels, another one
 each time, is asked about in this process and over HTTP in turn; the difference of the two is taken pair by pair.  Where
 answers take long, it is smaller than what two answers differ by; then the time of a request outside the answer says
-more, whose own time the server tells.  Crowd: a hundred clients ask at once, where a worker and a queue have place for
+more, whose own time the server tells.  httpx sends a form in some twenty pieces; the same is asked with the form in one
+piece.  Crowd: a hundred clients ask at once, where a worker and a queue have place for
 nine; what the clients take to ask is in their times.  Soak: see ``serving_soak.py``.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
-from served import TIMEOUT, Server, picture, posted, request
+from served import TIMEOUT, Server, form_of, picture, posted, request
 from serving_soak import soak
 
 import f2edge
@@ -58,28 +59,37 @@ def _timed(action: Callable[[], Any]) -> Timed:
 
 def measure_overhead(model: f2edge.Florence2, server: Server, runs: int) -> dict[str, Any]:
     """Ask in this process and over HTTP in turn, and about each picture a second time."""
-    here, there, second, outside = [], [], [], []
     with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
-        for run in range(runs + 3):
-            content = picture(10_000 + run, (640, 480), "JPEG")
-            alone = _timed(lambda content=content: model.run(content, **_QUESTION))  # type: ignore[misc]
-            over = _timed(lambda content=content: posted(client, content, _QUESTION))  # type: ignore[misc]
-            again = {"image_id": over.value.json()["image_id"], **_QUESTION}
-            repeated = _timed(lambda again=again: client.post("/v1/ask", json=again))  # type: ignore[misc]
-            if run >= 3:  # the first ones warm up
-                for kept, one in zip((here, there, second), (alone, over, repeated), strict=True):
-                    kept.append(one.seconds)
-                outside.append(over.seconds - over.value.json()["timings_ms"]["total"] / 1e3)
-    differences = [over - alone for alone, over in zip(here, there, strict=True)]
-    return {
-        "runs": runs,
-        "model_run": percentiles(here),
-        "over_http": percentiles(there),
-        "difference": percentiles(differences),
-        "outside_the_answer": percentiles(outside),
-        "second_question": percentiles(second),
-        "second_over_first": round(statistics.median(second) / statistics.median(there), 3),
-    }
+        taken = [_ask_each_way(model, client, 10_000 + run) for run in range(runs + 3)][3:]  # the first ones warm up
+    seconds = {way: [one[way].seconds for one in taken] for way in taken[0]}
+    report: dict[str, Any] = {"runs": runs} | {way: percentiles(each) for way, each in seconds.items()}
+    pairs = zip(seconds["model_run"], seconds["over_http"], strict=True)
+    report["difference"] = percentiles([over - alone for alone, over in pairs])
+    for way in ("over_http", "in_one_piece"):
+        report[f"{way}_outside_the_answer"] = percentiles([_outside(one[way]) for one in taken])
+    medians = (statistics.median(seconds[way]) for way in ("second_question", "over_http"))
+    report["second_over_first"] = round(next(medians) / next(medians), 3)
+    return report
+
+
+def _ask_each_way(model: f2edge.Florence2, client: httpx.Client, seed: int) -> dict[str, Timed]:
+    """Ask about one picture here, over HTTP as httpx sends a form, with the form in one piece, and once more."""
+    content, other = (picture(number, (640, 480), "JPEG") for number in (seed, seed + 10_000))
+    alone = _timed(lambda: model.run(content, **_QUESTION))
+    over = _timed(lambda: posted(client, content, _QUESTION))
+    again = {"image_id": over.value.json()["image_id"], **_QUESTION}
+    second = _timed(lambda: client.post("/v1/ask", json=again))
+    # about another picture: the features of this one are kept
+    form = client.build_request("POST", "/v1/ask", files={"image": ("a", other)}, data=form_of(_QUESTION))
+    body, kind = form.read(), {"content-type": form.headers["content-type"]}
+    whole = _timed(lambda: client.post("/v1/ask", content=body, headers=kind))
+    return {"model_run": alone, "over_http": over, "in_one_piece": whole, "second_question": second}
+
+
+def _outside(asked: Timed) -> float:
+    """Return the seconds of a request outside the answer, whose own time the server tells."""
+    seconds: float = asked.seconds - asked.value.json()["timings_ms"]["total"] / 1e3
+    return seconds
 
 
 def measure_crowd(model: f2edge.Florence2, bundle: Path, rounds: int) -> dict[str, Any]:
