@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.emulated
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENES = 9
-"""Each has seven questions."""
+SCENES = 5
+"""Each has some fifteen questions."""
+HALF_A_POINT = 0.005
 AS_EXACT = 1.5
 """How many times its error on this machine a component may be off on another processor."""
 BUNDLES: list[tuple[str, Precision]] = [
@@ -101,7 +102,11 @@ def test_the_embedded_checkpoint(
     tmp_path: Path,
     record_property: Any,
 ) -> None:
-    """Every form passes ``verify``, and metrics of 63 greedy answers differ by half a point at most from here."""
+    """Every form passes ``verify``, and the metrics of some 75 greedy answers are those of this machine.
+
+    Those of the float forms differ by half a point at most.  In INT8 a near tie may fall otherwise, as it does between
+    engines here: no metric loses more than one of its five answers, and all of them half a point in the mean.
+    """
     write_scenes(tmp_path / "scenes", SCENES, 2000)
     verdict = json.loads(emulation.f2edge(processor, tmp_path / "home", "verify", embedded[bundle], "--json"))
     asked = ("eval", embedded[bundle], "--data", tmp_path / "scenes", "--num-beams", 1, "--json")
@@ -109,12 +114,20 @@ def test_the_embedded_checkpoint(
     record_property("errors", errors(verdict))
     record_property("metrics", {"here": here, "there": there})
     assert verdict["passed"]
-    for mine, other in zip(values(here), values(there), strict=True):
-        assert abs(mine - other) <= 0.005
+    lost = [mine - other for mine, other in zip(values(here), values(there), strict=True)]
+    if bundle[1] == "int8":
+        assert max(lost) <= 1 / SCENES + HALF_A_POINT
+        assert sum(lost) / len(lost) <= HALF_A_POINT
+    else:
+        assert max(map(abs, lost)) <= HALF_A_POINT
+
+
+SCALES = {"cider": 0.1, "cer": -1.0}
+"""CIDEr ends at 10 instead of 1, and of errors less is better."""
 
 
 def values(report: Any) -> list[float]:
-    """Return the metrics of a report of ``f2edge eval``, which are parts of 1."""
+    """Return the metrics of a report of ``f2edge eval``, of which 1 is a hundred points and more is better."""
     (bundle,) = report["bundles"]
-    all_values = [metric["value"] for task in bundle["metrics"].values() for metric in task.values()]
-    return [value for value in all_values if value is not None]
+    metrics = [each for task in bundle["metrics"].values() for each in task.items()]
+    return [SCALES.get(name, 1.0) * each["value"] for name, each in metrics if each["value"] is not None]
