@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -153,9 +154,11 @@ def command(
     """Annotate pictures with texts, regions and phrases, and filter what the model says.
 
     IMAGES is a folder, a pattern such as 'photos/**/*.jpg', a tar or Parquet file with pictures, or a text file with
-    one path a line.  A run that was stopped or killed goes on when the same command is called again.
+    one path a line; or one of these in an object store, such as 's3://bucket/photos'.  A run that was stopped or killed
+    goes on when the same command is called again.
     """
     check_packages(ray)
+    _check_output(output)
     from f2edge.annotate.description import Description
     from f2edge.annotate.directory import open_directory, open_finished
     from f2edge.annotate.sources import find_pictures
@@ -211,6 +214,16 @@ def check_packages(ray: str | None) -> None:
         raise MissingExtraError("pyarrow", "annotate")
     if ray and find_spec("ray") is None:
         raise MissingExtraError("ray", "ray")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a URL, which as a path would be a folder of this machine with a strange name.
+
+    Raises:
+        InputError: it is one.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", output.as_posix()) and not output.drive:
+        raise InputError(f"`output` {output.as_posix()} is a place in a store; give a directory of this machine")
 
 
 def _annotate(job: Job, pictures: Pictures, workers: int, ray: str | None) -> None:

@@ -68,12 +68,12 @@ def alone(tiny_bundle: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Start a cluster of two cores, to which only who has its token can connect; return its address."""
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         values = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex, "RAY_raylet_start_wait_time_s": "300"}
         for name, value in {**values, "RAY_USAGE_STATS_ENABLED": "0"}.items():
             patch.setenv(name, value)
+        from ray.cluster_utils import Cluster  # takes the environment over when it is imported
+
         head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 80 * 2**20}
         started = Cluster(initialize_head=True, head_node_args=head)
         yield started.address
