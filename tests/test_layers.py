@@ -40,6 +40,8 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("serve/",),
     "filelock": ("core/bundle/", "annotate/directory.py"),
     "pyarrow": ("annotate/",),
+    "ray": ("annotate/cluster/",),
+    "fsspec": ("annotate/stores.py",),
     "supervision": ("core/handover.py", "core/result.py"),
     "rich": ("cli/",),
     "jinja2": ("core/reporting/", "annotate/sheet.py"),

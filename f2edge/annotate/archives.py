@@ -8,13 +8,13 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from f2edge.annotate.pictures import SUFFIXES, Picture
+from f2edge.annotate.pictures import SUFFIXES, Picture, content_of
+from f2edge.annotate.stores import StorePath
 from f2edge.annotate.tables import open_parquet
-from f2edge.errors import ImageError, InputError
+from f2edge.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from f2edge.annotate.pictures import Place
     from f2edge.image import ImageSource
 
 _COLUMNS = ("image", "picture", "jpg", "png", "bytes", "path", "file", "file_name")
@@ -40,10 +40,12 @@ class TarPicture(Picture):
         Raises:
             ImageError: the archive cannot be read.
         """
-        return _content(self)
+        return content_of(self)
 
     def read(self) -> bytes:
         """Return the bytes of the member."""
+        if isinstance(self.path, StorePath):
+            return self.path.read(self.start, self.length)
         with self.path.open("rb") as file:
             file.seek(self.start)
             return file.read(self.length)
@@ -79,7 +81,7 @@ class ParquetPicture(Picture):
         Raises:
             ImageError: neither they nor the file that the row names can be read.
         """
-        return _content(self)
+        return content_of(self)
 
     def read(self) -> bytes:
         """Return the bytes of the picture.
@@ -108,14 +110,14 @@ class ParquetPicture(Picture):
         return False
 
 
-def in_tar(path: Path) -> list[Picture]:
+def in_tar(path: Place) -> list[Picture]:
     """Return the pictures of a tar file, by the suffixes of its members, in their order.
 
     Raises:
         InputError: it is no tar file, or a compressed one, in which nothing can be found again.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             return [
                 TarPicture(_id(path, member.name), path, member.offset_data, member.size)
                 for member in tar
@@ -125,7 +127,7 @@ def in_tar(path: Path) -> list[Picture]:
         raise InputError(f"{path} is no sound, uncompressed tar file ({error}); pack it anew") from error
 
 
-def in_parquet(path: Path) -> list[Picture]:
+def in_parquet(path: Place) -> list[Picture]:
     """Return the pictures of a Parquet file, in the order of its rows.
 
     Raises:
@@ -146,18 +148,11 @@ def _is_picture(name: str) -> bool:
     return last.suffix.lower() in SUFFIXES and not last.name.startswith(".")
 
 
-def _id(path: Path, name: str) -> str:
+def _id(path: Place, name: str) -> str:
     return f"{path.as_posix()}/{name}".encode("utf-8", "backslashreplace").decode()
 
 
-def _content(picture: Picture) -> bytes:
-    try:
-        return picture.read()
-    except (OSError, ValueError, InputError) as error:
-        raise ImageError(f"{picture.id} cannot be read: {error}") from error
-
-
 @lru_cache(maxsize=4)
-def _group(path: Path, group: int, column: str) -> Any:
+def _group(path: Place, group: int, column: str) -> Any:
     """Return the column of a row group; neighbouring pictures are in the same one."""
     return open_parquet(path).read_row_group(group, columns=[column])[column]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 SHARDS, STATISTICS, SHEET = "shards", "statistics.json", "sheet.html"
 _LOCK = ".lock"
+_MARK = ".shared-"
 _PICTURES, _OF = "f2edge.pictures", "f2edge.run"
 
 
@@ -31,11 +35,13 @@ class Directory:
     Args:
         place: the directory.
         description: what the run is of.
+        mark: the name of a file in it without which nothing is written, see :func:`shared`.
     """
 
-    def __init__(self, place: Path, description: Description) -> None:
+    def __init__(self, place: Path, description: Description, mark: str = "") -> None:
         self.place = place
         self.description = description
+        self.mark = mark
 
     def path(self, shard: int) -> Path:
         """Return the place of a shard."""
@@ -49,12 +55,25 @@ class Directory:
         """Return the shards that are not there."""
         return [shard for shard in range(self.description.shards) if not exists(self.path(shard))]
 
+    def begin(self, shard: int) -> int:
+        """Note that a process begins a shard; return how many have begun it since the run was called, this one too.
+
+        Raises:
+            OSError: it cannot be noted.
+        """
+        note = self.place / SHARDS / f".{self.path(shard).name}{PARTIAL}tries"
+        with note.open("a", encoding="utf-8") as file:
+            file.write(f"{platform.node()} {os.getpid()}\n")
+        return len(note.read_text("utf-8").splitlines())
+
     def write(self, shard: int, records: Sequence[Record]) -> None:
         """Write a shard whole.
 
         Raises:
+            AnnotationError: this is not the directory that the run was begun in, or the run has ended.
             OSError: it cannot be written; it is then not there.
         """
+        self.check_mark()
         pictures = sum(record.kind == "picture" for record in records)
         about = {_PICTURES: str(pictures), _OF: self.description.sources["sha256"]}
         write_durably(self.path(shard), to_parquet(records, about))
@@ -66,6 +85,18 @@ class Directory:
             AnnotationError: it is damaged.
         """
         return read_records(self.path(shard))
+
+    def check_mark(self) -> None:
+        """Refuse a directory without the mark.
+
+        Raises:
+            AnnotationError: this is not the directory that the run was begun in, or the run has ended.
+        """
+        if self.mark and not is_file(self.place / self.mark):
+            raise AnnotationError(
+                f"{self.place} is not the directory that the run was begun in, or the run has ended: "
+                "choose a place for the output that all nodes share"
+            )
 
     def check(self) -> None:
         """Refuse shards that are not those of this run.
@@ -80,6 +111,28 @@ class Directory:
             about, wanted = read_about(path), min(size, count - shard * size)
             if (about.get(_PICTURES), about.get(_OF)) != (str(wanted), self.description.sources["sha256"]):
                 raise AnnotationError(f"{path} is not of this run: delete it and run the same command again")
+
+
+@contextmanager
+def shared(directory: Directory) -> Iterator[Directory]:
+    """Give the directory of a run as other processes see it, until the end of the block.
+
+    A file with a name of its own is there meanwhile.  A process that does not find it is on a machine that does not
+    share the directory, or is left of a run that was killed: it writes nothing.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place = directory.place.absolute()
+    for left in place.glob(f"{_MARK}*"):
+        left.unlink(missing_ok=True)
+    mark = place / f"{_MARK}{uuid4().hex}"
+    write_durably(mark, b"")
+    try:
+        yield Directory(place, directory.description, mark.name)
+    finally:
+        mark.unlink(missing_ok=True)
+        remove_partial(place / SHARDS)  # what killed processes have left
 
 
 @contextmanager

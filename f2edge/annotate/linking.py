@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def path_of(picture: Picture) -> Path:
     """Return the path of a picture in a folder of pictures: its id, without what leads out of it, with a suffix."""
-    parts = [part for part in PurePosixPath(picture.id).parts if part not in ("/", "..", ".")]
+    parts = [part for part in PurePosixPath(picture.id.replace("://", "/", 1)).parts if part not in ("/", "..", ".")]
     path = Path(*parts)
     return path if path.suffix.lower() in SUFFIXES else path.with_name(path.name + picture.suffix)
 
@@ -26,7 +26,7 @@ def link(picture: Picture, place: Path) -> None:
         OSError: the picture cannot be read, or the copy cannot be written.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    if picture.is_file:
+    if isinstance(picture.path, Path) and picture.is_file:
         with suppress(OSError, NotImplementedError):
             place.symlink_to(picture.path.absolute())
             return

@@ -1,4 +1,4 @@
-"""Annotate all pictures of a run: shard after shard, with several threads, in flat memory."""
+"""Annotate the pictures of shards: shard after shard, with several threads, in flat memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from f2edge.annotate.directory import Directory
     from f2edge.annotate.pictures import Picture
@@ -21,6 +21,24 @@ _AHEAD = 4
 T = TypeVar("T")
 
 
+class Shard(NamedTuple):
+    """The pictures of one file of the output, which one worker makes whole.
+
+    Args:
+        number: the number of the file, from 0.
+        pictures: in the order of its rows.
+    """
+
+    number: int
+    pictures: Sequence[Picture]
+
+
+def missing_shards(directory: Directory, pictures: Pictures) -> Iterator[Shard]:
+    """Yield the shards of a run that are not there yet."""
+    size = int(directory.description.settings["shard"])
+    return (Shard(number, pictures.shard(number, size)) for number in directory.missing())
+
+
 class _Answered(NamedTuple):
     """The records of one picture, with the number of its shard."""
 
@@ -30,37 +48,37 @@ class _Answered(NamedTuple):
 
 def annotate(
     directory: Directory,
-    pictures: Pictures,
+    shards: Iterable[Shard],
     annotator: Callable[[Picture], list[Record]],
     *,
     workers: int = 1,
     done: Callable[[], object] = lambda: None,
     refined: Callable[[int, Sequence[Record]], Sequence[Record]] = lambda _, records: records,
 ) -> None:
-    """Annotate the pictures of the shards that are not there yet, and write each shard as soon as it is whole.
+    """Annotate the pictures of shards, and write each shard as soon as it is whole.
 
     Args:
         directory: where to write.
-        pictures: all pictures of the run.
+        shards: those to make.
         annotator: returns the records of a picture; several threads call it.
         workers: how many threads.
         done: is called after each picture.
         refined: makes of the number of a shard and its records those that are written.
 
     Raises:
+        AnnotationError: this process must not write here.
         DeviceError: the engine failed; the shards until then are written.
         OSError: a shard cannot be written; those before it are.
     """
-    size = int(directory.description.settings["shard"])
-    todo = ((shard, picture) for shard in directory.missing() for picture in pictures.shard(shard, size))
+    todo = ((shard.number, picture) for shard in shards for picture in shard.pictures)
     answers = _in_order(lambda item: _Answered(item[0], annotator(item[1])), todo, workers)
     with closing(answers):
-        for shard, group in groupby(answers, key=lambda answered: answered.shard):
+        for number, group in groupby(answers, key=lambda answered: answered.shard):
             records: list[Record] = []
             for answered in group:
                 records += answered.records
                 done()
-            directory.write(shard, refined(shard, records))
+            directory.write(number, refined(number, records))
 
 
 def _in_order(function: Callable[[T], _Answered], items: Iterable[T], threads: int) -> Generator[_Answered, None, None]:

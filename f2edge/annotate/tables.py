@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from f2edge.annotate.records import Record
+from f2edge.annotate.stores import StorePath
 from f2edge.errors import AnnotationError, InputError, MissingExtraError
 
 try:
@@ -19,6 +20,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from f2edge.annotate.pictures import Place
 
 _SHAPE = pa.list_(pa.float32())
 _TYPES = {
@@ -61,14 +64,14 @@ def to_parquet(records: Iterable[Record], about: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def open_parquet(path: Path) -> Any:
-    """Open a Parquet file of any kind, as a ``pyarrow.parquet.ParquetFile``.
+def open_parquet(path: Place) -> Any:
+    """Open a Parquet file of any kind, here or in a store, as a ``pyarrow.parquet.ParquetFile``.
 
     Raises:
         InputError: it is none, or is damaged.
     """
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path.open("rb") if isinstance(path, StorePath) else path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is no sound Parquet file ({_first_line(error)}); write it again") from error
 

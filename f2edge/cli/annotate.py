@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+import re
+from contextlib import closing
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-import f2edge
 from f2edge.annotate.settings import (
     ALL,
     DEFAULT_CONFIDENCE,
@@ -28,14 +28,13 @@ from f2edge.json_text import json_text
 from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from f2edge.annotate.description import Description
     from f2edge.annotate.directory import Directory
-    from f2edge.annotate.records import Record
     from f2edge.annotate.sources import Pictures
     from f2edge.annotate.statistics import Statistics
+    from f2edge.annotate.working import Job
 
 FORMATS = ("parquet", "coco", "yolo", "webdataset", "labelstudio")
 """The first one is always written."""
@@ -117,7 +116,14 @@ _SHARE = click.FloatRange(0, 1)
     type=POSITIVE,
     default=1,
     show_default=True,
-    help="Pictures that are annotated at the same time; the weights are in memory once.",
+    help="Pictures that are annotated at the same time; the weights are in memory once.  With --ray, the processes, "
+    "each with a model of its own.",
+)
+@click.option(
+    "--ray",
+    metavar="auto|ADDRESS",
+    help="Annotate with Ray: on a cluster of this machine that is started for it, or on the one whose head is at "
+    "HOST:PORT, a node of which this machine is.",
 )
 @device_option
 @threads_option
@@ -140,6 +146,7 @@ def command(
     formats: tuple[str, ...],
     sheet: int,
     workers: int,
+    ray: str | None,
     device: str | None,
     threads: int | None,
     as_json: bool,
@@ -147,12 +154,15 @@ def command(
     """Annotate pictures with texts, regions and phrases, and filter what the model says.
 
     IMAGES is a folder, a pattern such as 'photos/**/*.jpg', a tar or Parquet file with pictures, or a text file with
-    one path a line.  A run that was stopped or killed goes on when the same command is called again.
+    one path a line; or one of these in an object store, such as 's3://bucket/photos'.  A run that was stopped or killed
+    goes on when the same command is called again.
     """
-    check_package()
+    check_packages(ray)
+    _check_output(output)
     from f2edge.annotate.description import Description
-    from f2edge.annotate.directory import open_finished
+    from f2edge.annotate.directory import open_directory, open_finished
     from f2edge.annotate.sources import find_pictures
+    from f2edge.annotate.working import Job
 
     before = open_finished(refine) if refine else None
     settings = Settings(
@@ -175,21 +185,11 @@ def command(
     description = Description(made_by, settings.to_json(), sources)
     if before:
         description = description.after(before.place, before.description)
-    load = partial(f2edge.load, bundle, device, threads=threads, workers=workers)
-    statistics = _run(_Run(load, settings, pictures, output, description, before, workers), formats, sheet)
+    with open_directory(output, description) as directory:
+        if directory.missing():
+            _annotate(Job(bundle, settings, directory, before, device, threads), pictures, workers, ray)
+        statistics = _finish(directory, pictures, formats, sheet)
     print_statistics(statistics, as_json=as_json)
-
-
-class _Run(NamedTuple):
-    """What is to be done."""
-
-    load: Callable[[], f2edge.Florence2]
-    settings: Settings
-    pictures: Pictures
-    output: Path
-    description: Description
-    before: Directory | None
-    workers: int
 
 
 def _shard(wanted: int | None, before: Directory | None) -> int:
@@ -204,51 +204,58 @@ def _shard(wanted: int | None, before: Directory | None) -> int:
     return wanted or there or DEFAULT_SHARD
 
 
-def check_package() -> None:
+def check_packages(ray: str | None) -> None:
     """Name the extra to install before any work is done.
 
     Raises:
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed, or Ray that is asked for is not.
     """
     if find_spec("pyarrow") is None:
         raise MissingExtraError("pyarrow", "annotate")
+    if ray and find_spec("ray") is None:
+        raise MissingExtraError("ray", "ray")
 
 
-def _run(run: _Run, formats: Sequence[str], sheet: int) -> Statistics:
-    """Annotate what is not annotated yet, count everything, and write what is made of it."""
-    from f2edge.annotate.directory import SHEET, STATISTICS, open_directory
+def _check_output(output: Path) -> None:
+    """Refuse a URL, which as a path would be a folder of this machine with a strange name.
+
+    Raises:
+        InputError: it is one.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", output.as_posix()) and not output.drive:
+        raise InputError(f"`output` {output.as_posix()} is a place in a store; give a directory of this machine")
+
+
+def _annotate(job: Job, pictures: Pictures, workers: int, ray: str | None) -> None:
+    """Annotate what is not annotated yet, on this machine or on a cluster."""
+    from f2edge.annotate.running import missing_shards
+    from f2edge.annotate.working import Worker
+
+    shards = list(missing_shards(job.directory, pictures))
+    total, todo = len(pictures.pictures), sum(len(shard.pictures) for shard in shards)
+    with rate_bar("pictures", total, total - todo) as done:
+        if ray:
+            from f2edge.annotate.cluster.driver import annotate_on_cluster
+
+            annotate_on_cluster(job, shards, workers, ray, done)
+            return
+        with closing(Worker(job, workers)) as worker:
+            worker.annotate(shards, done)
+
+
+def _finish(directory: Directory, pictures: Pictures, formats: Sequence[str], sheet: int) -> Statistics:
+    """Count everything that a finished run has made, and write what is made of it."""
+    from f2edge.annotate.directory import SHEET, STATISTICS
     from f2edge.annotate.exporting import export
     from f2edge.annotate.files import write_durably
     from f2edge.annotate.sheet import render
     from f2edge.annotate.statistics import count
 
-    with open_directory(run.output, run.description) as directory:
-        if directory.missing():
-            with run.load() as model:
-                model.settings(run.settings.num_beams, run.settings.max_new_tokens)  # refuses what the bundle cannot do
-                _annotate(run, directory, model)
-        statistics = count(directory.paths(), directory.description)
-        write_durably(run.output / STATISTICS, (json_text(statistics.to_json(), indent=2) + "\n").encode())
-        if sheet:
-            write_durably(run.output / SHEET, render(directory, run.pictures, sheet, statistics).encode())
-        for name in formats:
-            if name != FORMATS[0]:
-                export(directory, run.pictures, name)
+    statistics = count(directory.paths(), directory.description)
+    write_durably(directory.place / STATISTICS, (json_text(statistics.to_json(), indent=2) + "\n").encode())
+    if sheet:
+        write_durably(directory.place / SHEET, render(directory, pictures, sheet, statistics).encode())
+    for name in formats:
+        if name != FORMATS[0]:
+            export(directory, pictures, name)
     return statistics
-
-
-def _annotate(run: _Run, directory: Directory, model: f2edge.Florence2) -> None:
-    from f2edge.annotate.asking import Annotator
-    from f2edge.annotate.refining import refine
-    from f2edge.annotate.running import annotate
-
-    about, before = directory.description, run.before
-    annotator = Annotator(model, run.settings, about.bundle["sha256"], about.passed)
-
-    def refined(shard: int, records: Sequence[Record]) -> Sequence[Record]:
-        return refine(list(before.read(shard)), records, run.settings) if before else records
-
-    total = len(run.pictures.pictures)
-    todo = sum(len(run.pictures.shard(shard, run.settings.shard)) for shard in directory.missing())
-    with rate_bar("pictures", total, total - todo) as done:
-        annotate(directory, run.pictures, annotator, workers=run.workers, done=done, refined=refined)

@@ -11,7 +11,7 @@ import pytest
 from f2edge.annotate.directory import open_directory
 from f2edge.annotate.pictures import Picture
 from f2edge.annotate.records import Record
-from f2edge.annotate.running import annotate
+from f2edge.annotate.running import annotate, missing_shards
 from f2edge.annotate.settings import Settings
 from f2edge.annotate.sources import Pictures
 from f2edge.errors import DeviceError
@@ -38,7 +38,7 @@ def test_order_and_threads(tmp_path: Path) -> None:
         return [Record(picture.id, *SIZE, "picture")]
 
     with open_directory(tmp_path, ABOUT) as run:
-        annotate(run, PICTURES, slow, workers=3, done=lambda: told.append(1))
+        annotate(run, missing_shards(run, PICTURES), slow, workers=3, done=lambda: told.append(1))
     assert ids(tmp_path) == [picture.id for picture in PICTURES.pictures]
     assert len(names) == 3
     assert len(told) == COUNT
@@ -56,11 +56,11 @@ def test_a_failure_keeps_whole_shards(tmp_path: Path) -> None:
 
     with open_directory(tmp_path, ABOUT) as run:
         with pytest.raises(DeviceError):
-            annotate(run, PICTURES, failing)
+            annotate(run, missing_shards(run, PICTURES), failing)
         assert run.missing() == [2, 3]
         before = len(asked)
         asked += [""] * COUNT
-        annotate(run, PICTURES, failing)
+        annotate(run, missing_shards(run, PICTURES), failing)
     assert asked[before + COUNT :] == ["06", "07", "08", "09", "10"]
     assert ids(tmp_path) == [picture.id for picture in PICTURES.pictures]
 
@@ -78,7 +78,9 @@ def test_few_pictures_are_ahead(tmp_path: Path) -> None:
 
     many = Pictures(tuple(Picture(f"{number:02d}", Path("x")) for number in range(60)))
     with open_directory(tmp_path, description(60, Settings(shard=60))) as run:
-        thread = threading.Thread(target=annotate, args=(run, many, waiting), kwargs={"workers": 2})
+        thread = threading.Thread(
+            target=annotate, args=(run, missing_shards(run, many), waiting), kwargs={"workers": 2}
+        )
         thread.start()
         time.sleep(0.2)
         ahead = len(begun)
