@@ -102,10 +102,10 @@ def test_the_embedded_checkpoint(
     tmp_path: Path,
     record_property: Any,
 ) -> None:
-    """Every form passes ``verify``, and the metrics of some 75 greedy answers are those of this machine.
+    """Every form passes ``verify``, INT8 is as exact as here, and the metrics of some 75 greedy answers are as here.
 
-    Those of the float forms differ by half a point at most.  In INT8 a near tie may fall otherwise, as it does between
-    engines here: no metric loses more than one of its five answers, and all of them half a point in the mean.
+    Those of the float forms differ by half a point at most.  In INT8 near ties fall otherwise on each processor, and
+    one of five answers is 20 points: only the mean over all metrics is held, to two points.
     """
     write_scenes(tmp_path / "scenes", SCENES, 2000)
     verdict = json.loads(emulation.f2edge(processor, tmp_path / "home", "verify", embedded[bundle], "--json"))
@@ -116,8 +116,9 @@ def test_the_embedded_checkpoint(
     assert verdict["passed"]
     lost = [mine - other for mine, other in zip(values(here), values(there), strict=True)]
     if bundle[1] == "int8":
-        assert max(lost) <= 1 / SCENES + HALF_A_POINT
-        assert sum(lost) / len(lost) <= HALF_A_POINT
+        as_here = errors(f2edge("verify", embedded[bundle], "--json").json)
+        assert {name for name, error in errors(verdict).items() if error > AS_EXACT * as_here[name]} == set()
+        assert sum(lost) / len(lost) <= 0.02
     else:
         assert max(map(abs, lost)) <= HALF_A_POINT
 
