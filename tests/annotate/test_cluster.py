@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PICTURES, SHARD = 10, 2
+PICTURES, SHARD = 12, 2
 TWO = ("--workers", 2, "--threads", 1)
 
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="install the extra ray to run this test")
@@ -34,7 +34,7 @@ needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="install the extra r
 
 def arguments(tiny_bundle: Path, photos: Path) -> tuple[object, ...]:
     """Return a command whose shards take long enough that one of them can be interrupted."""
-    asked = ("--tasks", "caption,od", "--num-beams", 2, "--max-new-tokens", 48, "--min-confidence", 0)
+    asked = ("--tasks", "caption,od", "--num-beams", 2, "--max-new-tokens", 64, "--min-confidence", 0)
     return ("annotate", tiny_bundle, photos, *asked, "--shard", SHARD, "--threads", 1, "--sheet", 0)
 
 
@@ -154,7 +154,7 @@ def test_a_cluster_by_itself(alone: Path, tiny_bundle: Path, photos: Path, tmp_p
     before = {path: path.stat().st_mtime_ns for path in (output / "shards").iterdir()}
     outcome = f2edge_process(*arguments(tiny_bundle, photos), "-o", output, "--ray", "auto")
     assert (outcome.code, outcome.stderr.count("\n")) == (0, 1), outcome
-    assert "1 of 10 pictures cannot be read" in outcome.stderr
+    assert "1 of 12 pictures cannot be read" in outcome.stderr
     assert tables(output) == tables(alone)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
