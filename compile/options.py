@@ -91,8 +91,10 @@ class Options:
 
     @property
     def compute(self) -> dict[str, Compute]:
-        """The type that the float operations of each component run in."""
-        wanted = _COMPUTE.get(self.precision, {}) if self.precision else {}
+        """The type that the float operations of each component run in; only OpenVINO is asked for another than fp32."""
+        wanted: dict[str, Compute] = {}
+        if self.precision and self.target.runtime == "openvino":
+            wanted = _COMPUTE.get(self.precision, {})
         return {name: wanted.get(name, "fp32") for name in self.precisions}
 
     @property
