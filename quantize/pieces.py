@@ -80,6 +80,7 @@ class Cutter:
     floats: Collection[str]
     _readers: dict[str, list[int]] = field(init=False)
     _constants: set[str] = field(init=False)
+    _results: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         readers = defaultdict(list)
@@ -88,6 +89,7 @@ class Cutter:
                 readers[name].append(index)
         self._readers = dict(readers)
         self._constants = {tensor.name for tensor in self.graph.initializer}
+        self._results = {value.name for value in self.graph.output}
 
     def pieces(self, limit: int = PIECE_BYTES) -> list[Piece]:
         """Return the fewest pieces of successive nodes of at most ``limit`` bytes, larger where there is no cut."""
@@ -102,8 +104,13 @@ class Cutter:
         return [self._piece(*span) for span in zip([0, *ends], [*ends, len(costs)], strict=True)]
 
     def _costs(self) -> list[int]:
-        """Return, for each node, the bytes of its outputs and of the constants that it is the first to read."""
+        """Return, for each node, the bytes of its outputs and of the constants that it is the first to read.
+
+        In a graph of open sizes some shapes cannot be inferred; such a tensor counts as much as the largest one.
+        """
         sizes = {name: _bytes(value.type.tensor_type.elem_type, shape_of(value)) for name, value in self.types.items()}
+        largest = max(sizes.values())
+        sizes |= {n: largest for n, value in self.types.items() if 0 in shape_of(value) and self._is_float(n)}
         constants = {t.name: _bytes(t.data_type, t.dims) for t in self.graph.initializer}
         return [
             sum(sizes.get(name, 0) for name in node.output) + sum(constants.pop(name, 0) for name in node.input)
@@ -113,14 +120,15 @@ class Cutter:
     def _cuts(self) -> list[int]:
         """Return the number of nodes before each place where the graph may be cut, and before its end.
 
-        Such a place is behind a sum of the residual stream that alone goes on, and that no quantizer reads.
+        Such a place is behind a sum of the residual stream that no quantizer reads, and that alone goes on, beside what
+        is a result already.
         """
         alive = {value.name for value in self.graph.input}
         cuts = []
         for index, node in enumerate(self.graph.node):
             alive.update(node.output)
             alive = {name for name in alive if self._later(name, index)}
-            floats = [name for name in alive if self._is_float(name)]
+            floats = [name for name in alive if self._is_float(name) and not self._becomes_result(name, index)]
             if floats == list(node.output) and self._is_sum(node) and self._stays_float(node.output[0], index):
                 cuts.append(index + 1)
         return [*cuts, len(self.graph.node)]
@@ -136,6 +144,13 @@ class Cutter:
     def _later(self, name: str, index: int) -> list[int]:
         return [reader for reader in self._readers.get(name, ()) if reader > index]
 
+    def _becomes_result(self, name: str, index: int) -> bool:
+        """Tell whether the nodes after ``index`` only move the values of a tensor, into a result of the graph."""
+        nodes = [self.graph.node[reader] for reader in self._later(name, index)]
+        if not nodes:
+            return name in self._results
+        return all(node.op_type in _VIEWS and self._becomes_result(node.output[0], index) for node in nodes)
+
     def _stays_float(self, name: str, index: int) -> bool:
         """Tell whether no node after ``index`` reads a quantized form of a tensor."""
         nodes = [self.graph.node[reader] for reader in self._later(name, index)]
@@ -150,9 +165,8 @@ class Cutter:
         nodes = self.graph.node[begin:end]
         made = {name for node in nodes for name in node.output}
         read = dict.fromkeys(name for node in nodes for name in node.input if name)
-        results = {value.name for value in self.graph.output}
         given = (name for name in read if name not in made | self._constants)
-        wanted = (n for node in nodes for n in node.output if n in results or self._later(n, end - 1))
+        wanted = (n for node in nodes for n in node.output if n in self._results or self._later(n, end - 1))
         return Piece(nodes, tuple(given), tuple(wanted))
 
 

@@ -10,10 +10,13 @@ import pytest
 
 import f2edge
 from f2edge.bundle.manifest import open_bundle
+from f2edge.calibration.recorder import Records
 from f2edge.compile.build import build
 from f2edge.compile.options import Options
+from f2edge.quantize.ptq import quantize
 from f2edge.targets import TARGETS
 from tests.support.checkpoints import initialise, write_checkpoint
+from tests.support.onnx_graphs import check_equal
 from tests.support.pictures import write_pictures
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from f2edge.bundle.manifest import Bundle
 
 PICTURES = 4
+STAGES = 4
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,18 @@ def test_without_calibration(target: str, directory: Path) -> None:
     assert bundle.recipe.calibrated is False
     assert bundle.verified
     assert all((level.sqnr_db or 0) > 20 for level in bundle.verified.components.values())
+
+
+def test_pieces_give_what_the_whole_graph_gives(directory: Path, tmp_path: Path) -> None:
+    """Maps that are results on the way are cut between, and nothing changes, though sizes of the graph are open."""
+    geometry = compiled(directory, "onnx", calibrated=True).geometry
+    source = next(directory.glob("stages/export-backbone-*/backbone.onnx"))
+    records = Records(next(directory.glob("stages/record*")), geometry)
+    quantized = {}
+    for limit in (2**40, 2**20):
+        (place := tmp_path / str(limit)).mkdir()
+        quantized[limit] = quantize("backbone", source, records, place, limit=limit)
+    whole, pieces = (len(list((tmp_path / str(limit)).glob("*.onnx"))) for limit in quantized)
+    assert whole == 1
+    assert pieces > STAGES
+    check_equal(quantized[2**20].graph, quantized[2**40].graph)
