@@ -57,14 +57,21 @@ def picture(seed: int, size: tuple[int, int] = (320, 240), kind: str = "PNG") ->
     return file.getvalue()
 
 
-def form_of(question: dict[str, Any]) -> dict[str, Any]:
+def _form_of(question: dict[str, Any]) -> dict[str, Any]:
     """Write a question as a form has it."""
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in question.items()}
 
 
+def form_request(
+    client: httpx.Client, content: bytes, question: dict[str, Any], path: str = "/v1/ask"
+) -> httpx.Request:
+    """Return a request that asks about a picture with a form."""
+    return client.build_request("POST", path, files={"image": ("a", content)}, data=_form_of(question))
+
+
 def request(client: httpx.Client, content: bytes, question: dict[str, Any]) -> bytes:
     """Return the bytes of a request that asks about a picture, on a connection that is closed then."""
-    asked = client.build_request("POST", "/v1/ask", files={"image": ("a", content)}, data=form_of(question))
+    asked = form_request(client, content, question)
     asked.headers["connection"] = "close"
     head = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
     return f"POST /v1/ask HTTP/1.1\r\n{head}\r\n".encode() + asked.read()
@@ -72,4 +79,4 @@ def request(client: httpx.Client, content: bytes, question: dict[str, Any]) -> b
 
 def posted(client: httpx.Client, content: bytes, question: dict[str, Any]) -> httpx.Response:
     """Ask about a picture."""
-    return client.post("/v1/ask", files={"image": ("a", content)}, data=form_of(question))
+    return client.send(form_request(client, content, question))

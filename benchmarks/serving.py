@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
-from served import TIMEOUT, Server, form_of, picture, posted, request
+from served import TIMEOUT, Server, form_request, picture, posted, request
 from serving_soak import soak
 
 import f2edge
@@ -80,7 +80,7 @@ def _ask_each_way(model: f2edge.Florence2, client: httpx.Client, seed: int) -> d
     again = {"image_id": over.value.json()["image_id"], **_QUESTION}
     second = _timed(lambda: client.post("/v1/ask", json=again))
     # about another picture: the features of this one are kept
-    form = client.build_request("POST", "/v1/ask", files={"image": ("a", other)}, data=form_of(_QUESTION))
+    form = form_request(client, other, _QUESTION)
     body, kind = form.read(), {"content-type": form.headers["content-type"]}
     whole = _timed(lambda: client.post("/v1/ask", content=body, headers=kind))
     return {"model_run": alone, "over_http": over, "in_one_piece": whole, "second_question": second}

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from served import TIMEOUT, form_of, picture, posted, request
+from served import TIMEOUT, form_request, picture, posted, request
 
 if TYPE_CHECKING:
     from served import Server
@@ -83,8 +83,7 @@ class Clients:
         return self._judged(self._client.post("/v1/ask", json=body), seed, number)
 
     def _stream(self, content: bytes, seed: int, number: int) -> str:
-        form = form_of(self._question(number))
-        answer = self._client.post("/v1/stream", files={"image": ("a", content)}, data=form)
+        answer = self._client.send(form_request(self._client, content, self._question(number), "/v1/stream"))
         if answer.status_code != 200:
             return str(answer.status_code)
         name, data = answer.text.rstrip("\n").split("\n\n")[-1].split("\n")

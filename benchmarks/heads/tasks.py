@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from detector import Detector
-from pictures import LABELS, mirrored, taken
+from pictures import LABELS
 from segmenter import Segmenter
 from torch import Tensor
 
@@ -28,15 +28,13 @@ BATCH = 50
 class Task(ABC):
     """A head over a backbone, its targets and its scores, in points of 100."""
 
-    metrics: tuple[str, ...]
-
     @abstractmethod
     def head(self, backbone: Any) -> Any:
         """Return an untrained head over a backbone."""
 
     @abstractmethod
-    def loss(self, model: Any, pictures: Pictures, chosen: Any, flipped: Any, device: str) -> Tensor:
-        """Return the loss of the pictures with the numbers `chosen`; those `flipped` are seen in a mirror."""
+    def loss(self, model: Any, batch: Pictures, device: str) -> Tensor:
+        """Return the loss of a batch."""
 
     @abstractmethod
     def score(self, model: Any, pictures: Pictures, device: str) -> dict[str, float]:
@@ -46,15 +44,12 @@ class Task(ABC):
 class Detection(Task):
     """Boxes and labels; scored by COCO's mAP (IoU from 0.5 to 0.95) and AP50."""
 
-    metrics = ("map", "ap50")
-
     def head(self, backbone: Any) -> Detector:
         """Return a detector."""
         return Detector(backbone, len(LABELS))
 
-    def loss(self, model: Any, pictures: Pictures, chosen: Any, flipped: Any, device: str) -> Tensor:
+    def loss(self, model: Any, batch: Pictures, device: str) -> Tensor:
         """Return the loss of boxes and labels."""
-        batch = mirrored(taken(pictures, chosen), flipped)
         boxes, labels = (torch.from_numpy(each).to(device) for each in (batch.boxes, batch.labels))
         loss: Tensor = model.loss(model(prepared(batch.pixels, device)), boxes, labels)
         return loss
@@ -71,21 +66,18 @@ class Detection(Task):
             for labels, boxes in zip(pictures.labels, pictures.boxes, strict=True)
         ]
         values = AveragePrecision(truth, answered)(np.arange(len(truth)))
-        return {name: round(100 * value, 2) for name, value in zip(self.metrics, values, strict=True)}
+        return {each.key: round(100 * value, 2) for each, value in zip(AveragePrecision.metrics, values, strict=True)}
 
 
 class Segmentation(Task):
     """A label for each pixel; scored by the mean IoU of background and labels."""
 
-    metrics = ("miou",)
-
     def head(self, backbone: Any) -> Segmenter:
         """Return a segmenter."""
         return Segmenter(backbone, len(LABELS) + 1)
 
-    def loss(self, model: Any, pictures: Pictures, chosen: Any, flipped: Any, device: str) -> Tensor:
+    def loss(self, model: Any, batch: Pictures, device: str) -> Tensor:
         """Return the loss of all pixels."""
-        batch = mirrored(taken(pictures, chosen), flipped)
         masks = torch.from_numpy(batch.masks).long().to(device)
         loss: Tensor = model.loss(model(prepared(batch.pixels, device)), masks)
         return loss

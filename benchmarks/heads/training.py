@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pictures import mirrored, taken
 from tasks import TASKS
 from torch import nn
 
@@ -108,7 +109,7 @@ def _step(model: Any, optimizer: Any, training: Training, pictures: Pictures, rn
     chosen = rng.integers(len(pictures.pixels), size=training.batch)
     flipped = rng.random(training.batch) < 0.5
     model.train()
-    loss = TASKS[training.task].loss(model, pictures, chosen, flipped, device)
+    loss = TASKS[training.task].loss(model, mirrored(taken(pictures, chosen), flipped), device)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
