@@ -113,5 +113,9 @@ class MissingExtraError(F2EdgeError):
     """
 
     def __init__(self, package: str, extra: str, hint: str = "") -> None:
-        self.package = package
+        self.package, self.extra, self.hint = package, extra, hint
         super().__init__(f"{package} is not installed; run: pip install 'f2edge[{extra}]'" + (hint and f"; {hint}"))
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Let the error be raised in another process than the one that it happened in."""
+        return MissingExtraError, (self.package, self.extra, self.hint)

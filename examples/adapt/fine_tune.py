@@ -157,14 +157,17 @@ def adapt(model: Any, rank: int) -> Any:
 
 
 def train(model: Any, batches: Sequence[Batch] | DataLoader[Asked], learning_rate: float) -> list[float]:
-    """Take one step of AdamW for each batch, with a linear warm-up and a cosine; return the losses."""
+    """Take one step of AdamW for each batch, with a linear warm-up and a cosine; return the losses.
+
+    Batches go to the device of the model.
+    """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], weight_decay=0.0)
     started, losses = time.monotonic(), list[float]()
     for step, batch in enumerate(batches):
         share = min(1.0, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * step / len(batches))) / 2
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * share
-        loss = loss_of(model, batch)
+        loss = loss_of(model, Batch(*(tensor.to(model.device) for tensor in batch)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -187,6 +190,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=5, help="questions about each of them")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest of the schedule")
+    parser.add_argument("--device", default="cpu", help="where torch computes: cpu, cuda, ...")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -195,7 +199,7 @@ def main() -> None:
     asked = [one for folder in arguments.folders for one in read_folder(folder)]
     examples = Examples(asked, arguments.questions, arguments.steps * arguments.batch)
     batches = DataLoader(examples, arguments.batch, collate_fn=Collate(arguments.checkpoint, sizes))
-    adapted = adapt(model, arguments.rank).train()
+    adapted = adapt(model.to(arguments.device), arguments.rank).train()
     count = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     print(f"{len(asked)} pictures, {count:,} weights to train", flush=True)
     train(adapted, batches, arguments.learning_rate)

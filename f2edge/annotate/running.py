@@ -1,15 +1,18 @@
-"""Annotate the pictures of shards: shard after shard, with several threads, in flat memory."""
+"""Annotate the pictures of shards: shard after shard, with several workers, in flat memory."""
 
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from f2edge.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
 
     from f2edge.annotate.directory import Directory
     from f2edge.annotate.pictures import Picture
@@ -17,8 +20,7 @@ if TYPE_CHECKING:
     from f2edge.annotate.sources import Pictures
 
 _AHEAD = 4
-"""Pictures for each thread that are begun before the first of them is done, so that a slow one holds up no other."""
-T = TypeVar("T")
+"""Pictures for each worker that are begun before the first of them is done, so that a slow one holds up no other."""
 
 
 class Shard(NamedTuple):
@@ -46,12 +48,17 @@ class _Answered(NamedTuple):
     records: list[Record]
 
 
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="f2edge-annotate")
+
+
 def annotate(
     directory: Directory,
     shards: Iterable[Shard],
     annotator: Callable[[Picture], list[Record]],
     *,
     workers: int = 1,
+    pool: Callable[[int], Executor] = _threads,
     done: Callable[[], object] = lambda: None,
     refined: Callable[[int, Sequence[Record]], Sequence[Record]] = lambda _, records: records,
 ) -> None:
@@ -60,19 +67,19 @@ def annotate(
     Args:
         directory: where to write.
         shards: those to make.
-        annotator: returns the records of a picture; several threads call it.
-        workers: how many threads.
+        annotator: returns the records of a picture; the workers call it.
+        workers: pictures that are annotated at the same time.
+        pool: opens so many workers: threads, or processes.
         done: is called after each picture.
         refined: makes of the number of a shard and its records those that are written.
 
     Raises:
         AnnotationError: this process must not write here.
-        DeviceError: the engine failed; the shards until then are written.
+        DeviceError: the engine failed, or a worker has died; the shards until then are written.
         OSError: a shard cannot be written; those before it are.
     """
     todo = ((shard.number, picture) for shard in shards for picture in shard.pictures)
-    answers = _in_order(lambda item: _Answered(item[0], annotator(item[1])), todo, workers)
-    with closing(answers):
+    with closing(_in_order(annotator, todo, pool(workers), workers * _AHEAD)) as answers:
         for number, group in groupby(answers, key=lambda answered: answered.shard):
             records: list[Record] = []
             for answered in group:
@@ -81,13 +88,23 @@ def annotate(
             directory.write(number, refined(number, records))
 
 
-def _in_order(function: Callable[[T], _Answered], items: Iterable[T], threads: int) -> Generator[_Answered, None, None]:
-    """Yield what a function returns for items, in their order; only a few are computed ahead."""
-    source, pool = iter(items), ThreadPoolExecutor(threads, thread_name_prefix="f2edge-annotate")
+def _in_order(
+    annotator: Callable[[Picture], list[Record]], todo: Iterator[tuple[int, Picture]], pool: Executor, ahead: int
+) -> Generator[_Answered, None, None]:
+    """Yield the records of pictures, in their order; only a few are computed ahead.
+
+    Raises:
+        DeviceError: a worker has died.
+    """
     try:
-        pending = deque(pool.submit(function, item) for item in islice(source, threads * _AHEAD))
+        pending = deque((shard, pool.submit(annotator, picture)) for shard, picture in islice(todo, ahead))
         while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(function, item) for item in islice(source, 1))
+            shard, answer = pending.popleft()
+            yield _Answered(shard, answer.result())
+            pending.extend((shard, pool.submit(annotator, picture)) for shard, picture in islice(todo, 1))
+    except BrokenExecutor as error:
+        raise DeviceError(
+            "a process of `workers` has died, perhaps for want of memory; run the same command again to go on"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -40,13 +40,16 @@ class Job:
     device: str | None = None
     threads: int | None = None
 
+    def refined(self, shard: int, records: Sequence[Record]) -> Sequence[Record]:
+        """Return the records of a shard after the refinement, if a run is refined."""
+        return refine(list(self.before.read(shard)), records, self.settings) if self.before else records
+
 
 class Worker:
     """Annotates shards with one model.
 
     Args:
         job: what is to be done.
-        workers: how many pictures are annotated at the same time.
 
     Raises:
         BundleError: the bundle is damaged, or there is none.
@@ -54,13 +57,13 @@ class Worker:
         LimitError: the bundle cannot do what the settings want.
     """
 
-    def __init__(self, job: Job, workers: int = 1) -> None:
+    def __init__(self, job: Job) -> None:
         self._job = job
-        self._workers = workers
-        self._model = load(job.bundle, job.device, threads=job.threads, workers=workers)
+        self._model = load(job.bundle, job.device, threads=job.threads)
         self._model.settings(job.settings.num_beams, job.settings.max_new_tokens)
         about = job.directory.description
-        self._annotator = Annotator(self._model, job.settings, about.bundle["sha256"], about.passed)
+        self.annotator = Annotator(self._model, job.settings, about.bundle["sha256"], about.passed)
+        """Annotates one picture."""
 
     def annotate(self, shards: Iterable[Shard], done: Callable[[], object] = lambda: None) -> None:
         """Annotate the pictures of shards, and write each shard as soon as it is whole; ``done`` follows each picture.
@@ -70,12 +73,8 @@ class Worker:
             DeviceError: the engine failed; the shards until then are written.
             OSError: a shard cannot be written; those before it are.
         """
-        annotate(self._job.directory, shards, self._annotator, workers=self._workers, done=done, refined=self._refined)
+        annotate(self._job.directory, shards, self.annotator, done=done, refined=self._job.refined)
 
     def close(self) -> None:
         """Free the model."""
         self._model.close()
-
-    def _refined(self, shard: int, records: Sequence[Record]) -> Sequence[Record]:
-        before = self._job.before
-        return refine(list(before.read(shard)), records, self._job.settings) if before else records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -116,8 +115,7 @@ _SHARE = click.FloatRange(0, 1)
     type=POSITIVE,
     default=1,
     show_default=True,
-    help="Pictures that are annotated at the same time; the weights are in memory once.  With --ray, the processes, "
-    "each with a model of its own.",
+    help="Pictures that are annotated at the same time.  Several are several processes, each with a model of its own.",
 )
 @click.option(
     "--ray",
@@ -228,8 +226,8 @@ def _check_output(output: Path) -> None:
 
 def _annotate(job: Job, pictures: Pictures, workers: int, ray: str | None) -> None:
     """Annotate what is not annotated yet, on this machine or on a cluster."""
+    from f2edge.annotate.processes import annotate_here
     from f2edge.annotate.running import missing_shards
-    from f2edge.annotate.working import Worker
 
     shards = list(missing_shards(job.directory, pictures))
     total, todo = len(pictures.pictures), sum(len(shard.pictures) for shard in shards)
@@ -238,9 +236,8 @@ def _annotate(job: Job, pictures: Pictures, workers: int, ray: str | None) -> No
             from f2edge.annotate.cluster.driver import annotate_on_cluster
 
             annotate_on_cluster(job, shards, workers, ray, done)
-            return
-        with closing(Worker(job, workers)) as worker:
-            worker.annotate(shards, done)
+        else:
+            annotate_here(job, shards, workers, done)
 
 
 def _finish(directory: Directory, pictures: Pictures, formats: Sequence[str], sheet: int) -> Statistics:
