@@ -43,6 +43,8 @@ class Scores:
 
     def change_in_all(self, tokens: Sequence[int], to: Callable[[FloatArray], FloatArray | float]) -> None:
         """Change the scores of these tokens in every beam."""
+        if not tokens:
+            return
         beams = np.arange(len(self.values))
         self.change(np.repeat(beams, len(tokens)), np.tile(np.array(tokens, np.int64), len(beams)), to)
 

@@ -11,6 +11,7 @@ from f2edge.asking.tiles import check_tiled
 from f2edge.asking.tiling import DEFAULT_NMS, DEFAULT_OVERLAP, Tiling, tiling_of
 from f2edge.image import picture_size
 from f2edge.serve.refusals import bad_request
+from f2edge.tasks.table import resolve
 
 if TYPE_CHECKING:
     from f2edge.asking.encoded import EncodedImage
@@ -93,13 +94,14 @@ def accept(wanted: Wanted, model: Florence2, settings: Settings, pictures: Pictu
     """
     _check_picture(wanted, settings)
     _check_lengths(wanted, settings.characters)
-    task = check(model, wanted.question).task
+    task = resolve(wanted.task)
     if wanted.tiling:
         check_tiled(task)
     if wanted.image_id is not None:
         image = pictures.get(wanted.image_id)
         return Accepted(wanted, image, image.asked(wanted.question))
     if wanted.region and task.input == "region":
+        check(model, wanted.question)
         return Accepted(wanted, None, None)
     return Accepted(wanted, None, prepare(model, wanted.question))
 
