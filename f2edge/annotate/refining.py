@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from f2edge.annotate.filters import SAME, marked, without_duplicates
-from f2edge.annotate.settings import SEGMENTATION
+from f2edge.annotate.settings import SEGMENTATION, TEXTS
 from f2edge.asking.merging import overlap
+from f2edge.errors import AnnotationError
 from f2edge.tasks.table import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from f2edge.annotate.directory import Directory
     from f2edge.annotate.records import Record
     from f2edge.annotate.settings import Settings
 
@@ -40,6 +42,30 @@ class _Pair(NamedTuple):
         if self.renewed:
             return self.old.dropped("replaced", told), self.new
         return self.old, self.new.dropped("less_certain", told)
+
+
+def check_comparable(before: Directory, settings: Settings, calibrated: Collection[str]) -> None:
+    """Refuse to compare probabilities with raw scores.
+
+    Args:
+        before: the run to refine.
+        settings: the settings of the new pass.
+        calibrated: the tasks whose confidences are calibrated in the bundle of the new pass, as in ``settings``.
+
+    Raises:
+        AnnotationError: one of the passes has calibrated confidences of a task and the other has not.
+    """
+    left = {short_name(task): task in calibrated for task in settings.tasks if task not in TEXTS}
+    for shard in range(before.description.shards):
+        if not left:
+            return
+        for record in before.read(shard):
+            if record.kind != "picture" and left.pop(record.task, record.calibrated) != record.calibrated:
+                which = ("the run to `refine`", "this bundle")[:: 1 if record.calibrated else -1]
+                raise AnnotationError(
+                    f"confidences of {record.task} are calibrated in {which[0]} and not in {which[1]}, so that nothing "
+                    "tells which annotation is more certain: calibrate both bundles with f2edge calibrate"
+                )
 
 
 def refine(old: Sequence[Record], new: Sequence[Record], settings: Settings) -> list[Record]:

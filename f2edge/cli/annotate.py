@@ -159,6 +159,7 @@ def command(
     _check_output(output)
     from f2edge.annotate.description import Description
     from f2edge.annotate.directory import open_directory, open_finished
+    from f2edge.annotate.refining import check_comparable
     from f2edge.annotate.sources import find_pictures
     from f2edge.annotate.working import Job
 
@@ -174,7 +175,9 @@ def command(
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,
     )
-    open_bundle(bundle, check_hashes=False)  # before the pictures are listed, which may take minutes
+    opened = open_bundle(bundle, check_hashes=False)  # before the pictures are listed, which may take minutes
+    if before:
+        check_comparable(before, settings, opened.confidence)
     pictures = find_pictures(images)
     if pictures.repeated:
         print_note(f"{images} names {pictures.repeated} pictures again; each is annotated once")

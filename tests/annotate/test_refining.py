@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import pytest
+
+from f2edge.annotate.directory import open_directory
 from f2edge.annotate.records import Record
-from f2edge.annotate.refining import refine
+from f2edge.annotate.refining import check_comparable, refine
 from f2edge.annotate.settings import Settings
-from tests.support.annotations import SIZE, phrase, region, text
+from f2edge.errors import AnnotationError
+from tests.support.annotations import SIZE, description, phrase, region, text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BOX = (10.0, 10.0, 50.0, 50.0)
 NEAR = (12.0, 10.0, 52.0, 50.0)
@@ -115,3 +123,17 @@ def test_seen_is_of_all_passes() -> None:
     second = [replace(one, passed=2) for one in (PICTURE, caption, region("star", BOX))]
     joined = refine([PICTURE, caption, unseen], second, Settings())
     assert [one.seen for one in joined if one.kind == "phrase"] == [True]
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_probabilities_are_not_compared_with_scores(calibrated: bool, tmp_path: Path) -> None:
+    """If only one pass is calibrated for a task that both have, nothing tells which is more certain."""
+    settings = Settings(("<OD>", "<CAPTION>"), shard=2)
+    records = [PICTURE, text("a star"), region("star", BOX, calibrated=calibrated), region("x", FAR, task="other")]
+    with open_directory(tmp_path, description(1, settings)) as before:
+        before.write(0, records)
+        check_comparable(before, settings, ["<OD>"] if calibrated else [])
+        where = "in the run to `refine` and not in this bundle" if calibrated else "in this bundle and not in the run"
+        with pytest.raises(AnnotationError, match=f"confidences of od are calibrated {where}"):
+            check_comparable(before, settings, [] if calibrated else ["<OD>"])
+        check_comparable(before, replace(settings, tasks=("<CAPTION>",)), ["<OD>"])
