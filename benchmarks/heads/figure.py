@@ -38,7 +38,7 @@ def draw_curves(runs: Sequence[dict[str, Any]], path: Path) -> None:
         axis.set(title=title, xlabel="steps of 16 pictures", ylim=(0, 100), xlim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.3)
-    _legend(axes[0])
+    _legend(figure, axes[0])
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -49,9 +49,10 @@ def _line(axis: Any, run: dict[str, Any], metric: str) -> None:
     axis.plot([0, *steps], [0, *values], style, color=colour, linewidth=1.3, alpha=0.8)
 
 
-def _legend(axis: Any) -> None:
+def _legend(figure: Any, axis: Any) -> None:
+    """Name the lines below both panels, where they cross none."""
     lines = [axis.plot([], [], style, color=colour, label=label)[0] for label, colour, style in LOOKS.values()]
-    axis.legend(handles=lines, frameon=False, loc="lower right", fontsize=9)
+    figure.legend(handles=lines, frameon=False, loc="outside lower center", ncols=len(lines), fontsize=9)
 
 
 if __name__ == "__main__":

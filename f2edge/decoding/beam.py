@@ -223,8 +223,8 @@ def _best(token_ids: IntArray, logprobs: FloatArray, running: FloatArray, count:
 def _ended(beams: _Beams, candidates: _Continuations, settings: GenerationSettings) -> NDArray[np.bool_]:
     at_limit = beams.sequences.shape[1] + 1 >= max_length(settings)
     ends = np.array(settings.end_token_ids, np.int64)
-    ended: NDArray[np.bool_] = (candidates.token_ids[:, None] == ends).any(axis=1)  # for so few faster than numpy.isin
-    return ended | at_limit
+    ended: NDArray[np.bool_] = (candidates.token_ids[:, None] == ends).any(axis=1) | at_limit  # faster than numpy.isin
+    return ended
 
 
 def _collect(
