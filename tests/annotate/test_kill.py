@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.annotations import write_photos
+from tests.support.annotations import stop_at, write_photos
 from tests.support.command import f2edge, start
 
 if TYPE_CHECKING:
@@ -16,19 +16,6 @@ if TYPE_CHECKING:
 
 PICTURES = 5
 QUICK = ("--tasks", "caption,od", "--num-beams", 1, "--max-new-tokens", 8, "--shard", 2, "--min-confidence", 0)
-STOP = """
-import os, time
-import f2edge.annotate.files as module
-real, calls = os.fsync, []
-def fsync(descriptor):
-    calls.append(descriptor)
-    if len(calls) == {}:
-        print("reached", flush=True)
-        time.sleep(600)
-    real(descriptor)
-module.os.fsync = fsync
-"""
-"""Stops a run at one of its calls that make a file durable: two for each file, before and after its rename."""
 
 
 def tables(output: Path) -> list[object]:
@@ -45,7 +32,7 @@ def test_killed_at_three_points(tiny_bundle: Path, tmp_path: Path) -> None:
     assert f2edge(*arguments, unbroken).code == 0
     there = []
     for call in (1, 3, 2):
-        with start(*arguments, killed, first=STOP.format(call)) as process:
+        with start(*arguments, killed, first=stop_at(call)) as process:
             assert process.stdout
             assert process.stdout.readline() == "reached\n"
             process.kill()

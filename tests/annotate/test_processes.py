@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from f2edge.machine import usable_cores
-from tests.support.annotations import write_photos
+from tests.support.annotations import stop_at, write_photos
 from tests.support.command import f2edge, finish, start
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ PICTURES = 12
 QUICK = ("--tasks", "caption,od", "--num-beams", 1, "--max-new-tokens", 8, "--shard", 2, "--min-confidence", 0)
 TWO = ("--workers", 2, "--threads", 1)
 SECONDS = 60
+FIRST_SHARD = 4
+"""The call that makes the first shard durable, which is there then."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,8 +68,10 @@ def wait_for(something: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """Return the process ids of the workers of a run."""
+def stopped(process: subprocess.Popen[str]) -> list[int]:
+    """Wait until a run has stopped; return the process ids of its workers."""
+    assert process.stdout
+    assert process.stdout.readline() == "reached\n"
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
@@ -79,15 +83,14 @@ def test_two_processes(alone: Path, tiny_bundle: Path, photos: Path, tmp_path: P
 
 
 def test_a_worker_dies(alone: Path, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
-    """A worker that is killed, for want of memory perhaps, ends the run in one line; the next call goes on."""
+    """A worker that is killed, as for want of memory, ends the run in one line; the next call goes on."""
     command = ("annotate", tiny_bundle, photos, "-o", tmp_path / "out", *QUICK, *TWO)
-    process = start(*command)
-    wait_for(lambda: tables(tmp_path / "out"))
-    os.kill(workers_of(process)[0], signal.SIGKILL)
+    process = start(*command, first=stop_at(FIRST_SHARD, seconds=1))
+    os.kill(stopped(process)[0], signal.SIGKILL)
     assert finish(process).error == (
         "f2edge: a process of --workers has died, perhaps for want of memory; run the same command again to go on"
     )
-    assert len(tables(tmp_path / "out")) < PICTURES // 2
+    assert 0 < len(tables(tmp_path / "out")) < PICTURES // 2
     assert f2edge(*command).code == 0
     assert tables(tmp_path / "out") == tables(alone)
 
@@ -95,13 +98,14 @@ def test_a_worker_dies(alone: Path, tiny_bundle: Path, photos: Path, tmp_path: P
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_workers_end_with_their_parent(how: str, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
     """No worker is left, nor writes anything, after the run was killed, interrupted or terminated."""
-    process = start("annotate", tiny_bundle, photos, "-o", tmp_path / "out", *QUICK, *TWO)
-    wait_for(lambda: tables(tmp_path / "out"))
-    workers = workers_of(process)
+    command = ("annotate", tiny_bundle, photos, "-o", tmp_path / "out", *QUICK, *TWO)
+    process = start(*command, first=stop_at(FIRST_SHARD))
+    workers = stopped(process)
     process.send_signal(signal.Signals[how])
     assert finish(process).code != 0
     wait_for(lambda: not any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers))
     assert len(workers) == 2
+    assert len(tables(tmp_path / "out")) == 1
 
 
 def test_errors_of_workers(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:

@@ -50,3 +50,26 @@ def description(
     sources = {"count": pictures, "sha256": "s" * 64}
     values = (settings or Settings(shard=2)).to_json()
     return Description({"name": "tiny", "sha256": bundle}, values, sources, **fields)
+
+
+_STOP = """
+import os, signal, time
+import f2edge.annotate.files as module
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in its background
+real, calls = os.fsync, []
+def fsync(descriptor):
+    calls.append(descriptor)
+    if len(calls) == {call}:
+        print("reached", flush=True)
+        time.sleep({seconds})
+    real(descriptor)
+module.os.fsync = fsync
+"""
+
+
+def stop_at(call: int, seconds: float = 600) -> str:
+    """Return code that stops a run for a while at one of its calls that make a file durable.
+
+    There are two for each file, before and after its rename: 1 and 2 for its description, 3 and 4 for the first shard.
+    """
+    return _STOP.format(call=call, seconds=seconds)
