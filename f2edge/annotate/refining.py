@@ -55,7 +55,8 @@ def check_comparable(before: Directory, settings: Settings, calibrated: Collecti
     Raises:
         AnnotationError: one of the passes has calibrated confidences of a task and the other has not.
     """
-    left = {short_name(task): task in calibrated for task in settings.tasks if task not in TEXTS}
+    both = [task for task in settings.tasks if task not in TEXTS and short_name(task) in before.description.tasks]
+    left = {short_name(task): task in calibrated for task in both}
     for shard in range(before.description.shards):
         if not left:
             return

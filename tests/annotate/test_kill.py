@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
 import pytest
 
-from tests.support.annotations import stop_at, write_photos
+from tests.support.annotations import stop_at, tables, write_photos
 from tests.support.command import f2edge, start
 
 if TYPE_CHECKING:
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
 
 PICTURES = 5
 QUICK = ("--tasks", "caption,od", "--num-beams", 1, "--max-new-tokens", 8, "--shard", 2, "--min-confidence", 0)
-
-
-def tables(output: Path) -> list[object]:
-    """Return the tables of a run's shards."""
-    return [pq.read_table(path) for path in sorted((output / "shards").glob("*.parquet"))]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
 import pytest
 
 from f2edge.machine import usable_cores
-from tests.support.annotations import stop_at, write_photos
+from tests.support.annotations import stop_at, tables, write_photos
 from tests.support.command import f2edge, finish, start
 
 if TYPE_CHECKING:
@@ -53,11 +52,6 @@ def alone(tiny_bundle: Path, photos: Path, tmp_path_factory: pytest.TempPathFact
     output = tmp_path_factory.mktemp("alone") / "out"
     assert f2edge("annotate", tiny_bundle, photos, "-o", output, *QUICK).code == 0
     return output
-
-
-def tables(output: Path) -> list[object]:
-    """Return the tables of a run's shards."""
-    return [pq.read_table(path) for path in sorted((output / "shards").glob("*.parquet"))]
 
 
 def wait_for(something: Callable[[], object]) -> None:

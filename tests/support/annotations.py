@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from f2edge.annotate.description import Description
@@ -50,6 +51,11 @@ def description(
     sources = {"count": pictures, "sha256": "s" * 64}
     values = (settings or Settings(shard=2)).to_json()
     return Description({"name": "tiny", "sha256": bundle}, values, sources, **fields)
+
+
+def tables(output: Path) -> list[object]:
+    """Return the tables of a run's shards."""
+    return [pq.read_table(path) for path in sorted((output / "shards").glob("*.parquet"))]
 
 
 _STOP = """
