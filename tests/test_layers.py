@@ -42,6 +42,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "pyarrow": ("annotate/",),
     "ray": ("annotate/cluster/",),
     "fsspec": ("annotate/stores.py",),
+    "spacy": ("annotate/parsing.py",),
     "supervision": ("core/handover.py", "core/result.py"),
     "rich": ("cli/",),
     "jinja2": ("core/reporting/", "annotate/sheet.py"),

@@ -35,6 +35,7 @@ REASONS = {
     "needs a cluster": 1,
     "needs an Intel GPU": 3,
     "needs an object store": 1,
+    "downloads a pipeline": 1,
     "needs an Intel NPU": 2,
     "needs an NVIDIA GPU": 3,
     "needs the data set's file": 2,

@@ -99,7 +99,7 @@ class Description:
     def differences(self, there: Description) -> list[str]:
         """Say in what a run that is there differs from this one."""
         told = [] if there.bundle["sha256"] == self.bundle["sha256"] else [_two("bundle", there.bundle, self.bundle)]
-        names = {**there.settings, **self.settings}
+        names = [name for name in {**there.settings, **self.settings} if name != "complexity"]  # it follows from others
         pairs = [(name, there.settings.get(name), self.settings.get(name)) for name in names]
         told += [f"`{name}` {_brief(one)} there, {_brief(other)} now" for name, one, other in pairs if one != other]
         if there.sources != self.sources:

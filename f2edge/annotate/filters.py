@@ -91,19 +91,25 @@ def without_duplicates(records: Sequence[Record], nms: float) -> list[Record]:
 
 
 def _judged_text(record: Record, records: Iterable[Record], settings: Settings) -> Record:
-    """Judge a text by its words and, where its phrases were located, by how much it tells."""
+    """Judge a text by its words and, where its phrases are known, by how much it tells."""
     text = record.text or ""
     if not text:
         return record.dropped("empty", "there is no text")
-    if not record.kept:  # the reader has dropped it
-        return record
-    if phrase := unwanted(text, settings.blacklist):
+    if record.kept and (phrase := unwanted(text, settings.blacklist)):
         record = record.dropped("blacklist", phrase)
-    return record if record.objects is None else _judged_complexity(record, records, settings)
+    if settings.parser is None and record.objects is None:  # it was not grounded
+        return record
+    return _judged_complexity(record, _phrases_of(record, records, settings), settings)
 
 
-def _judged_complexity(record: Record, records: Iterable[Record], settings: Settings) -> Record:
-    phrases = [one.label or "" for one in records if one.kept and _answer(one) == (_GROUNDING, record.task)]
+def _phrases_of(record: Record, records: Iterable[Record], settings: Settings) -> Sequence[str]:
+    """Return the phrases of a text: all that a parser finds, or those that the model has located and are kept."""
+    if settings.parser:
+        return settings.parser.noun_phrases(record.text or "")
+    return [one.label or "" for one in records if one.kept and _answer(one) == (_GROUNDING, record.task)]
+
+
+def _judged_complexity(record: Record, phrases: Sequence[str], settings: Settings) -> Record:
     objects, relations = count_objects(phrases), count_relations(record.text or "", phrases)
     counted = replace(record, objects=objects, relations=relations)
     if not counted.kept:

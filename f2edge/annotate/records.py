@@ -60,7 +60,7 @@ class Record:
         score: 0 to 1, the raw score of a region or phrase.
         calibrated: whether the bundle has a calibration of the task.
         tokens: of the text of a text, of the label of a region or phrase.
-        objects: of a text: its distinct phrases that the model locates; None if it was not asked.
+        objects: of a text: its distinct phrases that a parser finds or the model locates; None if neither was asked.
         relations: of a text: how many pairs of neighbouring phrases words other than "and" or "or" join.
         seen: of a phrase: whether an object of task "od" is where it is; None if there was no such answer.
         kept: whether the filters keep it.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from f2edge.annotate.parsing import Parser
+
 TEXTS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>")
 OBJECTS = "<OD>"
 REGIONS = (OBJECTS, "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>", "<OCR_WITH_REGION>")
@@ -73,8 +75,9 @@ class Settings:
         shard: how many pictures a file of the output is about.
         min_confidence: regions and phrases below are dropped, 0 to 1.
         nms: two regions of a task with an IoU of at least this are the same one, above 0 and up to 1.
-        min_objects: texts with fewer distinct phrases that the model locates are dropped.
+        min_objects: texts with fewer distinct phrases are dropped.
         min_relations: texts with fewer pairs of phrases that words join are dropped.
+        parser: finds the phrases of texts; None counts those that the model locates.
         blacklist: phrases, in small letters; what has one of them is dropped.
         num_beams: beams of the search; None for those of the bundle.
         max_new_tokens: of the longest answer; None for the limit of the bundle.
@@ -86,6 +89,7 @@ class Settings:
     nms: float = DEFAULT_NMS
     min_objects: int = 0
     min_relations: int = 0
+    parser: Parser | None = None
     blacklist: tuple[str, ...] = ()
     num_beams: int | None = None
     max_new_tokens: int | None = None
@@ -104,16 +108,22 @@ class Settings:
             raise InputError(f"`min_confidence` is {shown(self.min_confidence)}; give a number from 0 to 1")
         if not is_number(self.nms) or not 0 < self.nms <= 1:
             raise InputError(f"`nms` is {shown(self.nms)}; give an IoU above 0 and up to 1")
+        if self.complexity == "none" and (self.min_objects or self.min_relations):
+            name = "min_objects" if self.min_objects else "min_relations"
+            raise InputError(f"`{name}` needs phrases; add {short_name(GROUNDING)} to the tasks, or give a `parser`")
 
     @property
     def complexity(self) -> str:
-        """What the objects and relations of texts are counted with: "grounding", or "none"."""
+        """What the objects and relations of texts are counted with: a parser, "grounding", or "none"."""
+        if self.parser:
+            return self.parser.identity
         return "grounding" if GROUNDING in self.tasks else "none"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
+        """Return the settings as JSON values: of a parser which one it is, not where it lies."""
         lists = {"tasks": list(map(short_name, self.tasks)), "blacklist": list(self.blacklist)}
-        return {**asdict(self), **lists, "complexity": self.complexity}
+        parser = self.parser.identity if self.parser else None
+        return {**asdict(self), **lists, "parser": parser, "complexity": self.complexity}
 
     def sha256(self) -> str:
         """Return the SHA-256 of everything that an annotation depends on; the size of shards is not among it."""

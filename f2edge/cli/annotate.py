@@ -68,7 +68,7 @@ _SHARE = click.FloatRange(0, 1)
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Drop texts of which the model locates fewer distinct phrases.",
+    help="Drop texts with fewer distinct phrases that the model locates, or that --parser finds.",
 )
 @click.option(
     "--min-relations",
@@ -77,6 +77,11 @@ _SHARE = click.FloatRange(0, 1)
     default=0,
     show_default=True,
     help="Drop texts that join fewer pairs of phrases by words.",
+)
+@click.option(
+    "--parser",
+    metavar="PIPELINE",
+    help="Pipeline of spaCy that finds the phrases of texts, such as en_core_web_sm, or its directory.",
 )
 @click.option("--blacklist", metavar="FILE", type=PATH, help="Drop what has one of these phrases, one a line.")
 @click.option("--num-beams", metavar="N", type=POSITIVE, help="Number of beams; by default that of the bundle.")
@@ -136,6 +141,7 @@ def command(
     nms: float,
     min_objects: int,
     min_relations: int,
+    parser: str | None,
     blacklist: Path | None,
     num_beams: int | None,
     max_new_tokens: int | None,
@@ -159,6 +165,7 @@ def command(
     _check_output(output)
     from f2edge.annotate.description import Description
     from f2edge.annotate.directory import open_directory, open_finished
+    from f2edge.annotate.parsing import open_parser
     from f2edge.annotate.refining import check_comparable
     from f2edge.annotate.sources import find_pictures
     from f2edge.annotate.working import Job
@@ -171,6 +178,7 @@ def command(
         nms=nms,
         min_objects=min_objects,
         min_relations=min_relations,
+        parser=open_parser(parser) if parser else None,
         blacklist=read_blacklist(blacklist) if blacklist else (),
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,

@@ -101,6 +101,7 @@ def test_a_truncated_text_stays_dropped() -> None:
     cut = text("a star and a").dropped("truncated")
     judged = judge([cut, phrase("star", BOX, cut)], SETTINGS)
     assert [one.reason for one in judged] == ["truncated", "text"]
+    assert judged[0].objects == 1
 
 
 def test_phrases_that_od_does_not_see() -> None:

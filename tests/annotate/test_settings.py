@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from f2edge.annotate.parsing import Parser
 from f2edge.annotate.settings import ALL, Settings, parse_tasks, read_blacklist
 from f2edge.errors import InputError, TaskError
 
@@ -51,6 +52,16 @@ def test_values_out_of_range(field: str, value: Any) -> None:
     """The line names the argument."""
     with pytest.raises(InputError, match=f"`{field}` is"):
         Settings(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["min_objects", "min_relations"])
+def test_texts_cannot_be_judged_without_phrases(field: str) -> None:
+    """If nothing finds the phrases of texts, a least number of them is refused: it would drop nothing."""
+    values: dict[str, Any] = {field: 1}
+    with pytest.raises(InputError, match=f"`{field}` needs phrases; add caption_to_phrase_grounding"):
+        Settings(("<CAPTION>",), **values)
+    assert Settings(("<CAPTION>",), **{field: 0}).complexity == "none"
+    assert Settings(("<CAPTION>",), **values, parser=Parser("p", "spacy p 1")).complexity == "spacy p 1"
 
 
 def test_the_hash_is_of_what_annotations_depend_on() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from f2edge.cli.annotate import FORMATS
 from f2edge.cli.output import rate_bar
-from tests.support import schemas
+from tests.support import english, schemas
 from tests.support.annotations import write_photos
 from tests.support.command import Outcome, f2edge, f2edge_process
 
@@ -117,6 +117,20 @@ def test_another_run_is_refused(
     assert "--nms 0.7 there, 0.5 now: choose another place" in error
     write_photos(tmp_path / "more", 6)
     assert "pictures 5 there, 6 now" in f2edge("annotate", tiny_bundle, tmp_path / "more", "-o", output, *OPEN).error
+
+
+def test_a_parser_counts_the_phrases(tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    """Texts that are not grounded are counted by a pipeline of spaCy; the run cannot go on without it."""
+    pytest.importorskip("spacy", reason="install the extra spacy to run this test")
+    english.train(tmp_path / "drawn")
+    run = ("annotate", tiny_bundle, photos, "-o", tmp_path / "out", "--tasks", "caption", "--max-new-tokens", 16)
+    outcome = f2edge(*run, "--parser", tmp_path / "drawn", "--workers", 2, "--json")
+    assert outcome.json["complexity"].startswith("spacy en_drawn ")
+    texts = [row for row in rows(tmp_path / "out") if row["kind"] == "text"]
+    assert len(texts) == 4
+    assert [row["image"] for row in texts if row["objects"] is None or row["relations"] is None] == []
+    assert "--parser spacy en_drawn " in f2edge(*run).error
+    assert "--parser 'en_absent' is no pipeline" in f2edge(*run, "--parser", "en_absent").error
 
 
 def test_a_second_pass(finished: tuple[Path, Outcome], tiny_onnx_bundle: Path, photos: Path, tmp_path: Path) -> None:
