@@ -196,13 +196,13 @@ def _choose_permitted(
 ) -> _Continuations:
     """Return the best of what the structure permits, of the K candidates per beam if no other token can be better."""
     running = np.where(beams.scores > _OUT / 2, beams.scores, -np.inf)  # copies of the first beam end here
-    states = [state if score > -np.inf else None for state, score in zip(beams.states, running, strict=True)]
+    states = [state if score > -np.inf else None for state, score in zip(beams.states, running.tolist(), strict=True)]
     limits = Limits.of(states, structure, beams.sequences.shape[1], settings)
     scores = limits.among_candidates(step, beams.sequences, settings)
     if scores:
         best = _best(scores.token_ids, scores.values, running, _kept(settings))
         last = per_beam(step.logits[:, -1] - step.log_sum_exp, settings.num_beams) + running
-        unseen = np.max(last, where=~scores.complete, initial=-np.inf)
+        unseen = last[~scores.complete].max(initial=-np.inf)
         if len(best.scores) == _kept(settings) and (scores.complete.all() or best.scores[-1] > unseen):
             return best
     scores = limits.among_all(step, beams.sequences, settings)

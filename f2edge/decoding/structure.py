@@ -156,16 +156,19 @@ class Limits(NamedTuple):
         """Change the scores as the settings say, and take away what the structure does not permit."""
         before, complete = values.copy(), np.ones(len(values), bool)
         process(Scores(values, token_ids), sequences, settings)
+        barred = np.zeros(values.shape, bool)
         for beam, tokens in enumerate(self.tokens):
             if tokens is None:
                 token_ids[beam], values[beam] = self.ends[0], -np.inf
                 values[beam, 0] = 0  # as a forced token has
                 continue
             allowed = tokens.among(token_ids[beam])
-            complete[beam] = tokens.size <= np.count_nonzero(allowed)
+            np.logical_not(allowed, out=barred[beam])
+            # text is never complete, and counting takes time
+            complete[beam] = tokens.size <= len(allowed) and tokens.size <= np.count_nonzero(allowed)
             if complete[beam] and not np.isfinite(values[beam, allowed]).any():
                 values[beam] = before[beam]
-            values[beam, ~allowed] = -np.inf
+        values[barred] = -np.inf
         return Permitted(token_ids, values, complete)
 
 

@@ -54,7 +54,7 @@ class Grammar:
     ends: tuple[int, ...]
     labels: Node | None = None
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """The shapes of its answers."""
         return FORMS[self.task.parser]
@@ -117,6 +117,8 @@ class State(NamedTuple):
         """
         if self.place == "ended":
             return None
+        if self.place == "shape" and not self._shape.open:  # most steps: nothing but a bin may come
+            return self._bins(room)
         texts = self._texts(room)
         lowest = self._shape.lowest(self.bins) if self._missing_after_bin < room else BINS
         others = self._label_tokens(room) + self._tags(room)
@@ -126,8 +128,7 @@ class State(NamedTuple):
             others += (self.grammar.vocabulary.begin,)
         if self.whole:
             others += self.grammar.ends
-        barred = self.taken.get((self.label.strip(), *self.bins), _NONE) if lowest < BINS and self.taken else _NONE
-        return Tokens(self.grammar.vocabulary, texts, lowest, barred, others)
+        return Tokens(self.grammar.vocabulary, texts, lowest, self._barred() if lowest < BINS else _NONE, others)
 
     def after(self, token_id: int) -> State:
         """Return the state after one more token; one that was not permitted gives any state."""
@@ -141,6 +142,15 @@ class State(NamedTuple):
         if token_id == words.close_mask or (self.place == "start" and token_id == words.begin):
             return self._replace(place="between", bins=())
         return self._after_text(token_id)
+
+    def _bins(self, room: int) -> Tokens | None:
+        """Return the tokens that may come next in a shape of a fixed size."""
+        lowest = self._shape.lowest(self.bins) if self._missing_after_bin < room else BINS
+        return None if lowest == BINS else Tokens(self.grammar.vocabulary, None, lowest, self._barred(), ())
+
+    def _barred(self) -> frozenset[int]:
+        """Return the bins with which the shape would come again."""
+        return self.taken.get((self.label.strip(), *self.bins), _NONE) if self.taken else _NONE
 
     @property
     def _shape(self) -> Shape:
