@@ -62,7 +62,7 @@ def create_app(model: Florence2, settings: Settings | None = None, *, workers: i
     app = Starlette(
         routes=_routes(service),
         middleware=[
-            Middleware(Watch, metrics=service.metrics, json_logs=service.settings.json_logs),
+            Middleware(Watch, journal=service.journal),
             Middleware(Guard, settings=service.settings),
         ],
         exception_handlers={HTTPException: _refused, ClientDisconnect: _gone},

@@ -34,11 +34,18 @@ class Door:
     Args:
         most: connections that may ask at the same time; one counts from its first byte until it is closed.
         header_seconds: how long each is waited for at the beginning of a request.
-        refused: is told the code of each refusal.
+        overload: returns the refusal of a request by its first bytes and its client, or None; it notes it.
+        refused: is told the code of each other refusal.
     """
 
-    def __init__(self, most: int, header_seconds: float, refused: Callable[[str], None]) -> None:
-        self.most, self.header_seconds, self.refused = most, header_seconds, refused
+    def __init__(
+        self,
+        most: int,
+        header_seconds: float,
+        overload: Callable[[bytes, tuple[str, int] | None], Refusal | None],
+        refused: Callable[[str], None],
+    ) -> None:
+        self.most, self.header_seconds, self.overload, self.refused = most, header_seconds, overload, refused
         self.inside: set[Connection] = set()
 
     def enter(self, connection: Connection) -> bool:
@@ -76,6 +83,9 @@ class Connection(H11Protocol):
             return
         if not self._door.enter(self):
             self._refuse(crowded())
+            return
+        if self._is_idle() and (refusal := self._door.overload(data, self.client)):
+            self._close_with(refusal)
             return
         if piece := self._piece(data):
             self._read(piece)
@@ -143,9 +153,17 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
+        """Close the connection with a refusal, and count it."""
+        if self._close_with(refusal):
+            self._door.refused(refusal.code)
+
+    def _close_with(self, refusal: Refusal) -> bool:
         """Send a refusal and close the connection, but let the client read it first.
 
         A connection that is closed while its client still sends is reset, and the client would never see the refusal.
+
+        Returns:
+            Whether it was sent: nothing can be in the middle of an answer.
         """
         self._stop_waiting()
         if self._in_progress():  # the body is no HTTP; whoever reads it learns that there is no more
@@ -153,12 +171,16 @@ class Connection(H11Protocol):
             self.cycle.message_event.set()
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.close()
-            return
+            return False
         self._refused = True
-        self._door.refused(refusal.code)
         self.transport.write(_response(self.conn, refusal))
         self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        return True
+
+    def _is_idle(self) -> bool:
+        """Tell whether what comes now is the beginning of a request."""
+        return not (self._in_progress() or self._held or self.conn.trailing_data[0])
 
     def _in_progress(self) -> bool:
         """Tell whether a request is read or answered."""

@@ -20,17 +20,44 @@ _LONGEST_PATH = 200
 _NO_ROUTE = "other"
 
 
+class Journal:
+    """Notes requests that are over.
+
+    Args:
+        metrics: what counts them.
+        json_logs: whether each is a line of JSON on stderr.
+    """
+
+    def __init__(self, metrics: Metrics, *, json_logs: bool) -> None:
+        self._metrics, self._json_logs = metrics, json_logs
+
+    def note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request, and write its line.
+
+        Args:
+            scope: ``method``, ``path``, ``client`` and ``state``, in which handlers have noted the route and more.
+            status: the status of its response.
+            seconds: how long it took.
+        """
+        route = scope["state"].get("route", _NO_ROUTE)
+        self._metrics.requested(route, status, seconds)
+        if "code" in scope["state"]:
+            self._metrics.refused(scope["state"]["code"])
+        if self._json_logs:
+            sys.stderr.write(json.dumps(_line(scope, status, seconds)) + "\n")
+            sys.stderr.flush()
+
+
 class Watch:
     """Middleware that notes each request once it is over.
 
     Args:
         app: the application behind it.
-        metrics: what counts the requests.
-        json_logs: whether each request is a line of JSON on stderr.
+        journal: where requests are noted.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, json_logs: bool) -> None:
-        self._app, self._metrics, self._json_logs = app, metrics, json_logs
+    def __init__(self, app: ASGIApp, journal: Journal) -> None:
+        self._app, self._journal = app, journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, and note how it ended."""
@@ -42,16 +69,7 @@ class Watch:
         try:
             await self._app(scope, receive, watched)
         finally:
-            self._note(scope, watched.status if watched.ended else GONE, time.perf_counter() - started)
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = scope["state"].get("route", _NO_ROUTE)
-        self._metrics.requested(route, status, seconds)
-        if "code" in scope["state"]:
-            self._metrics.refused(scope["state"]["code"])
-        if self._json_logs:
-            sys.stderr.write(json.dumps(_line(scope, status, seconds)) + "\n")
-            sys.stderr.flush()
+            self._journal.note(scope, watched.status if watched.ended else GONE, time.perf_counter() - started)
 
 
 class _Watched:

@@ -12,6 +12,7 @@ import uvicorn
 from f2edge.errors import InputError
 from f2edge.serve.app import create_app
 from f2edge.serve.connections import HEADER_BYTES, Connection, Door
+from f2edge.serve.overload import Overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,9 @@ def run(
 
 
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
-    door = Door(settings.connections, settings.header_seconds, app.state.service.metrics.refused)
+    service = app.state.service
+    overload = Overload(service.room, service.journal)
+    door = Door(settings.connections, settings.header_seconds, overload.refusal, service.metrics.refused)
     return uvicorn.Config(
         app,
         http=partial(Connection, door=door),  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from f2edge.engine import takes_batches
 from f2edge.serve.answering import Answering
 from f2edge.serve.beside import LARGE, beside
+from f2edge.serve.logs import Journal
 from f2edge.serve.metrics import Metrics
 from f2edge.serve.patience import Patience, in_time
 from f2edge.serve.pictures import Pictures, bytes_of_features
@@ -64,6 +65,7 @@ class Service:
         batches = self.answering.answer_together if takes_batches(self.model.runtime) else None
         self.room = WaitingRoom(self.workers, self.settings.queue, batches)
         self.metrics.watch(self.room, self.pictures)
+        self.journal = Journal(self.metrics, json_logs=self.settings.json_logs)
 
     async def arrive(
         self, read: Callable[[], Awaitable[T]], wanted: Callable[[T], Wanted] = _itself

@@ -62,6 +62,10 @@ class WaitingRoom:
         """Questions that wait for a worker."""
         return max(0, self.inside - self.workers)
 
+    def is_full(self, coming: int = 0) -> bool:
+        """Tell whether all places are taken, or as many questions arrive already, with so many that are about to."""
+        return self.inside >= self.places or self.arriving + coming >= self.places
+
     @contextmanager
     def arrival(self) -> Iterator[None]:
         """Let a question arrive during the block; there may be as many of them as there are places.
@@ -69,8 +73,8 @@ class WaitingRoom:
         Raises:
             Refusal: all places are taken, or that many questions arrive already.
         """
-        if self.inside >= self.places or self.arriving >= self.places:
-            raise self._full()
+        if self.is_full():
+            raise self.busy()
         self.arriving += 1
         try:
             yield
@@ -92,7 +96,7 @@ class WaitingRoom:
         waiting = _Waiting(work, question)
         with self._lock:
             if self.inside >= self.places:
-                raise self._full()
+                raise self.busy()
             self.inside += 1
             self._line.append(waiting)
         waiting.future.add_done_callback(self._leave)
@@ -141,7 +145,8 @@ class WaitingRoom:
         with self._lock:
             self.inside -= 1
 
-    def _full(self) -> Refusal:
+    def busy(self) -> Refusal:
+        """Return the refusal of a question for which there is no place."""
         seconds = math.ceil(self._mean * self.places / self.workers)
         after = {"retry-after": str(min(max(seconds, 1), _LONGEST_WAIT))}
         return Refusal(429, "busy", "as many questions wait as the server takes; ask again later", after)

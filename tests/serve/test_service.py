@@ -136,3 +136,37 @@ def test_a_time_that_is_over_in_the_queue(model: Florence2) -> None:
         assert ask(live, timeout=0.1).status_code == 504
         gate.remove()
         assert first.result().status_code == 200
+
+
+def test_a_full_queue_refuses_before_http_is_parsed(model: Florence2, capfd: pytest.CaptureFixture[str]) -> None:
+    """The refusal is in metrics and log as one of the application, which takes what the door does not recognize."""
+    settings = Settings(port=0, queue=0, json_logs=True)
+    with gated(model) as gate, serving(model, settings) as live, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, live)
+        assert eventually(lambda: live.service.room.inside == 1)
+        capfd.readouterr()
+        head, rest = b"POST /v1/ask ", b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{}"
+        whole, pieces = exchange(live, head + rest), exchange(live, head, rest)
+        gate.remove()
+        assert waiting.result().status_code == 200
+        counts = live.service.metrics.text().decode()
+    for response in (whole, pieces):
+        assert response.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: " in response
+        assert json.loads(response.partition(b"\r\n\r\n")[2])["error"]["code"] == "busy"
+    assert (b"connection: close" in whole, b"connection: close" in pieces) == (True, False)
+    refused = [json.loads(line) for line in capfd.readouterr().err.splitlines() if '"busy"' in line]
+    assert [{name: line[name] for name in ("client", "method", "path", "status")} for line in refused] == [
+        {"client": "127.0.0.1", "method": "POST", "path": "/v1/ask", "status": 429}
+    ] * 2
+    assert 'f2edge_requests_total{route="/v1/ask",status="429"} 2.0' in counts
+    assert 'f2edge_refusals_total{code="busy"} 2.0' in counts
+
+
+def exchange(live: Live, *pieces: bytes) -> bytes:
+    """Send a request in pieces, each by itself, and return the response."""
+    with socket.create_connection(("127.0.0.1", live.port), PATIENCE) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.1)
+        return connection.recv(2**16)
