@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from f2edge.annotate.phrases import count_objects, count_relations, unwanted
+from f2edge.annotate.phrases import count_objects, count_relations, find, unwanted
 from f2edge.annotate.settings import GROUNDING, OBJECTS, SEGMENTATION
 from f2edge.asking.merging import overlap, suppress
 from f2edge.tasks.table import short_name
@@ -99,19 +99,23 @@ def _judged_text(record: Record, records: Iterable[Record], settings: Settings) 
         record = record.dropped("blacklist", phrase)
     if settings.parser is None and record.objects is None:  # it was not grounded
         return record
-    return _judged_complexity(record, _phrases_of(record, records, settings), settings)
+    return _judged_complexity(_counted(record, records, settings), settings)
 
 
-def _phrases_of(record: Record, records: Iterable[Record], settings: Settings) -> Sequence[str]:
-    """Return the phrases of a text: all that a parser finds, or those that the model has located and are kept."""
+def _counted(record: Record, records: Iterable[Record], settings: Settings) -> Record:
+    """Count the phrases of a text: all that a parser finds, or those that the model has located and are kept."""
+    text = record.text or ""
     if settings.parser:
-        return settings.parser.noun_phrases(record.text or "")
-    return [one.label or "" for one in records if one.kept and _answer(one) == (_GROUNDING, record.task)]
+        places = settings.parser.noun_phrases(text)
+        phrases = [text[place.start : place.end] for place in places]
+    else:
+        phrases = [one.label or "" for one in records if one.kept and _answer(one) == (_GROUNDING, record.task)]
+        places = tuple(find(text, phrases))
+    return replace(record, objects=count_objects(phrases), relations=count_relations(text, places))
 
 
-def _judged_complexity(record: Record, phrases: Sequence[str], settings: Settings) -> Record:
-    objects, relations = count_objects(phrases), count_relations(record.text or "", phrases)
-    counted = replace(record, objects=objects, relations=relations)
+def _judged_complexity(counted: Record, settings: Settings) -> Record:
+    objects, relations = counted.objects or 0, counted.relations or 0
     if not counted.kept:
         return counted
     if objects < settings.min_objects:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from f2edge.annotate.phrases import Place
 from f2edge.errors import InputError, MissingExtraError
 from f2edge.lines import shown
 
@@ -27,14 +31,14 @@ class Parser:
 
     Args:
         place: the name of an installed pipeline, or the path of its directory.
-        identity: its name and version, and the beginning of the SHA-256 of its weights.
+        identity: the version of spaCy, the pipeline's name and version, and the beginning of the SHA-256 of its data.
     """
 
     place: str
     identity: str
 
-    def noun_phrases(self, text: str) -> tuple[str, ...]:
-        """Return the noun phrases of a text without their articles, in their order; pronouns do not count.
+    def noun_phrases(self, text: str) -> tuple[Place, ...]:
+        """Return where the noun phrases of a text stand, without their articles; pronouns do not count.
 
         Raises:
             InputError: the pipeline is not there, or is another one than ``identity`` says.
@@ -56,11 +60,11 @@ def open_parser(place: str) -> Parser:
         InputError: there is none, it cannot be loaded, or it finds no noun phrases.
         MissingExtraError: spaCy is not installed.
     """
-    folder = Path(place)
-    place = str(folder.resolve()) if folder.is_dir() else place
+    if place and Path(place).is_dir():
+        place = str(Path(place).resolve())
     identity, pipeline = _load(place)
-    if not tuple(_phrases(pipeline, _PROBE)):
-        raise InputError(f"`parser` {shown(place)} finds no noun phrase in {_PROBE!r}; give a pipeline for English")
+    if pipeline.lang != "en" or not tuple(_phrases(pipeline, _PROBE)):
+        raise InputError(f"`parser` {shown(place)} finds no noun phrases of English; give a pipeline that does")
     return Parser(place, identity)
 
 
@@ -78,12 +82,19 @@ def _load(place: str) -> tuple[str, Any]:
             f"`parser` {shown(place)} is no pipeline that spaCy can load ({shown(error)}); "
             "install one, such as en_core_web_sm, or give the directory of one"
         ) from error
-    about, weights = pipeline.meta, pipeline.to_bytes(exclude=["vocab"])
-    digest = hashlib.sha256(weights).hexdigest()[:8]
-    return f"spacy {about['lang']}_{about['name']} {about['version']} ({digest})", pipeline
+    name = f"{pipeline.lang}_{pipeline.meta['name']} {pipeline.meta['version']}"
+    return f"spacy {version('spacy')} {name} ({_digest(pipeline)})", pipeline
 
 
-def _phrases(pipeline: Any, text: str) -> Iterator[str]:
+def _digest(pipeline: Any) -> str:
+    """Return the beginning of the SHA-256 of all that a parse depends on; word vectors are not copied for it."""
+    sha256 = hashlib.sha256(pipeline.to_bytes(exclude=["vocab"]))
+    sha256.update(pipeline.vocab.lookups.to_bytes())
+    sha256.update(np.ascontiguousarray(pipeline.vocab.vectors.data).data)
+    return sha256.hexdigest()[:8]
+
+
+def _phrases(pipeline: Any, text: str) -> Iterator[Place]:
     """Yield noun phrases; a pipeline without a parser, or of a language without noun phrases, has none."""
     document = pipeline(text)
     try:
@@ -92,5 +103,5 @@ def _phrases(pipeline: Any, text: str) -> Iterator[str]:
         return
     for chunk in chunks:
         if chunk.root.pos_ != "PRON":
-            words = chunk[1:] if chunk[0].lower_ in _ARTICLES else chunk
-            yield words.text
+            words = chunk[1:] if len(chunk) > 1 and chunk[0].lower_ in _ARTICLES else chunk
+            yield Place(words.start_char, words.end_char)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -16,19 +16,26 @@ _SENTENCE_END = re.compile(r"[.!?]")
 _WORD = re.compile(r"\w+")
 
 
+class Place(NamedTuple):
+    """Where a phrase stands in a text: its first character, and the one after its last."""
+
+    start: int
+    end: int
+
+
 def count_objects(phrases: Iterable[str]) -> int:
     """Count distinct phrases, whatever their case."""
     return len({phrase.casefold() for phrase in phrases})
 
 
-def count_relations(text: str, phrases: Iterable[str]) -> int:
+def count_relations(text: str, places: Iterable[Place]) -> int:
     """Count pairs of neighbouring phrases of a sentence that are joined by more than articles, "and" and "or".
 
     Args:
         text: the text.
-        phrases: phrases as they stand in it; one that is not found counts for nothing.
+        places: where its phrases stand, from left to right; none overlaps another.
     """
-    gaps = (text[one[1] : other[0]] for one, other in pairwise(_places(text, phrases)))
+    gaps = (text[one.end : other.start] for one, other in pairwise(places))
     return sum(_joins(gap) for gap in gaps)
 
 
@@ -36,15 +43,23 @@ def _joins(gap: str) -> bool:
     return not _SENTENCE_END.search(gap) and not {word.casefold() for word in _WORD.findall(gap)} <= _PLAIN
 
 
-def _places(text: str, phrases: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Yield where each phrase first stands in a text, from left to right; of those that overlap the first one."""
-    lower, last = text.casefold(), 0
+def find(text: str, phrases: Iterable[str]) -> Iterator[Place]:
+    """Yield where each phrase first stands in a text as whole words, from left to right.
+
+    Of phrases that overlap, the first one has a place; one that is not found has none.
+    """
     distinct = {phrase.casefold() for phrase in phrases if phrase}
-    spans = sorted((start, start + len(phrase)) for phrase in distinct if (start := lower.find(phrase)) >= 0)
-    for start, end in spans:
+    found = (re.search(_whole(re.escape(phrase)), text, re.IGNORECASE) for phrase in distinct)
+    last = 0
+    for start, end in sorted(match.span() for match in found if match):
         if start >= last:
-            yield start, end
+            yield Place(start, end)
             last = end
+
+
+def _whole(pattern: str) -> str:
+    """Return the pattern of whole words."""
+    return rf"(?<!\w)(?:{pattern})(?!\w)"
 
 
 def unwanted(text: str, blacklist: Sequence[str]) -> str:
@@ -57,4 +72,4 @@ def unwanted(text: str, blacklist: Sequence[str]) -> str:
 
 @lru_cache(maxsize=8)
 def _pattern(blacklist: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, blacklist))})(?!\w)")
+    return re.compile(_whole("|".join(map(re.escape, blacklist))))

@@ -110,14 +110,21 @@ class Settings:
             raise InputError(f"`nms` is {shown(self.nms)}; give an IoU above 0 and up to 1")
         if self.complexity == "none" and (self.min_objects or self.min_relations):
             name = "min_objects" if self.min_objects else "min_relations"
-            raise InputError(f"`{name}` needs phrases; add {short_name(GROUNDING)} to the tasks, or give a `parser`")
+            lacks = f"add {short_name(GROUNDING)} to the tasks, or give a `parser`"
+            if not self._has_texts:
+                lacks = f"add one of {', '.join(map(short_name, TEXTS))} to the tasks"
+            raise InputError(f"`{name}` is about the phrases of texts; {lacks}")
 
     @property
     def complexity(self) -> str:
         """What the objects and relations of texts are counted with: a parser, "grounding", or "none"."""
-        if self.parser:
+        if self.parser and self._has_texts:
             return self.parser.identity
         return "grounding" if GROUNDING in self.tasks else "none"
+
+    @property
+    def _has_texts(self) -> bool:
+        return not {*TEXTS}.isdisjoint(self.tasks)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values: of a parser which one it is, not where it lies."""

@@ -178,7 +178,7 @@ def command(
         nms=nms,
         min_objects=min_objects,
         min_relations=min_relations,
-        parser=open_parser(parser) if parser else None,
+        parser=open_parser(parser) if parser is not None else None,
         blacklist=read_blacklist(blacklist) if blacklist else (),
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,

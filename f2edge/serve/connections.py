@@ -85,7 +85,7 @@ class Connection(H11Protocol):
             self._refuse(crowded())
             return
         if self._is_idle() and (refusal := self._door.overload(data, self.client)):
-            self._close_with(refusal)
+            self._close_with(refusal, self._door.header_seconds)  # most clients send their body before they read
             return
         if piece := self._piece(data):
             self._read(piece)
@@ -157,10 +157,14 @@ class Connection(H11Protocol):
         if self._close_with(refusal):
             self._door.refused(refusal.code)
 
-    def _close_with(self, refusal: Refusal) -> bool:
+    def _close_with(self, refusal: Refusal, seconds: float = _LINGER_SECONDS) -> bool:
         """Send a refusal and close the connection, but let the client read it first.
 
         A connection that is closed while its client still sends is reset, and the client would never see the refusal.
+
+        Args:
+            refusal: what the client is told.
+            seconds: how long the client may take to close the connection.
 
         Returns:
             Whether it was sent: nothing can be in the middle of an answer.
@@ -175,12 +179,14 @@ class Connection(H11Protocol):
         self._refused = True
         self.transport.write(_response(self.conn, refusal))
         self.transport.write_eof()
-        self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        self._unset_keepalive_if_required()  # or uvicorn closes a connection that was idle, in the middle of this
+        self._timer = self.loop.call_later(seconds, self.transport.abort)
         return True
 
     def _is_idle(self) -> bool:
         """Tell whether what comes now is the beginning of a request."""
-        return not (self._in_progress() or self._held or self.conn.trailing_data[0])
+        begins = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        return begins and not self._held and not self._in_progress()
 
     def _in_progress(self) -> bool:
         """Tell whether a request is read or answered."""
@@ -196,6 +202,7 @@ def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
 def _response(connection: h11.Connection, refusal: Refusal) -> bytes:
     body = json.dumps(refusal.body()).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+    headers["x-content-type-options"] = "nosniff"
     head = [*headers.items(), *refusal.headers.items()]
     parts = (h11.Response(status_code=refusal.status, headers=head), h11.Data(data=body), h11.EndOfMessage())
     return b"".join(connection.send(part) or b"" for part in parts)

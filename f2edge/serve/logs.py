@@ -31,13 +31,13 @@ class Journal:
     def __init__(self, metrics: Metrics, *, json_logs: bool) -> None:
         self._metrics, self._json_logs = metrics, json_logs
 
-    def note(self, scope: Scope, status: int, seconds: float) -> None:
+    def note(self, scope: Scope, status: int, seconds: float | None = None) -> None:
         """Count a request, and write its line.
 
         Args:
             scope: ``method``, ``path``, ``client`` and ``state``, in which handlers have noted the route and more.
             status: the status of its response.
-            seconds: how long it took.
+            seconds: how long it took; None if it was refused before it was read.
         """
         route = scope["state"].get("route", _NO_ROUTE)
         self._metrics.requested(route, status, seconds)
@@ -85,7 +85,7 @@ class _Watched:
         self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
-def _line(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
+def _line(scope: Scope, status: int, seconds: float | None) -> dict[str, Any]:
     noted = {name: scope["state"][name] for name in ("code", "task", "tokens") if name in scope["state"]}
     client = scope.get("client")
     return {
@@ -94,6 +94,6 @@ def _line(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
         "method": scope["method"],
         "path": scope["path"][:_LONGEST_PATH],
         "status": status,
-        "ms": round(seconds * 1e3, 1),
+        "ms": None if seconds is None else round(seconds * 1e3, 1),
         **noted,
     }

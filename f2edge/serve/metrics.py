@@ -43,10 +43,11 @@ class Metrics:
         kept = Gauge("f2edge_pictures_kept", "Encoded pictures in memory.", registry=self._registry)
         kept.set_function(lambda: len(pictures))
 
-    def requested(self, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
+    def requested(self, route: str, status: int, seconds: float | None) -> None:
+        """Count a request, and the time that it took if it was read."""
         self._requests.labels(route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(route).observe(seconds)
 
     def refused(self, code: str) -> None:
         """Count a refusal."""

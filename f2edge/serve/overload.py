@@ -11,9 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from f2edge.serve.logs import Journal
     from f2edge.serve.refusals import Refusal
-    from f2edge.serve.waiting import WaitingRoom
+    from f2edge.serve.service import Service
 
 QUESTIONS = ("/v1/ask", "/v1/stream", "/v1/chat/completions")
 """The addresses that need a place."""
@@ -25,12 +24,11 @@ class Overload:
     """Recognizes the beginning of a question that finds no place.
 
     Args:
-        room: the places.
-        journal: where each refusal is noted.
+        service: has the places, and the journal in which each refusal is noted.
     """
 
-    def __init__(self, room: WaitingRoom, journal: Journal) -> None:
-        self._room, self._journal = room, journal
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._let_in = 0  # questions that were read since the application has last run
 
     def refusal(self, data: bytes, client: tuple[str, int] | None) -> Refusal | None:
@@ -40,14 +38,14 @@ class Overload:
             data: the first bytes of a request.
             client: the address and the port of the client, if known.
         """
-        if not (question := _QUESTION.match(data)):
+        if self._service.draining or not (question := _QUESTION.match(data)):
             return None
-        if not self._room.is_full(self._let_in):
+        if not self._service.room.is_full(self._let_in):
             self._let_one_in()
             return None
-        refusal, path = self._room.busy(), question[1].decode()
+        refusal, path = self._service.room.busy(), question[1].decode()
         state = {"route": path, "code": refusal.code}
-        self._journal.note({"client": client, "method": "POST", "path": path, "state": state}, refusal.status, 0.0)
+        self._service.journal.note({"client": client, "method": "POST", "path": path, "state": state}, refusal.status)
         return refusal
 
     def _let_one_in(self) -> None:

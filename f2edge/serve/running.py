@@ -108,8 +108,8 @@ def run(
 
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
     service = app.state.service
-    overload = Overload(service.room, service.journal)
-    door = Door(settings.connections, settings.header_seconds, overload.refusal, service.metrics.refused)
+    overload = Overload(service).refusal
+    door = Door(settings.connections, settings.header_seconds, overload, service.metrics.refused)
     return uvicorn.Config(
         app,
         http=partial(Connection, door=door),  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from f2edge.annotate.filters import judge
@@ -45,13 +46,15 @@ def parser(folder: Path) -> Parser:
         ("the dog sleeps near a large blue box", ["dog", "large blue box"], 1),
         ("it stands on a mat", ["mat"], 0),
         ("A cat with a star. It sits on the mat.", ["cat", "star", "mat"], 1),
+        ("a dog with a dog near a dog", ["dog", "dog", "dog"], 2),
         ("", [], 0),
     ],
 )
 def test_noun_phrases(parser: Parser, words: str, phrases: list[str], relations: int) -> None:
-    """They come in their order, without articles; a pronoun is none."""
-    assert list(parser.noun_phrases(words)) == phrases
-    assert count_relations(words, phrases) == relations
+    """They come in their order, without articles, each where it stands; a pronoun is none."""
+    places = parser.noun_phrases(words)
+    assert [words[place.start : place.end] for place in places] == phrases
+    assert count_relations(words, places) == relations
 
 
 def test_texts_are_judged_by_what_the_parser_finds(parser: Parser) -> None:
@@ -68,19 +71,23 @@ def test_texts_are_judged_by_what_the_parser_finds(parser: Parser) -> None:
 
 def test_the_identity_is_of_the_weights(parser: Parser, folder: Path, tmp_path: Path) -> None:
     """A copy elsewhere is the same parser for the settings; one that was trained anew under the same name is not."""
-    assert parser.identity.startswith("spacy en_drawn ")
+    assert parser.identity.startswith(f"spacy {spacy.__version__} en_drawn ")
     copy = open_parser(str(shutil.copytree(folder, tmp_path / "copy")))
     assert copy.place != parser.place
     assert Settings(parser=copy).to_json() == Settings(parser=parser).to_json()
     assert Settings(parser=parser).complexity == parser.identity
     english.train(tmp_path / "anew", seed=1)
-    assert open_parser(str(tmp_path / "anew")).identity != parser.identity
+    pipeline = spacy.load(folder)
+    pipeline.vocab.set_vector("dog", np.ones(3, np.float32))
+    pipeline.to_disk(tmp_path / "vectors")
+    for other in ("anew", "vectors"):
+        assert open_parser(str(tmp_path / other)).identity != parser.identity
 
 
 def test_another_process_must_have_the_same_one(parser: Parser) -> None:
     """A parser can be sent; where another pipeline has its name, that is said."""
     assert pickle.loads(pickle.dumps(parser)) == parser  # noqa: S301 - our own bytes
-    with pytest.raises(InputError, match=r"is spacy en_drawn .* here; the run was begun with spacy en_other"):
+    with pytest.raises(InputError, match=r"is spacy .* en_drawn .* here; the run was begun with spacy en_other"):
         replace(parser, identity="spacy en_other 1.0 (00000000)").noun_phrases("a dog")
 
 
@@ -90,9 +97,11 @@ def test_what_is_no_parser(tmp_path: Path) -> None:
     for place in ("en_core_web_absent", str(tmp_path / "empty")):
         with pytest.raises(InputError, match=r"is no pipeline that spaCy can load .* give the directory of one"):
             open_parser(place)
-    for language in ("en", "xx"):
-        spacy.blank(language).to_disk(tmp_path / language)
-        with pytest.raises(InputError, match="finds no noun phrase in 'a dog on a mat'"):
+    german = english.untrained("de")
+    german.initialize(lambda: english.examples(german, 4))
+    for language, pipeline in (("en", spacy.blank("en")), ("xx", spacy.blank("xx")), ("de", german)):
+        pipeline.to_disk(tmp_path / language)
+        with pytest.raises(InputError, match="finds no noun phrases of English"):
             open_parser(str(tmp_path / language))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from f2edge.annotate.phrases import count_objects, count_relations, unwanted
+from f2edge.annotate.phrases import count_objects, count_relations, find, unwanted
 
 
 def test_objects_are_distinct_phrases() -> None:
@@ -22,13 +22,15 @@ def test_objects_are_distinct_phrases() -> None:
         ("A dog sits. A cat sleeps on a mat", ["dog", "cat", "mat"], 1),
         ("a dog with a ball near a cat", ["cat", "Ball", "dog"], 2),
         ("a red dog runs to a cat", ["red dog", "dog", "cat"], 1),
+        ("a woman stands near a man", ["man", "woman"], 1),
+        ("a hot dog on a mat", ["ot dog", "mat"], 0),
         ("a dog", ["dog", "horse", ""], 0),
         ("", ["dog"], 0),
     ],
 )
 def test_relations(text: str, phrases: list[str], relations: int) -> None:
-    """Neighbours of a sentence count if words join them; overlapping phrases are one, absent ones none."""
-    assert count_relations(text, phrases) == relations
+    """Neighbours in a sentence count if words join them; of overlapping phrases the first, and no part of a word."""
+    assert count_relations(text, find(text, phrases)) == relations
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,10 @@ def test_values_out_of_range(field: str, value: Any) -> None:
 def test_texts_cannot_be_judged_without_phrases(field: str) -> None:
     """If nothing finds the phrases of texts, a least number of them is refused: it would drop nothing."""
     values: dict[str, Any] = {field: 1}
-    with pytest.raises(InputError, match=f"`{field}` needs phrases; add caption_to_phrase_grounding"):
+    with pytest.raises(InputError, match=f"`{field}` is about the phrases .*; add caption_to_phrase_grounding"):
         Settings(("<CAPTION>",), **values)
+    with pytest.raises(InputError, match=f"`{field}` is about the phrases .*; add one of caption, "):
+        Settings(("<OD>",), **values, parser=Parser("p", "spacy p 1"))
     assert Settings(("<CAPTION>",), **{field: 0}).complexity == "none"
     assert Settings(("<CAPTION>",), **values, parser=Parser("p", "spacy p 1")).complexity == "spacy p 1"
 

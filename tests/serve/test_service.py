@@ -163,6 +163,24 @@ def test_a_full_queue_refuses_before_http_is_parsed(model: Florence2, capfd: pyt
     assert 'f2edge_refusals_total{code="busy"} 2.0' in counts
 
 
+def test_a_refusal_waits_for_the_rest_of_the_body(model: Florence2) -> None:
+    """A client that sends for longer than other refusals linger, on a connection that was idle before, can read it."""
+    head = b"Host: localhost\r\nContent-Length: 4000000\r\n\r\n"
+    with gated(model) as gate, serving(model, Settings(port=0, queue=0)) as live, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, live)
+        assert eventually(lambda: live.service.room.inside == 1)
+        with socket.create_connection(("127.0.0.1", live.port), PATIENCE) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"POST /v1/ask HTTP/1.1\r\n" + head)
+            for _ in range(5):
+                connection.sendall(bytes(800_000))
+                time.sleep(0.5)
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 429 ")
+        gate.remove()
+        assert waiting.result().status_code == 200
+
+
 def exchange(live: Live, *pieces: bytes) -> bytes:
     """Send a request in pieces, each by itself, and return the response."""
     with socket.create_connection(("127.0.0.1", live.port), PATIENCE) as connection:

@@ -61,7 +61,8 @@ def _sentence(rng: np.random.Generator, kind: int) -> _Sentence:
     return made
 
 
-def _untrained() -> Any:
+def untrained(language: str = "en") -> Any:
+    """Return a pipeline that finds parts of speech and heads, as soon as it is trained."""
     import spacy
 
     encoder: dict[str, Any] = {"width": _WIDTH, "depth": 2, "embed_size": 300, "window_size": 1, "maxout_pieces": 2}
@@ -71,26 +72,33 @@ def _untrained() -> Any:
     parser = {"@architectures": "spacy.TransitionBasedParser.v2", "state_type": "parser", "extra_state_tokens": False}
     parser |= {"hidden_width": _WIDTH, "maxout_pieces": 2, "use_upper": True, "nO": None, "tok2vec": shared}
     settings = {"parser": {"min_action_freq": 1}}  # else rare labels are replaced by "dep"
-    pipeline = spacy.blank("en")
+    pipeline = spacy.blank(language)
     for name, model in (("tok2vec", encoder), ("morphologizer", tagger), ("parser", parser)):
         pipeline.add_pipe(name, config={"model": model} | settings.get(name, {}))
     return pipeline
 
 
-def train(folder: Path, name: str = "drawn", *, seed: int = 0) -> None:
-    """Train a pipeline and write it."""
+def examples(pipeline: Any, count: int, seed: int = 0) -> list[Any]:
+    """Make up sentences with their parses."""
     from spacy.tokens import Doc
     from spacy.training import Example
+
+    rng = np.random.default_rng(seed)
+    made = [_sentence(rng, index % 4) for index in range(count)]
+    return [Example.from_dict(Doc(pipeline.vocab, words=one.words), vars(one)) for one in made]
+
+
+def train(folder: Path, name: str = "drawn", *, seed: int = 0) -> None:
+    """Train a pipeline and write it."""
     from thinc.api import fix_random_seed
 
     fix_random_seed(seed)
-    rng, pipeline = np.random.default_rng(seed), _untrained()
-    made = [_sentence(rng, index % 4) for index in range(80)]
-    examples = [Example.from_dict(Doc(pipeline.vocab, words=one.words), vars(one)) for one in made]
-    optimizer = pipeline.initialize(lambda: examples)
+    rng, pipeline = np.random.default_rng(seed), untrained()
+    made = examples(pipeline, 80, seed)
+    optimizer = pipeline.initialize(lambda: made)
     for _ in range(20):
-        rng.shuffle(examples)
-        for start in range(0, len(examples), 10):
-            pipeline.update(examples[start : start + 10], sgd=optimizer)
+        rng.shuffle(made)
+        for start in range(0, len(made), 10):
+            pipeline.update(made[start : start + 10], sgd=optimizer)
     pipeline.meta["name"] = name
     pipeline.to_disk(folder)
