@@ -124,7 +124,7 @@ def test_a_parser_counts_the_phrases(tiny_bundle: Path, photos: Path, tmp_path: 
     pytest.importorskip("spacy", reason="install the extra spacy to run this test")
     english.train(tmp_path / "drawn")
     run = ("annotate", tiny_bundle, photos, "-o", tmp_path / "out", "--tasks", "caption", "--max-new-tokens", 16)
-    outcome = f2edge(*run, "--parser", tmp_path / "drawn", "--workers", 2, "--json")
+    outcome = f2edge(*run, "--parser", tmp_path / "drawn", "--json")
     assert " en_drawn 0.0.0 (" in outcome.json["complexity"]
     texts = [row for row in rows(tmp_path / "out") if row["kind"] == "text"]
     assert len(texts) == 4
