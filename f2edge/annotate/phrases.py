@@ -48,7 +48,7 @@ def find(text: str, phrases: Iterable[str]) -> Iterator[Place]:
 
     Of phrases that overlap, the first one has a place; one that is not found has none.
     """
-    distinct = {phrase.casefold() for phrase in phrases if phrase}
+    distinct = {phrase.casefold(): phrase for phrase in phrases if phrase}.values()
     found = (re.search(_whole(re.escape(phrase)), text, re.IGNORECASE) for phrase in distinct)
     last = 0
     for start, end in sorted(match.span() for match in found if match):

@@ -119,8 +119,7 @@ class State(NamedTuple):
             return None
         if self.place == "shape" and not self._shape.open:  # most steps: nothing but a bin may come
             return self._bins(room)
-        texts = self._texts(room)
-        lowest = self._shape.lowest(self.bins) if self._missing_after_bin < room else BINS
+        texts, lowest = self._texts(room), self._lowest(room)
         others = self._label_tokens(room) + self._tags(room)
         if texts is None and lowest == BINS and not others:
             return None
@@ -145,8 +144,12 @@ class State(NamedTuple):
 
     def _bins(self, room: int) -> Tokens | None:
         """Return the tokens that may come next in a shape of a fixed size."""
-        lowest = self._shape.lowest(self.bins) if self._missing_after_bin < room else BINS
+        lowest = self._lowest(room)
         return None if lowest == BINS else Tokens(self.grammar.vocabulary, None, lowest, self._barred(), ())
+
+    def _lowest(self, room: int) -> int:
+        """Return the least bin that may come next; ``BINS`` if none may."""
+        return self._shape.lowest(self.bins) if self._missing_after_bin < room else BINS
 
     def _barred(self) -> frozenset[int]:
         """Return the bins with which the shape would come again."""

@@ -24,6 +24,7 @@ def test_objects_are_distinct_phrases() -> None:
         ("a red dog runs to a cat", ["red dog", "dog", "cat"], 1),
         ("a woman stands near a man", ["man", "woman"], 1),
         ("a hot dog on a mat", ["ot dog", "mat"], 0),
+        ("a dog on a Straße near a cat", ["cat", "Straße", "dog"], 2),
         ("a dog", ["dog", "horse", ""], 0),
         ("", ["dog"], 0),
     ],
