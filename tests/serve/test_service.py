@@ -14,6 +14,7 @@ import pytest
 
 from f2edge.serve.settings import Settings
 from tests.serve.test_app import untimed
+from tests.serve.test_connections import connect, live_on, read_one
 from tests.support.serving import PATIENCE, Live, ask, eventually, gated, picture, serving
 
 if TYPE_CHECKING:
@@ -169,25 +170,21 @@ def test_a_refusal_waits_for_the_rest_of_the_body(model: Florence2) -> None:
     with gated(model) as gate, serving(model, Settings(port=0, queue=0)) as live, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, live)
         assert eventually(lambda: live.service.room.inside == 1)
-        with socket.create_connection(("127.0.0.1", live.port), PATIENCE) as connection:
-            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            answer = b""
-            while not answer.endswith(b"}"):  # head and body may come in two pieces
-                answer += connection.recv(2**16)
-            assert answer.startswith(b"HTTP/1.1 200 ")
+        with connect(live) as connection:
+            assert live_on(connection).startswith(b"HTTP/1.1 200 ")
             connection.sendall(b"POST /v1/ask HTTP/1.1\r\n" + head)
             for _ in range(5):
                 connection.sendall(bytes(800_000))
                 time.sleep(0.5)
-            assert connection.recv(2**16).startswith(b"HTTP/1.1 429 ")
+            assert read_one(connection).startswith(b"HTTP/1.1 429 ")
         gate.remove()
         assert waiting.result().status_code == 200
 
 
 def exchange(live: Live, *pieces: bytes) -> bytes:
     """Send a request in pieces, each by itself, and return the response."""
-    with socket.create_connection(("127.0.0.1", live.port), PATIENCE) as connection:
+    with connect(live) as connection:
         for piece in pieces:
             connection.sendall(piece)
             time.sleep(0.1)
-        return connection.recv(2**16)
+        return read_one(connection)
