@@ -33,3 +33,10 @@ def test_the_unit_gives_answers_the_time_to_end() -> None:
     unit = (FOLDER / "f2edge.service").read_text("utf-8")
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
     assert int(seconds) > Settings().grace_seconds
+
+
+def test_the_container_is_in_no_group_of_root() -> None:
+    """The image names a group beside the user: without one, podman takes group 0."""
+    (user, group) = re.findall(r"^USER (\d+):(\d+)$", (FOLDER / "Containerfile").read_text("utf-8"), re.MULTILINE)[0]
+    assert int(user) >= 10_000
+    assert int(group) >= 10_000
