@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from measuring import Contender, decoded_photograph, timed
@@ -15,7 +14,7 @@ from f2edge.machine import peak_rss_mib
 from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from artefacts import Cache
     from measuring import Samples
@@ -87,16 +86,13 @@ class Asked(Contender):
 
         A question alone and a batch of one are the same: both take the steps of one answer.
         """
-        samples: Samples = {}
         encoded = self.model.encode(self._pictures[0])
-        for size in self._batches:
-            asks = [self._question(None)] * size
-            samples |= measured_batch("pictures", size, lambda size=size: self._about_pictures(size))
-            samples |= measured_batch(
-                "questions", size, lambda a=asks: [r.text for r in encoded.run_many(a, batch=len(a))]
-            )
-            samples[f"greedy_step_{size}"] = self._greedy_steps(encoded, size)
-        return samples
+        question = self._question(None)
+        samples = measured_batches("pictures", self._batches, self._about_pictures)
+        samples |= measured_batches(
+            "questions", self._batches, lambda size: [r.text for r in encoded.run_many([question] * size, batch=size)]
+        )
+        return samples | {f"greedy_step_{size}": self._greedy_steps(encoded, size) for size in self._batches}
 
     def _greedy_steps(self, encoded: EncodedImage, size: int) -> list[float]:
         """Time steps of a greedy search for several questions about one picture, in ms each; leave out the first."""
@@ -144,24 +140,32 @@ class BatchedGenerate(Contender):
 
     def measure(self) -> Samples:
         """Measure each batch of pictures, and of questions about one picture."""
-        samples: Samples = {}
-        for size in BATCHES:
-            samples |= measured_batch("pictures", size, lambda size=size: self._generate(self._pictures[:size]))
-            samples |= measured_batch("questions", size, lambda size=size: self._generate(self._pictures[:1] * size))
-        return samples
+        samples = measured_batches("pictures", BATCHES, lambda size: self._generate(self._pictures[:size]))
+        return samples | measured_batches("questions", BATCHES, lambda size: self._generate(self._pictures[:1] * size))
 
     def _generate(self, pictures: list[ByteArray]) -> list[str]:
         return self._peer.answers(pictures, TASK, self._workload.caption_tokens)
 
 
-def measured_batch(kind: str, size: int, answer: Callable[[], list[str]]) -> Samples:
-    """Answer a batch; return its time in ms and the peak memory of the process meanwhile in MB."""
+def measured_batches(kind: str, sizes: Sequence[int], answer: Callable[[int], list[str]]) -> Samples:
+    """Answer batches of each size; return their times in ms, and the peak memory of the process meanwhile in MB.
+
+    A question alone takes its turn before each of them: a machine whose speed changes is as fast for both.
+    """
+    samples: Samples = {}
+    for size in sizes:
+        for count in dict.fromkeys((1, size)):
+            for name, value in _measured_batch(kind, count, answer).items():
+                samples.setdefault(name, []).append(value)
+    return samples
+
+
+def _measured_batch(kind: str, size: int, answer: Callable[[int], list[str]]) -> dict[str, float]:
     _forget_the_peak()
-    started = time.perf_counter()
-    answers: Any = answer()
-    taken = (time.perf_counter() - started) * 1e3
+    answers: list[str] = []
+    taken = timed(lambda: answers.extend(answer(size)))
     assert len(answers) == size
-    return {f"{kind}_{size}": [taken], f"{kind}_{size}_peak_mb": [(peak_rss_mib() or 0) * 2**20 / 1e6]}
+    return {f"{kind}_{size}": taken, f"{kind}_{size}_peak_mb": (peak_rss_mib() or 0) * 2**20 / 1e6}
 
 
 def _forget_the_peak() -> None:

@@ -38,6 +38,15 @@ def test_a_slowdown_is_found_and_none_is_not() -> None:
     assert sum(bool(ratio.differs) and ratio.ratio > 1 for ratio in slower) >= 38
 
 
+def test_two_loads_of_one_bundle_do_not_differ() -> None:
+    """A ratio that is off by less than two loads of one bundle are is no difference, however sure it is."""
+    first, second = [[1.008, 1.008]] * 30, [[1.0, 1.0]] * 30
+    assert typical_ratio(first, second).low == typical_ratio(first, second).high == 1.008
+    assert not typical_ratio(first, second).differs
+    assert not typical_ratio(second, first).differs
+    assert typical_ratio([[1.011, 1.011]] * 30, second).differs
+
+
 def test_few_rounds_have_no_interval() -> None:
     """Nine rounds give a ratio without an interval, ten give both."""
     few, enough = ([[1.0, 1.1]] * 9, [[1.0, 1.1]] * 10)
