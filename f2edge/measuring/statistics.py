@@ -18,9 +18,10 @@ LEAST_RUNS = {50: 1, 90: 10, 99: 100}
 LEVEL = 0.99
 """The confidence level of a comparison: of A against A, one comparison in a hundred finds a difference by chance."""
 
-LOADS = 0.01
-"""How far apart two loads of one bundle are: 1.1 % and 0.5 % were seen, in all of 20 comparisons of the same two loads.
-Their weights lie elsewhere in memory.  More rounds tell that the loads differ, but not that two bundles do."""
+BETWEEN_LOADS = 0.01
+"""About how far apart two loads of one bundle are, whose weights lie elsewhere in memory: in two runs the mean of 20
+comparisons of the same two loads was off by 1.1 % and by 0.5 % (docs/measure.md).  More rounds tell that the loads
+differ, but not that two bundles do."""
 
 RESAMPLES = 2000
 LEAST_ROUNDS = 10
@@ -60,7 +61,7 @@ class Ratio:
         """Whether the interval lies beyond what two loads of one bundle differ by; None without an interval."""
         if self.low is None or self.high is None:
             return None
-        return self.low > 1 + LOADS or self.high < 1 - LOADS
+        return self.low > 1 + BETWEEN_LOADS or self.high < 1 - BETWEEN_LOADS
 
     def to_json(self) -> dict[str, float | bool | None]:
         """Return everything as plain values."""
