@@ -19,9 +19,9 @@ LEVEL = 0.99
 """The confidence level of a comparison: of A against A, one comparison in a hundred finds a difference by chance."""
 
 BETWEEN_LOADS = 0.01
-"""About how far apart two loads of one bundle are, whose weights lie elsewhere in memory: in two runs the mean of 20
-comparisons of the same two loads was off by 1.1 % and by 0.5 % (docs/measure.md).  More rounds tell that the loads
-differ, but not that two bundles do."""
+"""About how far apart two loads of one bundle are: in two runs the mean of 20 comparisons of the same two loads was off
+by 1.1 % and by 0.5 % (docs/measure.md), presumably since their weights lie elsewhere in memory.  More rounds tell that
+the loads differ, but not that two bundles do."""
 
 RESAMPLES = 2000
 LEAST_ROUNDS = 10
