@@ -32,7 +32,7 @@ _UNCALIBRATED = "uncalibrated"
 """INT8 that no pictures were needed for, where names of bundles have their precision."""
 BUNDLES = (
     *("cpu-fp32", "cpu-fp16", "cpu-bf16", "cpu-int8", f"cpu-{_UNCALIBRATED}"),
-    *("onnx-fp32", "onnx-int8", f"onnx-{_UNCALIBRATED}"),
+    *("onnx-fp32", "onnx-fp16", "onnx-int8", f"onnx-{_UNCALIBRATED}"),
 )
 _PACKAGES = (
     *("openvino", "onnxruntime", "onnx", "onnxscript", "nncf", "torch", "transformers", "ctranslate2"),

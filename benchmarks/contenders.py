@@ -54,6 +54,7 @@ ENTRIES = {
     "torch-compile": _torch("bf16, torch.compile", "bfloat16", compiled=True),
     "notebook": Entry("OpenVINO notebook's way", "notebook_way:NotebookWay", (*_INPUTS, "notebook")),
     "onnxruntime-fp32": _bundle("ONNX Runtime fp32", "onnx-fp32"),
+    "onnxruntime-fp16": _bundle("ONNX Runtime fp16", "onnx-fp16"),
     "onnxruntime-int8": _bundle("ONNX Runtime INT8", "onnx-int8"),
     "onnxruntime-uncalibrated": _bundle("ONNX Runtime INT8, uncalibrated", "onnx-uncalibrated"),
     "ctranslate2": Entry("CTranslate2 INT8 (decoder)", "ctranslate2_decoder:CTranslate2Decoder", ("ctranslate2",)),
@@ -86,13 +87,12 @@ def scaled(bundle: str) -> Entry:
 
 
 def embedded(what: str) -> Entry:
-    """Return the contender of ``embed.py`` for "torch", or for "BUNDLE@WORKERSxTHREADS"."""
+    """Return the contender of ``embed.py`` for "torch", "BUNDLE@batches" or "BUNDLE@turns"."""
     if what == "torch":
         return Entry("transformers, torch fp32", "embedding:BatchedGenerate", _INPUTS, {"dtype": "float32"})
-    bundle, share = what.split("@")
-    workers, threads = map(int, share.split("x"))
-    options = {"bundle": bundle, "workers": workers, "threads": threads, "batches": workers == 1}
-    return Entry(f"{bundle}, {share}", "embedding:Asked", (*_INPUTS, bundle), options)
+    bundle, kind = what.split("@")
+    opens = {"batches": "embedding:Batches", "turns": "embedding:Turns"}[kind]
+    return Entry(f"{bundle}, {kind}", opens, (*_INPUTS, bundle), {"bundle": bundle})
 
 
 def entry(name: str) -> Entry:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import product
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from artefacts import BUNDLES, CACHE, Cache
 from bench import RESULTS, progress
-from embedding import BATCHES, CLIENTS
+from embedding import BATCHES, CLIENTS, TOGETHER, shares
 from report import samples_of, table, versions, write
 from rounds import prepare, run
 from workload import WORKLOADS
@@ -31,22 +32,16 @@ if TYPE_CHECKING:
     from rounds import Outcome
 
 PEER = "embedded-torch"
-
-
-def shares(threads: int) -> list[tuple[int, int]]:
-    """Return how ``threads`` are shared: one worker of all of them first, then as many workers as threads."""
-    return list(dict.fromkeys([(1, threads), (threads, 1)]))
-
-
-def name_of(bundle: str, workers: int, threads: int) -> str:
-    """Return the name of the contender that has so many workers."""
-    return f"embedded-{bundle}@{workers}x{threads}"
+KINDS = ("turns", "batches")
+"""What is measured of a bundle, each by a contender of its own."""
 
 
 def to_markdown(head: str, outcomes: Mapping[str, Outcome], bundle: str, threads: int) -> str:
     """Write a table for threads that ask, and one for each kind of batch."""
-    parts = [head, "## Threads that ask at the same time", _clients(outcomes)]
-    ours = outcomes[name_of(bundle, *shares(threads)[0])]
+    turns, ours = (outcomes[f"embedded-{bundle}@{kind}"] for kind in KINDS)
+    ways = [f"{workers}x{each}" for workers, each in shares(threads)]
+    parts = [head, "## Threads that ask at the same time", _clients(turns, ways)]
+    parts += [f"## Captions of {TOGETHER} pictures in one batch, by workers x threads", _together(turns, ways)]
     for kind in ("pictures", "questions"):
         title = {"pictures": "Captions of several pictures", "questions": "Questions about one picture"}[kind]
         parts += [f"## {title}, in one batch", _batches(kind, ours, outcomes.get(PEER))]
@@ -55,14 +50,28 @@ def to_markdown(head: str, outcomes: Mapping[str, Outcome], bundle: str, threads
     return "\n\n".join([*parts, *failures]) + "\n"
 
 
-def _clients(outcomes: Mapping[str, Outcome]) -> str:
+def _clients(turns: Outcome, ways: list[str]) -> str:
     rows = []
-    for name, outcome in outcomes.items():
-        for count in CLIENTS if "@" in name else ():
-            rate, latency = (samples_of(outcome, f"clients_{count}_{what}") for what in ("answers_per_s", "latency"))
-            if rate:
-                rows.append([name.split("@")[1], str(count), _cell(rate), _cell(latency)])
-    return table(["workers x threads", "threads that ask", "answers per second", "latency of an answer, ms"], rows)
+    for way, count in product(ways, CLIENTS):
+        rate, latency = (samples_of(turns, f"{way}_clients_{count}_{what}") for what in ("answers_per_s", "latency"))
+        rows.append([way, str(count), _cell(rate), _cell(_times_the_first(turns, ways[0], way, count)), _cell(latency)])
+    times = f"times those of {ways[0]} in turn"
+    return table(["workers x threads", "threads that ask", "answers per second", times, "latency, ms"], rows)
+
+
+def _times_the_first(turns: Outcome, first: str, way: str, count: int) -> list[float]:
+    """Return the answers per second of each turn, divided by those of the turns of the first way around it."""
+    name = f"clients_{count}_answers_per_s"
+    return [] if way == first else [s[f"{way}_{name}"][0] / fmean(s[f"{first}_{name}"]) for s in turns.rounds]
+
+
+def _together(turns: Outcome, ways: list[str]) -> str:
+    rows = [["one by one", _cell(samples_of(turns, "one_by_one")), ""]]
+    for place, way in enumerate(ways):
+        around = [fmean(samples["one_by_one"][place : place + 2]) for samples in turns.rounds]
+        taken = samples_of(turns, f"{way}_together")
+        rows.append([way, _cell(taken), _cell([t / a for t, a in zip(taken, around, strict=True)])])
+    return table(["workers x threads", "ms", f"of the time one by one with {ways[0]}"], rows)
 
 
 def _batches(kind: str, ours: Outcome, peer: Outcome | None) -> str:
@@ -71,14 +80,18 @@ def _batches(kind: str, ours: Outcome, peer: Outcome | None) -> str:
     for size in BATCHES:
         cells = [str(size)]
         for outcome in contenders.values():
-            taken, alone = (samples_of(outcome, f"{kind}_{n}") for n in (size, 1))
-            share = [f"{median(taken) / (size * median(alone)):.2f}" if taken else "–"]
-            peak = samples_of(outcome, f"{kind}_{size}_peak_mb")
-            cells += [_cell(taken), *share, f"{max(peak):.0f}" if peak else "–"]
+            taken, peak = (samples_of(outcome, f"{kind}_{size}{what}") for what in ("", "_peak_mb"))
+            cells += [_cell(taken), _cell(_shares(outcome, kind, size)), f"{max(peak):.0f}" if peak else "–"]
         rows.append(cells)
     columns = ["ms", "of the time one by one", "peak memory, MB"]
     titles = [f"{who}, {column}" for who in contenders for column in columns]
     return table(["batch", *titles], rows)
+
+
+def _shares(outcome: Outcome, kind: str, size: int) -> list[float]:
+    """Return the time of each batch, divided by that of as many questions one by one before and after it."""
+    name = f"{kind}_{size}"
+    return [samples[name][0] / (size * fmean(samples[f"{name}_alone"])) for samples in outcome.rounds]
 
 
 def _steps(ours: Outcome) -> str:
@@ -115,7 +128,7 @@ def main() -> None:
     """Measure; write and print the report."""
     chosen = arguments()
     workload = WORKLOADS["tiny" if chosen.quick else "base"]
-    names = [name_of(chosen.bundle, *share) for share in shares(chosen.threads)]
+    names = [f"embedded-{chosen.bundle}@{kind}" for kind in KINDS]
     names += [] if chosen.no_peer else [PEER]
     cache = Cache(workload, chosen.cache)
     outcomes, started = prepare(names, cache), time.monotonic()

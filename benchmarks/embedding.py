@@ -1,8 +1,10 @@
-"""Contenders of ``embed.py``: a bundle asked by several threads and in batches, and transformers' batched answers."""
+"""Contenders of ``embed.py``: a bundle asked by several threads, in batches, and transformers' batched answers."""
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,11 @@ import numpy as np
 from measuring import Contender, decoded_photograph, timed
 
 from f2edge.engine import takes_batches
-from f2edge.machine import peak_rss_mib
+from f2edge.machine import peak_rss_mib, usable_cores
 from f2edge.tasks.table import build_prompt, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from artefacts import Cache
     from measuring import Samples
@@ -30,6 +32,8 @@ BATCHES = (1, 2, 4, 8, 16)
 """Questions that are answered together."""
 ANSWERS = 4
 """Answers that are measured for each number of clients, if each client then gets two or more."""
+TOGETHER = 8
+"""Pictures whose captions are asked for in one batch, and one by one in turns with that."""
 BEAMS = 3
 TASK = "caption"
 STEPS, TOKEN = 24, 100
@@ -42,8 +46,13 @@ def pictures_of(cache: Cache, count: int) -> list[ByteArray]:
     return [np.ascontiguousarray(np.roll(photograph, 8 * number, axis=1)) for number in range(count)]
 
 
-class Asked(Contender):
-    """A bundle asked by several threads at once.
+def shares(threads: int) -> list[tuple[int, int]]:
+    """Return how ``threads`` are shared: one worker of all of them first, then as many workers as threads."""
+    return list(dict.fromkeys([(1, threads), (threads, 1)]))
+
+
+class Asking:
+    """A model, and the caption that it is asked for.
 
     Args:
         workload: the model size and the length of a caption.
@@ -51,76 +60,126 @@ class Asked(Contender):
         bundle: name of the bundle's artefact.
         workers: answers that are computed at the same time.
         threads: CPU threads of each worker.
-        batches: whether to measure batches too.
     """
 
-    def __init__(
-        self, workload: Workload, cache: Cache, bundle: str, *, workers: int, threads: int, batches: bool
-    ) -> None:
+    def __init__(self, workload: Workload, cache: Cache, bundle: str, workers: int, threads: int) -> None:
         import f2edge
         from f2edge.measuring.asking import search_settings
 
         self.model = f2edge.load(cache.get(bundle), workers=workers, threads=threads)
+        self.pictures = pictures_of(cache, max(BATCHES))
         self._ask = {"task": TASK, "settings": search_settings(self.model, BEAMS, workload.caption_tokens)}
-        self._pictures = pictures_of(cache, max(BATCHES))
-        self._batches = BATCHES if batches else ()
 
-    def warm_up(self) -> None:
-        """Answer once on each worker."""
-        self._clients(max(CLIENTS), 1)
-
-    def measure(self) -> Samples:
-        """Measure each number of clients, then each batch."""
-        samples: Samples = {}
-        for count in CLIENTS:
-            latencies: list[float] = []
-            taken = timed(
-                lambda count=count, seen=latencies: seen.extend(self._clients(count, max(2, ANSWERS // count)))
-            )
-            samples[f"clients_{count}_answers_per_s"] = [1e3 * len(latencies) / taken]
-            samples[f"clients_{count}_latency"] = latencies
-        return samples | self._measure_batches() if self._batches else samples
-
-    def _measure_batches(self) -> Samples:
-        """Measure batches of pictures, of questions about a picture that is encoded already, and a step of each size.
-
-        A question alone and a batch of one are the same: both take the steps of one answer.
-        """
-        encoded = self.model.encode(self._pictures[0])
-        question = self._question(None)
-        samples = measured_batches("pictures", self._batches, self._about_pictures)
-        samples |= measured_batches(
-            "questions", self._batches, lambda size: [r.text for r in encoded.run_many([question] * size, batch=size)]
-        )
-        return samples | {f"greedy_step_{size}": self._greedy_steps(encoded, size) for size in self._batches}
-
-    def _greedy_steps(self, encoded: EncodedImage, size: int) -> list[float]:
-        """Time steps of a greedy search for several questions about one picture, in ms each; leave out the first."""
-        prompt = self.model.prompt_ids(build_prompt(resolve(TASK), None, None, encoded.size))
-        runtime, rows = self.model.runtime, np.arange(size)
-        assert takes_batches(runtime)
-        session = runtime.start_many([(encoded.features, prompt)] * size)
-        steps = [timed(lambda: session.step(np.full(size, TOKEN), rows)) for _ in range(STEPS)]
-        return steps[1:]
-
-    def _clients(self, count: int, answers: int) -> list[float]:
+    def clients(self, count: int, answers: int) -> list[float]:
         """Let threads ask at the same time, each one question after the other; return all latencies in ms."""
 
         def client(number: int) -> list[float]:
-            picture = self._pictures[number]
-            return [timed(lambda: self.model.run(picture, **self._ask)) for _ in range(answers)]
+            return [timed(lambda: self.one_by_one(self.pictures[number : number + 1])) for _ in range(answers)]
 
         with ThreadPoolExecutor(count) as pool:
             return [latency for latencies in pool.map(client, range(count)) for latency in latencies]
 
-    def _about_pictures(self, size: int) -> list[str]:
-        asks = (self._question(picture) for picture in self._pictures[:size])
-        return [result.text for result in self.model.run_many(asks, batch=size)]
+    def one_by_one(self, pictures: list[ByteArray]) -> list[str]:
+        """Return the caption of each picture, one after the other."""
+        return [self.model.run(picture, **self._ask).text for picture in pictures]
 
-    def _question(self, picture: ByteArray | None) -> Ask:
+    def together(self, pictures: list[ByteArray]) -> list[str]:
+        """Return the captions of pictures that are asked for in one batch."""
+        asks = (self.question(picture) for picture in pictures)
+        return [result.text for result in self.model.run_many(asks, batch=len(pictures))]
+
+    def question(self, picture: ByteArray | None) -> Ask:
+        """Return the question about a picture; None if that is encoded."""
         import f2edge
 
         return f2edge.Ask(picture, **self._ask)
+
+
+class Turns(Contender):
+    """The ways to share the threads among workers, which take turns of some seconds.
+
+    A machine whose speed changes is as fast for all of them then: the first way, one worker of all threads, has a turn
+    before and after each turn of another.
+
+    Args:
+        workload: the model size and the length of a caption.
+        cache: the cache that holds the bundle and the photograph.
+        bundle: name of the bundle's artefact.
+    """
+
+    def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
+        ways = shares(usable_cores())
+        self._asking = {f"{each[0]}x{each[1]}": Asking(workload, cache, bundle, *each) for each in ways}
+        self._first, *self._others = self._asking
+
+    def warm_up(self) -> None:
+        """Answer once on each worker."""
+        for asking in self._asking.values():
+            asking.clients(max(CLIENTS), 1)
+
+    def measure(self) -> Samples:
+        """Measure each number of threads that ask, then captions of several pictures in a batch and one by one."""
+        samples: Samples = {}
+        ways = [self._first, *(turn for other in self._others for turn in (other, self._first))]
+        for count, way in product(CLIENTS, ways):
+            for name, values in self._turn(way, count).items():
+                samples.setdefault(f"{way}_clients_{count}_{name}", []).extend(values)
+        return samples | self._batches()
+
+    def _turn(self, way: str, count: int) -> Samples:
+        """Let so many threads ask; return the answers per second and the latencies."""
+        started = time.perf_counter()
+        latencies = self._asking[way].clients(count, max(2, ANSWERS // count))
+        return {"answers_per_s": [len(latencies) / (time.perf_counter() - started)], "latency": latencies}
+
+    def _batches(self) -> Samples:
+        pictures = self._asking[self._first].pictures[:TOGETHER]
+        alone = [timed(lambda: self._asking[self._first].one_by_one(pictures))]
+        samples: Samples = {"one_by_one": alone}
+        for way, asking in self._asking.items():
+            samples[f"{way}_together"] = [timed(lambda asking=asking: asking.together(pictures))]
+            alone.append(timed(lambda: self._asking[self._first].one_by_one(pictures)))
+        return samples
+
+
+class Batches(Contender):
+    """One worker of all threads that answers batches.
+
+    Args:
+        workload: the model size and the length of a caption.
+        cache: the cache that holds the bundle and the photograph.
+        bundle: name of the bundle's artefact.
+    """
+
+    def __init__(self, workload: Workload, cache: Cache, bundle: str) -> None:
+        self._asking = Asking(workload, cache, bundle, 1, usable_cores())
+
+    def warm_up(self) -> None:
+        """Answer some questions."""
+        self._asking.together(self._asking.pictures[:2])
+
+    def measure(self) -> Samples:
+        """Measure batches of pictures, of questions about a picture that is encoded already, and a step of each size.
+
+        A question alone and a batch of one are the same: both take the steps of one answer.
+        """
+        pictures, model = self._asking.pictures, self._asking.model
+        encoded, question = model.encode(pictures[0]), self._asking.question(None)
+        samples = measured_batches("pictures", lambda size: self._asking.together(pictures[:size]))
+        samples |= measured_batches(
+            "questions", lambda size: [r.text for r in encoded.run_many([question] * size, batch=size)]
+        )
+        return samples | {f"greedy_step_{size}": self._greedy_steps(encoded, size) for size in BATCHES}
+
+    def _greedy_steps(self, encoded: EncodedImage, size: int) -> list[float]:
+        """Time steps of a greedy search for several questions about one picture, in ms each; leave out the first."""
+        model = self._asking.model
+        prompt, rows = model.prompt_ids(build_prompt(resolve(TASK), None, None, encoded.size)), np.arange(size)
+        runtime = model.runtime
+        assert takes_batches(runtime)
+        session = runtime.start_many([(encoded.features, prompt)] * size)
+        steps = [timed(lambda: session.step(np.full(size, TOKEN), rows)) for _ in range(STEPS)]
+        return steps[1:]
 
 
 class BatchedGenerate(Contender):
@@ -140,32 +199,32 @@ class BatchedGenerate(Contender):
 
     def measure(self) -> Samples:
         """Measure each batch of pictures, and of questions about one picture."""
-        samples = measured_batches("pictures", BATCHES, lambda size: self._generate(self._pictures[:size]))
-        return samples | measured_batches("questions", BATCHES, lambda size: self._generate(self._pictures[:1] * size))
+        samples = measured_batches("pictures", lambda size: self._generate(self._pictures[:size]))
+        return samples | measured_batches("questions", lambda size: self._generate(self._pictures[:1] * size))
 
     def _generate(self, pictures: list[ByteArray]) -> list[str]:
         return self._peer.answers(pictures, TASK, self._workload.caption_tokens)
 
 
-def measured_batches(kind: str, sizes: Sequence[int], answer: Callable[[int], list[str]]) -> Samples:
-    """Answer batches of each size; return their times in ms, and the peak memory of the process meanwhile in MB.
+def measured_batches(kind: str, answer: Callable[[int], list[str]]) -> Samples:
+    """Answer a batch of each size; return their times in ms, and the peak memory of the process meanwhile in MB.
 
-    A question alone takes its turn before each of them: a machine whose speed changes is as fast for both.
+    A question alone has a turn before and after each batch: a machine whose speed changes is as fast for both.
     """
     samples: Samples = {}
-    for size in sizes:
-        for count in dict.fromkeys((1, size)):
-            for name, value in _measured_batch(kind, count, answer).items():
-                samples.setdefault(name, []).append(value)
+    for size in BATCHES:
+        before, (taken, peak), after = (_measured_batch(count, answer) for count in (1, size, 1))
+        samples[f"{kind}_{size}_alone"] = [before[0], after[0]]
+        samples |= {f"{kind}_{size}": [taken], f"{kind}_{size}_peak_mb": [peak]}
     return samples
 
 
-def _measured_batch(kind: str, size: int, answer: Callable[[int], list[str]]) -> dict[str, float]:
+def _measured_batch(size: int, answer: Callable[[int], list[str]]) -> tuple[float, float]:
     _forget_the_peak()
     answers: list[str] = []
     taken = timed(lambda: answers.extend(answer(size)))
     assert len(answers) == size
-    return {f"{kind}_{size}": taken, f"{kind}_{size}_peak_mb": (peak_rss_mib() or 0) * 2**20 / 1e6}
+    return taken, (peak_rss_mib() or 0) * 2**20 / 1e6
 
 
 def _forget_the_peak() -> None:

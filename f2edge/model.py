@@ -128,6 +128,11 @@ class Florence2:
             raise DeviceError("this model is closed; open its bundle again with f2edge.load")
         return self._runtime
 
+    @property
+    def workers(self) -> int:
+        """How many answers, or batches of them, are computed at the same time."""
+        return self._workers.count
+
     def close(self) -> None:
         """Release the engine and its memory; answers that are being decoded end as usual.
 
@@ -247,8 +252,9 @@ class Florence2:
     ) -> Iterator[Result]:
         """Ask many questions about any pictures, and let the decoder take its steps for a batch of them together.
 
-        Pictures and prompts are encoded one after the other, a picture of neighbouring questions once.  A batch gains
-        where the decoder takes most of the time, and takes more memory: at base size 22 MB for each question.
+        A worker encodes pictures and prompts one after the other, a picture of neighbouring questions once, and several
+        workers answer a batch each.  A batch gains where the decoder takes most of the time, and takes more memory: at
+        base size 22 MB for each question.
 
         Example:
             >>> asks = [f2edge.Ask(path, "od") for path in sorted(Path("photos").glob("*.jpg"))]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import groupby, islice, takewhile
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from f2edge.asking.helpers import Helpers
 from f2edge.asking.questions import Ask
 from f2edge.asking.stopped import StoppedError, many_stopped_error
 from f2edge.asking.stopwatch import Stopwatch
@@ -18,7 +20,7 @@ from f2edge.lines import shown
 from f2edge.numbers import is_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from f2edge.asking.questions import Asked, Encoded
@@ -38,6 +40,11 @@ class Model(Protocol):
     @property
     def runtime(self) -> Runtime:
         """The engine."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many answers, or batches of them, are computed at the same time."""
         ...
 
     def encoded(self, image: ImageSource | Encoded, signal: StopSignal) -> Encoded:
@@ -93,12 +100,12 @@ def _answers(model: Model, asks: Iterator[Ask], batch: int, signal: StopSignal) 
     error: Exception | None = None
     answered = 0
     while error is None:
-        window, error = _prepare(model, asks, batch * _BATCHES_AHEAD, signal)
+        window, error = _prepare(model, asks, batch * max(_BATCHES_AHEAD, model.workers), signal)
         if not window and error is None:
             return
         results: dict[int, Result] = {}
         try:
-            results.update(answer_prepared(model, window, batch, signal))
+            _answer_window(model, window, batch, signal, results)
         except StoppedError as stopped:
             error = stopped
         in_order = list(takewhile(results.__contains__, range(len(window))))
@@ -111,42 +118,73 @@ def _prepare(
     model: Model, asks: Iterator[Ask], count: int, signal: StopSignal
 ) -> tuple[list[Prepared], Exception | None]:
     """Encode the pictures of the next questions; return also the error of the first question that is wrong."""
+    read, error = _read(asks, count)
     window: list[Prepared] = []
-    encoded: dict[Hashable, Encoded] = {}
+    with Helpers(model.workers) as helpers:
+        pictures = _begin_to_encode(model, read, helpers, signal)
+        try:
+            for place, ask in enumerate(read):
+                image = pictures[_key(ask.image)]()
+                window.append(Prepared(place, image, image.asked(ask.question), ask.image))
+        except F2EdgeError as wrong:
+            error = wrong
+    return window, error
+
+
+def _read(asks: Iterator[Ask], count: int) -> tuple[list[Ask], Exception | None]:
+    """Return the next questions, up to the first one that is none, and its error."""
+    read: list[Ask] = []
     try:
-        for place, ask in enumerate(islice(asks, count)):
-            window.append(_prepared(model, place, ask, encoded, signal))
+        read.extend(_with_image(ask) for ask in islice(asks, count))
     except F2EdgeError as error:
-        return window, error
-    return window, None
+        return read, error
+    return read, None
 
 
-def _prepared(model: Model, place: int, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> Prepared:
+def _with_image(ask: Ask) -> Ask:
     if not isinstance(ask, Ask):
         raise InputError(f"{shown(ask)} is no question; give an f2edge.Ask")
-    image = _encoded(model, ask, encoded, signal)
-    return Prepared(place, image, image.asked(ask.question), ask.image)
-
-
-def _encoded(model: Model, ask: Ask, encoded: dict[Hashable, Encoded], signal: StopSignal) -> Encoded:
-    """Return the encoded picture of a question; a picture that an earlier question of the window has is there."""
     if ask.image is None:
         raise InputError(f"the question about {shown(ask.task)} has no image; give one as its first argument")
-    key = _key(ask.image)
-    if key not in encoded:
-        encoded[key] = model.encoded(ask.image, signal)
-    return encoded[key]
+    return ask
 
 
-def _key(image: ImageSource | Encoded) -> Hashable:
+def _begin_to_encode(
+    model: Model, asks: Sequence[Ask], helpers: Helpers, signal: StopSignal
+) -> dict[Hashable, Callable[[], Encoded]]:
+    """Have each picture encoded, once; return what waits for it."""
+    pictures = {_key(ask.image): ask.image for ask in asks if ask.image is not None}
+    return {key: helpers.begin(partial(model.encoded, picture, signal)) for key, picture in pictures.items()}
+
+
+def _key(image: ImageSource | Encoded | None) -> Hashable:
     """Return what tells pictures apart: a path, or the identity of anything else, as long as that lives."""
     return str(image) if isinstance(image, (str, PathLike)) else id(image)
+
+
+def _answer_window(
+    model: Model, window: Sequence[Prepared], batch: int, signal: StopSignal, results: dict[int, Result]
+) -> None:
+    """Answer the questions of a window, a batch on each worker at a time; note each result by its place.
+
+    Raises:
+        StoppedError: the signal asked to stop; the results until then are noted.
+        DeviceError: the engine failed.
+    """
+    with Helpers(model.workers) as helpers:
+        batches = _batches(window, batch, model.workers)
+        for wait in [helpers.begin(partial(_note, results, _answer(model, one, signal))) for one in batches]:
+            wait()
+
+
+def _note(results: dict[int, Result], answers: Iterator[tuple[int, Result]]) -> None:
+    results.update(answers)
 
 
 def answer_prepared(
     model: Model, questions: Sequence[Prepared], batch: int, signal: StopSignal
 ) -> Iterator[tuple[int, Result]]:
-    """Answer questions about encoded pictures in batches; yield the place and the result of each.
+    """Answer questions about encoded pictures in batches on one worker; yield the place and the result of each.
 
     Raises:
         StopRequestedError, StoppedError: the signal asked to stop; after the answers that are whole.
@@ -156,12 +194,13 @@ def answer_prepared(
         yield from _answer(model, group, signal)
 
 
-def _batches(window: Sequence[Prepared], batch: int) -> Iterator[list[Prepared]]:
-    """Put questions with as many beams, and of similar lengths, into batches."""
+def _batches(window: Sequence[Prepared], batch: int, workers: int = 1) -> Iterator[list[Prepared]]:
+    """Put questions with as many beams, and of similar lengths, into batches; no worker is left without one."""
     ordered = sorted(window, key=lambda one: (_beams(one), one.asked.task.name, len(one.asked.prompt_ids)))
-    for _, group in groupby(ordered, key=_beams):
-        while chunk := list(islice(group, batch)):
-            yield chunk
+    for _, alike in groupby(ordered, key=_beams):
+        group = list(alike)
+        size = min(batch, -(-len(group) // workers))
+        yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
 def _beams(one: Prepared) -> int:

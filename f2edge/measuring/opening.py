@@ -86,12 +86,12 @@ class Crowd:
     def warm_up(self, asking: Asking, count: int) -> None:
         """Have each worker answer batches as large as those that are measured."""
         if count and self.scenario == "offline":
-            all_at_once(asking, Plan(self.workers * self.batch), self.workers, self.batch, lambda _name: None)
+            all_at_once(asking, Plan(self.workers * self.batch), self.batch, lambda _name: None)
 
     def measure(self, asking: Asking, plan: Plan, progress: Progress) -> Taken:
         """Ask until it is enough."""
         if self.scenario == "offline":
-            return all_at_once(asking, plan, self.workers, self.batch, progress)
+            return all_at_once(asking, plan, self.batch, progress)
         return one_by_one(asking, plan, progress)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Lock
+from itertools import count
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from f2edge.measuring.asking import since
@@ -71,48 +70,22 @@ def second_questions(asking: Asking, taken: Taken) -> list[float]:
     return [asking.again(taken.encoded) for _ in taken.ended[:MOST_SECOND_QUESTIONS]]
 
 
-def all_at_once(asking: Asking, plan: Plan, workers: int, batch: int, progress: Progress) -> Taken:
+def all_at_once(asking: Asking, plan: Plan, batch: int, progress: Progress) -> Taken:
     """Have all workers answer batches of questions that are all there from the start, until it is enough."""
-    taken, started, adding = Taken(), time.perf_counter(), Lock()
-    questions = _Questions(asking, plan, progress)
-
-    def work() -> None:
-        try:
-            for result in asking.model.run_many(questions, batch=batch):
-                with adding:
-                    taken.add(result, since(started) / 1e3)
-        finally:
-            questions.close()  # after an error the others need not go on
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="f2edge-bench") as pool:
-        for done in [pool.submit(work) for _ in range(workers)]:
-            done.result()
+    taken, started = Taken(), time.perf_counter()
+    for result in asking.model.run_many(_questions(asking, plan, progress), batch=batch):
+        taken.add(result, since(started) / 1e3)
     return taken
 
 
-class _Questions:
-    """An iterator of questions that several threads read."""
-
-    def __init__(self, asking: Asking, plan: Plan, progress: Progress) -> None:
-        self._asking, self._plan, self._progress = asking, plan, progress
-        self._given, self._closed, self._lock = 0, False, Lock()
-        plan.start()
-
-    def __iter__(self) -> Iterator[Ask]:
-        return self
-
-    def __next__(self) -> Ask:
-        with self._lock:
-            if self._closed or self._plan.enough(self._given):
-                raise StopIteration
-            self._given += 1
-            self._progress(f"run {self._given}")
-        return self._asking.fresh()
-
-    def close(self) -> None:
-        """Give no more questions."""
-        with self._lock:
-            self._closed = True
+def _questions(asking: Asking, plan: Plan, progress: Progress) -> Iterator[Ask]:
+    """Yield questions until they are enough."""
+    plan.start()
+    for given in count():
+        if plan.enough(given):
+            return
+        progress(f"run {given + 1}")
+        yield asking.fresh()
 
 
 @dataclass(frozen=True)

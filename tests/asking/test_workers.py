@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 import f2edge
+from f2edge import Ask
+from f2edge.asking import many
 from f2edge.asking.stopped import AnswerCancelledError, AnswerTimeoutError
 from f2edge.asking.workers import Workers, threads_of_each
 from f2edge.decoding.session import TimedSession
 from f2edge.decoding.stopping import StopRequestedError, StopSignal
-from f2edge.errors import DeviceError
+from f2edge.errors import DeviceError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +101,56 @@ def test_a_cancelled_task_frees_its_worker(model: Florence2, monkeypatch: pytest
 
     asyncio.run(cancel_two())
     assert [type(error) for error in ended] == [asyncio.CancelledError] * 2
+    monkeypatch.undo()
+    assert tokens(model, REQUESTS[0])
+
+
+def test_workers_share_many_questions(model: Florence2) -> None:
+    """Batches on two workers give the answers of one question after the other, in their order."""
+    asks = [Ask(picture(seed), task, num_beams=beams) for seed, task, beams in REQUESTS]
+    expected = [tokens(model, request) for request in REQUESTS]
+    assert [result.token_ids for result in model.run_many(asks, batch=3)] == expected
+    assert [result.token_ids for result in model.run_many(asks, batch=50)] == expected
+
+
+def test_both_workers_encode_and_decode(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pictures are encoded, and two halves of one batch decoded, at the same time: neither goes on alone."""
+    encoded, answered = threading.Barrier(2, timeout=20), threading.Barrier(2, timeout=20)
+    encode, answer = f2edge.Florence2._encode, many._answer
+
+    def meet(barrier: threading.Barrier, then: Any) -> Any:
+        return lambda *arguments: (barrier.wait(), then(*arguments))[1]
+
+    monkeypatch.setattr(f2edge.Florence2, "_encode", meet(encoded, encode))
+    monkeypatch.setattr(many, "_answer", lambda *arguments: (yield from meet(answered, answer)(*arguments)))
+    asks = [Ask(picture(seed), "od", max_new_tokens=4) for seed in range(4)]
+    assert len(list(model.run_many(asks, batch=4))) == 4
+
+
+@pytest.mark.parametrize("wrong", [Ask(b"no picture", "od"), Ask(picture(0), "what"), Ask(None, "od")])
+def test_a_wrong_question_among_many(model: Florence2, wrong: Ask) -> None:
+    """The answers before it come first; those behind it, which the other worker may have begun, do not come."""
+    asks = [Ask(picture(seed), "od", max_new_tokens=4) for seed in range(3)]
+    results = model.run_many([*asks, wrong, Ask(b"another", "od")], batch=2)
+    answers = [next(results).token_ids for _ in asks]
+    assert answers == [model.run(picture(seed), "od", max_new_tokens=4).token_ids for seed in range(3)]
+    with pytest.raises(InputError, match=r"memory is not a picture|unknown task|has no image"):
+        next(results)
+
+
+def test_many_questions_on_two_workers_are_stopped(model: Florence2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancel while both workers encode ends all, no thread is left, and other questions are answered."""
+    cancel, threads, encode = threading.Event(), threading.active_count(), f2edge.Florence2._encode
+
+    def stop_at_last(self: Florence2, image: Any, signal: Any) -> Any:
+        if image.shape[0] == picture(3).shape[0]:
+            cancel.set()
+        return encode(self, image, signal)
+
+    monkeypatch.setattr(f2edge.Florence2, "_encode", stop_at_last)
+    with pytest.raises(AnswerCancelledError, match="after 0 of them"):
+        list(model.run_many([Ask(picture(seed), "od") for seed in range(4)], batch=4, cancel=cancel))
+    assert threading.active_count() == threads
     monkeypatch.undo()
     assert tokens(model, REQUESTS[0])
 

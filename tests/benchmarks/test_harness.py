@@ -133,8 +133,9 @@ def test_embedded(directory: Path) -> None:
     """Threads and batches are measured, and transformers' batches in the same run."""
     script("embed.py", "--rounds", 1, "--cache", directory, "--output", directory / "results")
     written = json.loads((directory / "results" / "embed.json").read_text(encoding="utf-8"))
-    ours, peer = (written["rounds"][name][0] for name in ("embedded-cpu-int8@1x1", "embedded-torch"))
+    names = ("embedded-cpu-int8@turns", "embedded-cpu-int8@batches", "embedded-torch")
+    turns, batches, peer = (written["rounds"][name][0] for name in names)
     assert written["failures"] == {}
-    assert {f"clients_{count}_latency" for count in CLIENTS} <= ours.keys()
-    assert {f"{kind}_{size}_peak_mb" for kind in ("pictures", "questions") for size in BATCHES} <= ours.keys()
-    assert peer.keys() <= ours.keys()
+    assert {f"1x1_clients_{count}_latency" for count in CLIENTS} | {"one_by_one", "1x1_together"} <= turns.keys()
+    assert {f"{kind}_{size}_peak_mb" for kind in ("pictures", "questions") for size in BATCHES} <= batches.keys()
+    assert peer.keys() <= batches.keys()
