@@ -1,11 +1,12 @@
 """How far ``f2edge bench`` can be trusted on this machine: python benchmarks/bench_noise.py BUNDLE --output FILE.
 
-Four questions, for a machine that does nothing else:
+Five questions, for a machine that does nothing else:
 
 - Of comparisons of a bundle with itself, how many find a difference?  At most 1 of 20.
 - Of comparisons with the same bundle whose answers take 5 % longer, how many find that?  At least 19 of 20.
-- How far apart are the medians of two measurements in processes of their own?  At most 3 %.
+- How far apart are the medians of measurements in processes of their own?  At most 3 %.
 - How much longer do answers take while the machine is watched?  Less than 1 %.
+- How much processor time does it take to watch?  Less than 1 % of one processor: answers cannot lose more than that.
 
 The slower bundle is a real one: its vision tower waits, with a processor busy, for 5 % of the median answer.
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _WARM_UP = 20
 _SLOWER = 0.05
+_WATCHED_SECONDS = 20.0
 
 
 class Slower:
@@ -90,13 +92,20 @@ def overhead(asking: Asking, rounds: int) -> Ratio:
     return typical_ratio(with_watch, without)
 
 
-def twice(bundle: Path, tokens: int, runs: int) -> float:
-    """Return the ratio of the medians of two measurements by the command, each in a process of its own."""
+def watching(seconds: float) -> float:
+    """Return the processor time that a watched second takes while nothing is measured, in seconds."""
+    with watched():
+        started = time.process_time()
+        time.sleep(seconds)
+        return (time.process_time() - started) / seconds
+
+
+def in_a_row(bundle: Path, tokens: int, runs: int, count: int) -> list[float]:
+    """Return the median in milliseconds of each of some measurements by the command, in processes of their own."""
     options = ["--new-tokens", str(tokens), "--runs", str(runs), "--starts", "0", "--json"]
     command = [sys.executable, "-m", "f2edge", "bench", str(bundle), *options]
-    printed = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2)]  # noqa: S603
-    first, second = (json.loads(text)["stages_ms"]["total"]["p50"] for text in printed)
-    return float(first / second)
+    printed = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(count)]  # noqa: S603
+    return [float(json.loads(text)["stages_ms"]["total"]["p50"]) for text in printed]
 
 
 def summary(same: Sequence[Ratio], slower: Sequence[Ratio]) -> dict[str, Any]:
@@ -114,12 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--comparisons", type=int, default=20)
+    parser.add_argument("--measurements", type=int, default=2, help="measurements in a row whose medians are compared")
     parser.add_argument("--runs", type=int, default=120, help="answers of each bundle in a comparison")
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     started = time.perf_counter()
-    apart = twice(given.bundle, given.tokens, given.runs)
+    medians = in_a_row(given.bundle, given.tokens, given.runs, given.measurements)
+    share = watching(_WATCHED_SECONDS)
     first, second = opened(given.bundle, given.tokens), opened(given.bundle, given.tokens)
     with watched() as watch:
         same = comparisons(first, second, given.runs, given.comparisons)
@@ -135,8 +146,9 @@ def main() -> None:
         "seconds": round(time.perf_counter() - started),
         "others": watch.contention and watch.contention.others,
         "stolen": watch.contention and watch.contention.stolen,
-        "p50_twice": round(apart, 4),
+        "p50_ms": medians,
         "overhead": cost.to_json(),
+        "watching": round(share, 5),
         **summary(same, slower),
     }
     text = json.dumps(figures, indent=1) + "\n"
