@@ -165,7 +165,7 @@ def _report(opened: Opened, taken: Taken, watch: Watch, scenario: Scenario, bega
         answers_per_s=round(rate, 4),
         curve=curve(taken, watch.readings) if scenario == "sustained" else (),
         **describe(opened.asking, taken.last),
-        **surroundings(watch),
+        **surroundings(watch, () if scenario == "offline" else stages["total"]),
         **resources(watch, answers),
     )
 

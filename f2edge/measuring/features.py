@@ -83,7 +83,7 @@ def bench_features(
             date=began,
             answers_per_s=round(1e3 * len(stages["total"]) / sum(stages["total"]), 4),
             **identify(backbone.bundle, backbone.runtime),
-            **surroundings(watch),
+            **surroundings(watch, stages["total"]),
             **resources(watch, len(stages["total"])),
         )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from f2edge.measuring.statistics import changing_medians
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from f2edge.measuring.busy import Contention
     from f2edge.measuring.conditions import Conditions
@@ -15,15 +17,18 @@ _OTHERS = 0.05
 _STOLEN = 0.01
 
 
-def doubts(before: Conditions, after: Conditions, load: Contention | None) -> tuple[str, ...]:
+def doubts(
+    before: Conditions, after: Conditions, load: Contention | None, times: Sequence[float] = ()
+) -> tuple[str, ...]:
     """Return a short sentence for each condition under which times say little about the device.
 
     Args:
         before: the state of the machine before the measurement.
         after: its state at the end.
         load: who else took processor time.
+        times: the times of the same work again and again, in milliseconds and in their order.
     """
-    return (*_busy(load), *_throttled(before, after), *_battery(before, after))
+    return (*_busy(load), *_throttled(before, after), *_battery(before, after), *_changing(times))
 
 
 def _busy(load: Contention | None) -> Iterator[str]:
@@ -44,3 +49,10 @@ def _throttled(before: Conditions, after: Conditions) -> Iterator[str]:
 def _battery(before: Conditions, after: Conditions) -> Iterator[str]:
     if before.on_battery or after.on_battery:
         yield "the machine ran on its battery"
+
+
+def _changing(times: Sequence[float]) -> Iterator[str]:
+    """A virtual machine cannot see why: its host changes the clock, or others take memory bandwidth and caches."""
+    if medians := changing_medians(times):
+        low, high = medians
+        yield f"the speed changed during the measurement: medians of its eighths are {low:.4g} to {high:.4g} ms"

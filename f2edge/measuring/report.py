@@ -16,7 +16,7 @@ from f2edge.measuring.stages import EXCLUDED
 from f2edge.measuring.statistics import statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from f2edge.bundle.manifest import Bundle
     from f2edge.engine import BackboneRuntime, Runtime
@@ -184,8 +184,13 @@ def identify(bundle: Bundle, runtime: Runtime | BackboneRuntime) -> dict[str, An
     }
 
 
-def surroundings(watch: Watch) -> dict[str, Any]:
-    """Return the fields of a report that tell under which conditions it was measured."""
+def surroundings(watch: Watch, times: Sequence[float] = ()) -> dict[str, Any]:
+    """Return the fields of a report that tell under which conditions it was measured.
+
+    Args:
+        watch: what was seen of the machine.
+        times: the times of the same work again and again, in milliseconds and in their order.
+    """
     load = watch.contention
     return {
         "seconds": round(watch.seconds, 3),
@@ -197,7 +202,7 @@ def surroundings(watch: Watch) -> dict[str, Any]:
             "hottest_c": max((r.hottest_c for r in watch.readings if r.hottest_c is not None), default=None),
             "contention": load and asdict(load),
         },
-        "warnings": doubts(watch.before, watch.after, load),
+        "warnings": doubts(watch.before, watch.after, load, times),
     }
 
 

@@ -29,6 +29,12 @@ LEAST_ROUNDS = 10
 rounds found a difference, and at most one in thirty with 10."""
 _SEED = 0
 
+_PARTS = 8
+_LEAST_OF_A_PART = 5
+_SHUFFLES = 200
+STEADY = 1.03
+"""The largest ratio of two medians of one measurement that is called steady, however certain it is."""
+
 
 def percentile(samples: Sequence[float], rank: int) -> float | None:
     """Return a percentile; None if there are too few samples for it."""
@@ -40,6 +46,28 @@ def statistics(samples: Sequence[float]) -> dict[str, float | None]:
     values = {f"p{rank}": percentile(samples, rank) for rank in LEAST_RUNS}
     values |= {"mean": float(np.mean(samples)), "stdev": float(np.std(samples))}
     return {name: None if value is None else round(value, 4) for name, value in values.items()}
+
+
+def changing_medians(samples: Sequence[float]) -> tuple[float, float] | None:
+    """Return the least and the largest median of the eighths of a measurement, if its speed has changed.
+
+    It has if the two differ by more than :data:`STEADY`, and the mean ranks of the eighths by more than in 99 % of
+    random orders of the samples.  Ranks, since one long stall would move a mean.  With fewer than 40 samples there is
+    no telling.
+    """
+    size = len(samples) // _PARTS
+    if size < _LEAST_OF_A_PART:
+        return None
+    values, generator = np.asarray(samples[: size * _PARTS], float), np.random.default_rng(_SEED)
+    medians = np.median(values.reshape(_PARTS, size), axis=1)
+    ranks = np.unique(values, return_inverse=True)[1]
+    by_chance = [_spread(generator.permutation(ranks)) for _ in range(_SHUFFLES)]
+    low, high = float(medians.min()), float(medians.max())
+    return (low, high) if high > low * STEADY and _spread(ranks) > np.quantile(by_chance, LEVEL) else None
+
+
+def _spread(ranks: NDArray[np.int64]) -> float:
+    return float(np.ptp(ranks.reshape(_PARTS, -1).mean(axis=1)))
 
 
 @dataclass(frozen=True)

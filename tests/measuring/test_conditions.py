@@ -102,3 +102,6 @@ def test_bad_conditions_have_words() -> None:
         "the machine ran on its battery",
     )
     assert doubts(quiet, replace(quiet, throttled=True), None) == ("the processor was throttled",)
+    assert doubts(quiet, quiet, None, [50.0] * 40 + [60.0] * 40) == (
+        "the speed changed during the measurement: medians of its eighths are 50 to 60 ms",
+    )

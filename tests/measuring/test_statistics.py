@@ -7,7 +7,7 @@ import pytest
 
 from f2edge.measuring.curve import curve
 from f2edge.measuring.scenarios import Taken
-from f2edge.measuring.statistics import statistics, typical_ratio
+from f2edge.measuring.statistics import changing_medians, statistics, typical_ratio
 from f2edge.measuring.watch import Reading
 
 
@@ -70,3 +70,19 @@ def test_the_curve_of_a_long_measurement() -> None:
     assert (points[0].p50_ms, points[-1].p50_ms) == (100.0, 200.0)
     assert (points[0].clock_mhz, points[0].watts, points[0].hottest_c) == (1500.0, 4.0, None)
     assert points[-1].hottest_c == 80.0
+
+
+def test_a_machine_that_changes_its_speed_is_told_from_noise() -> None:
+    """Noise alone is taken for a change in at most 5 of 100 measurements; a slower second half is found in all."""
+    generator = np.random.default_rng(0)
+    steady = [np.exp(generator.normal(4, 0.05, 240)) for _ in range(100)]
+    assert sum(changing_medians(list(times)) is not None for times in steady) <= 5
+    halves = np.repeat([1.0, 1.1], 120)
+    assert all(changing_medians(list(times * halves)) is not None for times in steady)
+
+
+def test_what_counts_as_a_change_of_speed() -> None:
+    """The ends of what the medians were; nothing with too few runs to tell, or if they are within 3 %."""
+    assert changing_medians([50.0] * 100 + [60.0] * 100) == (50, 60)
+    assert changing_medians([50.0] * 20 + [100.0] * 19) is None
+    assert changing_medians([50.0] * 100 + [51.0] * 100) is None
