@@ -173,24 +173,20 @@ def _answer_window(
     """
     with Helpers(model.workers) as helpers:
         batches = _batches(window, batch, model.workers)
-        for wait in [helpers.begin(partial(_note, results, _answer(model, one, signal))) for one in batches]:
+        for wait in [helpers.begin(partial(results.update, _answer(model, one, signal))) for one in batches]:
             wait()
 
 
-def _note(results: dict[int, Result], answers: Iterator[tuple[int, Result]]) -> None:
-    results.update(answers)
+def answer_prepared(model: Model, questions: Sequence[Prepared], signal: StopSignal) -> Iterator[tuple[int, Result]]:
+    """Answer questions about encoded pictures together on one worker; yield the place and the result of each.
 
-
-def answer_prepared(
-    model: Model, questions: Sequence[Prepared], batch: int, signal: StopSignal
-) -> Iterator[tuple[int, Result]]:
-    """Answer questions about encoded pictures in batches on one worker; yield the place and the result of each.
+    Those with as many beams are one batch.
 
     Raises:
         StopRequestedError, StoppedError: the signal asked to stop; after the answers that are whole.
         DeviceError: the engine failed.
     """
-    for group in _batches(questions, batch):
+    for group in _batches(questions, len(questions)):
         yield from _answer(model, group, signal)
 
 

@@ -47,7 +47,7 @@ class Together(Generic[A]):
         prepared = [_prepared(place, questions[place][0]) for place in waiting]
         signal = StopSignal(None, AllGone([questions[place][1] for place in waiting]))
         with suppress(StopRequestedError, StoppedError):
-            for place, result in answer_prepared(self.model, prepared, len(prepared), signal):
+            for place, result in answer_prepared(self.model, prepared, signal):
                 outcomes[place] = self.answered(result, questions[place][0])
         return outcomes
 
