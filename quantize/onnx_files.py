@@ -6,16 +6,16 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 from onnx import numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from f2edge.errors import CompileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import onnx
     from numpy.typing import NDArray
     from onnx import TensorProto
 
@@ -61,7 +61,7 @@ def save_onnx(model: onnx.ModelProto, path: Path, weights: WeightFile | None = N
         The files: ``path`` and the file of weights.
     """
     weights = weights or WeightFile(path.with_name(f"{path.name}.data"))
-    for tensor in model.graph.initializer:
+    for tensor in (tensor for graph in graphs(model.graph) for tensor in graph.initializer):
         if len(tensor.raw_data) >= SMALL:
             data = tensor.raw_data
             set_external_data(tensor, weights.path.name, weights.store(data), len(data))
@@ -70,17 +70,46 @@ def save_onnx(model: onnx.ModelProto, path: Path, weights: WeightFile | None = N
     return [path, weights.path]
 
 
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph, and the graphs that its nodes run, such as the body of a ``Scan``."""
+    yield graph
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from graphs(attribute.g)
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the graphs that they run."""
+    return (node for each in graphs(graph) for node in each.node)
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors between the nodes of a file; 0 stands for a size that cannot be inferred."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False)).graph
+    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in graph.value_info}
+
+
 def prune(graph: onnx.GraphProto) -> None:
     """Remove nodes that no output depends on, and constants that no node reads."""
     needed = {output.name for output in graph.output}
     kept = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(_read(node))
             kept.append(node)
     constants = {tensor.name: tensor for tensor in graph.initializer if tensor.name in needed}
     replace(graph.node, reversed(kept))
     replace(graph.initializer, constants.values())
+
+
+def _read(node: onnx.NodeProto) -> set[str]:
+    """Return the tensors that a node, or a graph that it runs, reads, but for that graph's own constants."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            names |= {name for each in all_nodes(attribute.g) for name in each.input}
+            names -= {tensor.name for graph in graphs(attribute.g) for tensor in graph.initializer}
+    return names
 
 
 def replace(field: Any, values: Iterable[Any]) -> None:

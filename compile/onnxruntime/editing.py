@@ -40,6 +40,10 @@ class Editor:
         if MICROSOFT not in {entry.domain for entry in model.opset_import}:
             model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
 
+    def writer(self, name: str) -> onnx.NodeProto | None:
+        """Return the node that writes a tensor; None for constants and inputs of the graph."""
+        return self._sources.get(name)
+
     def source(self, name: str, kind: str) -> onnx.NodeProto | None:
         """Return the node that writes a tensor, if it is of this kind."""
         node = self._sources.get(name)
