@@ -12,7 +12,10 @@ import pytest
 from f2edge.bundle.golden import relative_error
 from f2edge.bundle.manifest import COMPONENTS, open_bundle
 from f2edge.calibration.recorder import Records
+from f2edge.compile.onnxruntime import chunks
+from f2edge.compile.onnxruntime.convert import compile_onnx
 from f2edge.placement import Placement
+from f2edge.quantize.onnx_files import SMALL, WeightFile, all_nodes, graphs
 from f2edge.runtimes.onnxruntime import runtime as onnxruntime
 from tests.support.checkpoints import TINY
 from tests.support.onnx_graphs import UNSIGNED, kinds, optimized
@@ -34,10 +37,11 @@ MLPS = {
 def test_no_product_in_q_dq_form(component: str, tiny_int8: Path, tmp_path: Path) -> None:
     """In the graph that ONNX Runtime runs, no product or convolution reads a dequantized tensor."""
     model = optimized(tiny_int8 / "bundle" / f"{component}.onnx", tmp_path / "optimized.onnx")
-    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    assert [node.name for node in model.graph.node if dequantized.intersection(node.input)] == []
+    nodes = list(all_nodes(model.graph))
+    dequantized = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    assert [node.name for node in nodes if dequantized.intersection(node.input)] == []
     constants = {tensor.name for tensor in model.graph.initializer}
-    floats = [n for n in model.graph.node if n.op_type in PRODUCTS - {"Conv"} and constants.intersection(n.input)]
+    floats = [n for n in nodes if n.op_type in PRODUCTS - {"Conv"} and constants.intersection(n.input)]
     assert [node.name for node in floats if "multi_modal_projector" not in node.name] == []
     assert kinds(model)["MatMulNBits" if component == "decoder" else "MatMulIntegerToFloat"]
 
@@ -78,6 +82,26 @@ def test_the_error_is_that_of_the_q_dq_graph(
     rewritten = relative_error(outputs(tiny_int8 / "bundle" / f"{component}.onnx", inputs), exact)
     added = 0.01 if component == "decoder" else 0
     assert 0.9 * expected < rewritten < 1.1 * np.hypot(expected, added)
+
+
+def test_a_tower_in_chunks(
+    tiny_int8: Path, tiny_quantized: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose layers run in chunks, with weights in half precision beside it, gives the same, bit for bit."""
+    records = Records(next(tiny_int8.glob("stages/record-*")), TINY)
+    inputs = records.load(records.samples("vision")[0])
+    monkeypatch.setattr(chunks, "_CACHE", 1 << 12)
+    monkeypatch.setattr(chunks, "_ROWS", 1)
+    compile_onnx(tiny_quantized["vision"], tmp_path / "chunks.onnx", WeightFile(tmp_path / "weights"), fp16=True)
+    written = onnx.load(tmp_path / "chunks.onnx", load_external_data=False)
+    loops = [node for node in written.graph.node if node.op_type == "Scan"]
+    assert len(loops) == MLPS["vision"] * 3 // 2  # each pair of MLPs has an attention within windows
+    bodies = [
+        tensor for graph in graphs(written.graph) for tensor in graph.initializer if len(tensor.raw_data) >= SMALL
+    ]
+    assert bodies == []
+    whole = outputs(tiny_int8 / "bundle" / "vision.onnx", inputs)
+    np.testing.assert_array_equal(outputs(tmp_path / "chunks.onnx", inputs), whole)
 
 
 def test_weights_are_stored_once(tiny_int8: Path) -> None:
