@@ -94,12 +94,9 @@ def test_a_tower_in_chunks(
     monkeypatch.setattr(chunks, "_ROWS", 1)
     compile_onnx(tiny_quantized["vision"], tmp_path / "chunks.onnx", WeightFile(tmp_path / "weights"), fp16=True)
     written = onnx.load(tmp_path / "chunks.onnx", load_external_data=False)
-    loops = [node for node in written.graph.node if node.op_type == "Scan"]
-    assert len(loops) == MLPS["vision"] * 3 // 2  # each pair of MLPs has an attention within windows
-    bodies = [
-        tensor for graph in graphs(written.graph) for tensor in graph.initializer if len(tensor.raw_data) >= SMALL
-    ]
-    assert bodies == []
+    assert kinds(written)["Scan"] == MLPS["vision"]  # the windows of this tower are padded
+    constants = [tensor for graph in graphs(written.graph) for tensor in graph.initializer]
+    assert not any(len(tensor.raw_data) >= SMALL for tensor in constants)
     whole = outputs(tiny_int8 / "bundle" / "vision.onnx", inputs)
     np.testing.assert_array_equal(outputs(tmp_path / "chunks.onnx", inputs), whole)
 
