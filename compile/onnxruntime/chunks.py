@@ -30,7 +30,9 @@ _PRODUCT = "MatMulIntegerToFloat"
 _WEIGHTS = (1, 5)
 """Places of the weights and their zero points among the inputs of a product."""
 _BY_TOKEN = {_PRODUCT, "LayerNormalization", "QuantizeLinear", "Gelu", "Mul"}
-_KINDS = _BY_TOKEN | {"Reshape", "Transpose", "MultiHeadAttention"}
+_COMPUTED = -1
+"""The size in a shape that follows from the others."""
+_BY_BLOCK = {"Reshape", "Transpose", "MultiHeadAttention"}
 
 
 class _Layer(NamedTuple):
@@ -86,7 +88,7 @@ def _between(editor: Editor, tokens: str, result: str, total: str) -> list[onnx.
         if name in ("", tokens) or name in found or editor.constant(name) is not None:
             continue
         node = editor.writer(name)
-        if node is None or node.op_type not in _KINDS:
+        if node is None or node.op_type not in _BY_TOKEN | _BY_BLOCK:
             return []
         found[name] = node
         names += node.input
@@ -95,7 +97,7 @@ def _between(editor: Editor, tokens: str, result: str, total: str) -> list[onnx.
 
 
 def _chunks(editor: Editor, layer: _Layer, rows: int) -> int:
-    """Return how many chunks of equal size fit into the cache, each; 1 if a layer is to stay whole."""
+    """Return into how many chunks a layer is split, so that each fits into the cache; 1 leaves it whole."""
     products = (node for node in layer.nodes if node.op_type == _PRODUCT)
     widest = max(_shape(editor, product.input[1])[1] for product in products)
     least, most = max(1, math.ceil(rows * widest * 4 / _CACHE)), rows // _ROWS
@@ -109,24 +111,24 @@ def _shape(editor: Editor, name: str) -> tuple[int, ...]:
 
 
 def _blocks(editor: Editor, node: onnx.NodeProto) -> int:
-    """Return of how many blocks of rows a node's result consists that depend on their own rows alone; 0 for any."""
-    if node.op_type == "Reshape":
-        sizes = editor.constant(node.input[1])
-        return 1 if sizes is None else _leading(sizes)[1]
+    """Return into how many blocks of consecutive tokens the work of a node divides; 0 if into any number."""
     if node.op_type == "Transpose":
         return 0 if attribute(node, "perm", [])[:2] == [0, 1] else 1
-    if node.op_type == "MultiHeadAttention":
-        windows = editor.source(node.input[0], "Reshape")
-        sizes = None if windows is None else editor.constant(windows.input[1])
-        return 1 if sizes is None else int(sizes[0])
+    if node.op_type in _BY_BLOCK:
+        reshape = node if node.op_type == "Reshape" else editor.source(node.input[0], "Reshape")
+        sizes = None if reshape is None else editor.constant(reshape.input[1])
+        if sizes is None:
+            return 1
+        return _leading(sizes)[1] if reshape is node else max(1, int(sizes[0]))  # attention: one block for a window
     constants = [shape for name in node.input if (shape := _shape(editor, name))]
     return 0 if node.op_type == _PRODUCT or all(math.prod(shape) == shape[-1] for shape in constants) else 1
 
 
 def _leading(sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Return the place of the first size of a shape that is not 1, and the size; 0 for one that is computed."""
+    """Return the place of the first size of a shape that is not 1, and the number of blocks, as :func:`_blocks`."""
     place = int(np.argmax(sizes != 1))
-    return (place, max(int(sizes[place]), 0)) if place <= 1 else (place, 1)
+    size = int(sizes[place]) if place <= 1 else 1
+    return place, 0 if size == _COMPUTED else max(1, size)
 
 
 def _loop(editor: Editor, layer: _Layer, shape: Sequence[int]) -> list[onnx.NodeProto]:
@@ -177,6 +179,6 @@ def _of_chunk(editor: Editor, node: onnx.NodeProto, chunks: int, names: Mapping[
     if sizes is not None:
         sizes = sizes.copy()
         place, size = _leading(sizes)
-        sizes[place] = size // chunks or -1
+        sizes[place] = size // chunks or _COMPUTED
         copy.input[1] = editor.add(f"{node.output[0]}.sizes", sizes)
     return copy

@@ -12,14 +12,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from f2edge.compile.onnxruntime.editing import MICROSOFT, Editor, attribute
+from f2edge.compile.onnxruntime.editing import CHANNELS_FIRST, CHANNELS_LAST, MICROSOFT, Editor, attribute
 from f2edge.compile.onnxruntime.integer import MIDDLE, integer_inputs
 from f2edge.quantize.onnx_files import prune, replace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_CHANNELS_FIRST, _CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 class _Convolution(NamedTuple):
@@ -65,7 +63,7 @@ def _convolution(node: onnx.NodeProto, editor: Editor) -> _Convolution | None:
     shape = editor.constant(split.input[1])
     weights, scales = (editor.constant(name) for name in dequantizer.input[:2])
     orders = [attribute(each, "perm", []) for each in (first, last)]
-    if shape is None or shape[0] != 1 or weights is None or orders != [_CHANNELS_FIRST, _CHANNELS_LAST]:
+    if shape is None or shape[0] != 1 or weights is None or orders != [CHANNELS_FIRST, CHANNELS_LAST]:
         return None
     if scales is None or scales.shape != weights.shape[:1]:
         return None

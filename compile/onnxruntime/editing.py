@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
+CHANNELS_FIRST, CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+"""Orders of the transpositions before and behind a convolution, from (1, height, width, channels) and back."""
 
 
 class Editor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from f2edge.compile.onnxruntime.editing import Editor, attribute
+from f2edge.compile.onnxruntime.editing import CHANNELS_FIRST, CHANNELS_LAST, Editor, attribute
 from f2edge.quantize.onnx_files import prune
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def fold_residuals(model: onnx.ModelProto) -> None:
 
 
 def _fold(editor: Editor, nodes: Sequence[onnx.NodeProto], total: onnx.NodeProto) -> None:
-    last, _, convolution, _, _ = nodes
+    last, after, convolution, before, _ = nodes
     kernel = editor.constant(convolution.input[1])
+    in_order = [attribute(node, "perm", []) for node in (before, after)] == [CHANNELS_FIRST, CHANNELS_LAST]
     alone = all(editor.alone(node.output[0]) is not None for node in nodes)
-    if alone and kernel is not None and _keeps_size(convolution, kernel):
+    if in_order and alone and kernel is not None and _keeps_size(convolution, kernel):
         convolution.input[1] = editor.add(f"{convolution.input[1]}.residual", _with_identity(kernel))
         last.output[0], total.output[0] = total.output[0], last.output[0]
 
@@ -47,7 +48,7 @@ def _keeps_size(node: onnx.NodeProto, kernel: NDArray[np.float32]) -> bool:
     height, width = kernel.shape[2:]
     padding = [height // 2, width // 2] * 2
     steps = {*attribute(node, "strides", [1]), *attribute(node, "dilations", [1])}
-    depthwise = attribute(node, "group", 1) == len(kernel)
+    depthwise = attribute(node, "group", 1) == len(kernel) and kernel.shape[1] == 1
     return depthwise and steps == {1} and height % 2 == width % 2 == 1 and attribute(node, "pads", []) == padding
 
 
