@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -25,16 +26,23 @@ class Processor:
         cpu: its name for QEMU.
         machine: the architecture, as ``platform.machine`` has it.
         devices: devices that have it.
+        flags: its instruction sets as Linux lists them; only where QEMU does not write /proc/cpuinfo itself.
     """
 
     cpu: str
     machine: str
     devices: str
+    flags: str = ""
 
 
 CORTEX_A76 = Processor("cortex-a76", "aarch64", "Raspberry Pi 5")
 CORTEX_A72 = Processor("cortex-a72", "aarch64", "Raspberry Pi 4: no dot products of 8 bits")
-HASWELL = Processor("Haswell", "x86_64", "x86 with AVX2, without VNNI")
+HASWELL = Processor(
+    "Haswell",
+    "x86_64",
+    "x86 with AVX2, without VNNI",
+    "fpu sse sse2 ssse3 sse4_1 sse4_2 popcnt movbe aes avx f16c fma bmi1 bmi2 avx2",
+)
 PROCESSORS = (CORTEX_A76, CORTEX_A72, HASWELL)
 
 _LIBRARIES = ("python3", "libstdc++6", "libgomp1", "zlib1g")
@@ -87,7 +95,7 @@ class Emulation:
 
     def _python(self, processor: Processor) -> list[object]:
         if processor.machine == "x86_64":
-            return [sys.executable]
+            return ["-L", self._described(processor), sys.executable]
         root = self.place / "root"
         libraries = root / "usr" / "lib" / "aarch64-linux-gnu"
         # the first f2edge counts; the one in site is that of the day on which the wheels were fetched
@@ -98,6 +106,12 @@ class Emulation:
         }
         options = [part for name, value in given.items() for part in ("-E", f"{name}={value}")]
         return ["-L", root, *options, root / "usr" / "bin" / f"python{PYTHON}"]
+
+    def _described(self, processor: Processor) -> Path:
+        """Return a root for the emulator with the /proc/cpuinfo of an x86 processor; it shows this machine's else."""
+        root = self.place / processor.cpu
+        _once(root, partial(_write_cpu_info, processor))
+        return root
 
     def _environment(self, processor: Processor, home: Path) -> dict[str, str]:
         own = {"QEMU_CPU": processor.cpu, "HOME": str(home), "F2EDGE_CACHE": str(home / "cache")}
@@ -110,10 +124,16 @@ class Emulation:
         return {"PYTHONPYCACHEPREFIX": str(self.place / "bytecode")}
 
 
+def _write_cpu_info(processor: Processor, root: Path) -> None:
+    lines = [f"model name\t: {processor.cpu}", f"flags\t\t: {processor.flags}"]
+    (root / "proc").mkdir(parents=True)
+    (root / "proc" / "cpuinfo").write_text("\n".join(lines) + "\n")
+
+
 def _once(path: Path, make: Callable[[Path], None]) -> None:
     """Make a folder beside its place and move it there when it is whole."""
     if not path.exists():
-        partial = path.with_name(f"{path.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        make(partial)
-        partial.rename(path)
+        unfinished = path.with_name(f"{path.name}.partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make(unfinished)
+        unfinished.rename(path)

@@ -80,7 +80,9 @@ def errors(verdict: Any) -> dict[str, float]:
     return {name: component["relative_error"] for name, component in verdict["components"].items()}
 
 
-@pytest.mark.parametrize(("processor", "target"), [(CORTEX_A76, "cpu"), (HASWELL, "cpu"), (CORTEX_A72, "onnx")])
+@pytest.mark.parametrize(
+    ("processor", "target"), [(CORTEX_A76, "cpu"), (HASWELL, "cpu"), (HASWELL, "onnx"), (CORTEX_A72, "onnx")]
+)
 def test_int8_is_as_exact_as_here(
     processor: Processor, target: str, int8_bundles: dict[str, Path], emulation: Emulation, tmp_path: Path
 ) -> None:
@@ -89,6 +91,24 @@ def test_int8_is_as_exact_as_here(
     here = errors(f2edge("verify", int8_bundles[target], "--json").json)
     assert there["passed"]
     assert {name for name, error in errors(there).items() if error > AS_EXACT * here[name]} == set(), (there, here)
+
+
+@pytest.mark.parametrize(
+    ("processor", "sets", "precisions"),
+    [
+        (CORTEX_A76, ["asimddp"], ["int8", "int8"]),
+        (CORTEX_A72, [], ["fp16", "fp32"]),
+        (HASWELL, ["avx2"], ["fp16", "fp32"]),
+    ],
+    ids=lambda value: value.cpu if isinstance(value, Processor) else None,
+)
+def test_devices_sees_the_emulated_processor(
+    processor: Processor, sets: list[str], precisions: list[str], emulation: Emulation, tmp_path: Path
+) -> None:
+    """``f2edge devices`` names its instruction sets, not this machine's, and recommends INT8 where it is fast."""
+    seen = json.loads(emulation.f2edge(processor, tmp_path, "devices", "--json"))
+    assert [device["instruction_sets"] for device in seen] == [sets] * 2
+    assert [device["precision"] for device in seen] == precisions
 
 
 @pytest.mark.slow
