@@ -21,7 +21,8 @@ from f2edge.quantize.blocks import multiplications
 from f2edge.quantize.losses import Losses, with_truth
 from f2edge.quantize.mixed_graphs import Variants, milliseconds
 from f2edge.quantize.noise import Probe
-from f2edge.quantize.pieces import infer_types, shape_of
+from f2edge.quantize.onnx_files import shape_of
+from f2edge.quantize.pieces import infer_types
 from f2edge.quantize.search import Measured, Mix, choose, mixes
 from f2edge.runtimes import devices, has_device, open_runtime
 

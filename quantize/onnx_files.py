@@ -83,10 +83,15 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     return (node for each in graphs(graph) for node in each.node)
 
 
+def shape_of(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Return the shape of a tensor; 0 stands for a size that cannot be inferred."""
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors between the nodes of a file; 0 stands for a size that cannot be inferred."""
+    """Return the shapes of the tensors between the nodes of a file, as :func:`shape_of`."""
     graph = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False)).graph
-    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in graph.value_info}
+    return {value.name: shape_of(value) for value in graph.value_info}
 
 
 def prune(graph: onnx.GraphProto) -> None:

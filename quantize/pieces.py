@@ -17,7 +17,7 @@ import onnx
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
 from f2edge.errors import CompileError
-from f2edge.quantize.onnx_files import replace
+from f2edge.quantize.onnx_files import replace, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -58,11 +58,6 @@ def infer_types(model: onnx.ModelProto, inputs: Inputs) -> dict[str, onnx.ValueI
     del fixed.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
     return {value.name: value for value in (*inferred.input, *inferred.value_info, *inferred.output)}
-
-
-def shape_of(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Return the shape of a tensor; 0 stands for a size that cannot be inferred."""
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
 @dataclass

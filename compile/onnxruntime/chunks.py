@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from f2edge.compile.onnxruntime.editing import Editor, attribute
+from f2edge.compile.onnxruntime.editing import Editor, attribute, copy_of
 from f2edge.quantize.onnx_files import prune, replace
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ def _body(editor: Editor, layer: _Layer, chunks: int, shape: Sequence[int]) -> o
 
 def _of_chunk(editor: Editor, node: onnx.NodeProto, chunks: int, names: Mapping[str, str]) -> onnx.NodeProto:
     """Return a node for a chunk: reshapes to as many leading rows as a chunk has."""
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
+    copy = copy_of(node)
     replace(copy.input, [names.get(name, name) for name in node.input])
     sizes = editor.constant(node.input[1]) if node.op_type == "Reshape" else None
     if sizes is not None:

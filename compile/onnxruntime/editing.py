@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import onnx
 from onnx import helper, numpy_helper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import onnx
     from numpy.typing import NDArray
 
 MICROSOFT = "com.microsoft"
@@ -48,7 +48,7 @@ class Editor:
 
     def source(self, name: str, kind: str) -> onnx.NodeProto | None:
         """Return the node that writes a tensor, if it is of this kind."""
-        node = self._sources.get(name)
+        node = self.writer(name)
         return node if node is not None and node.op_type == kind else None
 
     def alone(self, name: str) -> onnx.NodeProto | None:
@@ -102,3 +102,10 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """Return the value of an attribute of a node."""
     values = (helper.get_attribute_value(each) for each in node.attribute if each.name == name)
     return next(values, default)
+
+
+def copy_of(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Return a node of its own that is equal to a node."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy

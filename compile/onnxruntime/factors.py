@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import onnx
-
-from f2edge.compile.onnxruntime.editing import Editor, attribute
+from f2edge.compile.onnxruntime.editing import Editor, attribute, copy_of
 from f2edge.quantize.onnx_files import prune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
 
@@ -117,16 +116,10 @@ def _moves(node: onnx.NodeProto) -> bool:
 
 def _reorder(places: Sequence[onnx.NodeProto], order: Sequence[onnx.NodeProto], zero_point: str) -> None:
     """Put the nodes of a chain into another order; those that pad use the zero point."""
-    copies = [_copy(node) for node in order]
+    copies = [copy_of(node) for node in order]
     names = [places[0].input[0], *(f"{node.output[0]}.u8" for node in places[:-1]), places[-1].output[0]]
     for place, node, source, result in zip(places, copies, names, names[1:], strict=False):
         node.input[0], node.output[0] = source, result
         if node.op_type == "Pad":
             node.input.append(zero_point)
         place.CopyFrom(node)
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

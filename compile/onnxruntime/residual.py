@@ -40,6 +40,7 @@ def _fold(editor: Editor, nodes: Sequence[onnx.NodeProto], total: onnx.NodeProto
     alone = all(editor.alone(node.output[0]) is not None for node in nodes)
     if in_order and alone and kernel is not None and _keeps_size(convolution, kernel):
         convolution.input[1] = editor.add(f"{convolution.input[1]}.residual", _with_identity(kernel))
+        # the sum gets a name that nobody else reads, so that it is pruned
         last.output[0], total.output[0] = total.output[0], last.output[0]
 
 
